@@ -1,0 +1,211 @@
+/**
+ * Own WGSL kernels on the tfjs WebGPU backend: several outputs, outputs in place, no shader-key
+ * strings, pipelines and uniform buffers cached, explicit layouts.
+ *
+ * A dispatch made here is recorded into the same command encoder as tfjs's own kernels, so order
+ * is kept and no extra submit happens. Bindings are numbered: inputs, then outputs, then one
+ * uniform block when there is one. Uniform contents must not change from step to step (they are
+ * cached by content); what changes per step belongs in a tensor.
+ */
+import { type TensorInfo, tf, type WebGPUBackend } from "../tfjs.ts";
+
+/** One dispatch of one WGSL module. */
+export interface Dispatch {
+  /** Names the pipeline: equal keys must mean equal WGSL. Also the name shown by profilers. */
+  key: string;
+  /** The WGSL module with entry point `main`; called only when the pipeline is not cached. */
+  wgsl: () => string;
+  /** Read-only storage buffers, bound from 0 on. */
+  inputs: TensorInfo[];
+  /**
+   * Read-write storage buffers, bound after the inputs. A shape and type makes a new tensor; an
+   * existing tensor (with a `dataId`) is written in place.
+   */
+  outputs: ({ shape: number[]; dtype: "float32" | "int32" } | TensorInfo)[];
+  /** The uniform block, as 32-bit words; its size is rounded up to 16 bytes. */
+  uniforms?: Uint32Array;
+  /** Workgroups in x, y, z. */
+  workgroups: [number, number, number];
+}
+
+/** The private members of tfjs's backend that recording needs; the one place that names them. */
+interface Recorder {
+  device: GPUDevice;
+  tensorMap: { get(dataId: object): { values: unknown; resource?: GPUBuffer } };
+  commandEncoder: GPUCommandEncoder;
+  computePassEncoder: GPUComputePassEncoder | null;
+  commandQueueOwnedIds: { add(dataId: object): void };
+  dispatchCountInPass: number;
+  activeTimers: { name: string; query: Promise<number> }[] | null;
+  supportTimestampQuery: boolean;
+  querySet: GPUQuerySet | null;
+  querySetCount: number;
+  getQueryTime(): Promise<number>;
+}
+
+interface DeviceCache {
+  pipelines: Map<string, { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout }>;
+  layouts: Map<string, GPUBindGroupLayout>;
+  uniforms: Map<string, GPUBuffer>;
+}
+
+const caches = new WeakMap<GPUDevice, DeviceCache>();
+
+/** How many dispatches this module has recorded, for benches and tests. */
+export let dispatchCount = 0;
+
+/** The current tfjs backend as a WebGPU backend. */
+export function webgpuBackend(): WebGPUBackend {
+  return tf.backend() as WebGPUBackend;
+}
+
+/** Packs numbers into uniform words: `u` unsigned, `i` signed, `f` float. */
+export function uniformWords(fields: ["u" | "i" | "f", number][]): Uint32Array {
+  const words = new Uint32Array(Math.ceil(fields.length / 4) * 4);
+  const view = new DataView(words.buffer);
+  fields.forEach(([kind, value], index) => {
+    if (kind === "f") view.setFloat32(index * 4, value, true);
+    else if (kind === "i") view.setInt32(index * 4, value, true);
+    else view.setUint32(index * 4, value, true);
+  });
+  return words;
+}
+
+/** Records one dispatch and returns its outputs. */
+export function dispatch(request: Dispatch): TensorInfo[] {
+  const backend = webgpuBackend();
+  const recorder = backend as unknown as Recorder;
+  const outputs = request.outputs.map((output) =>
+    "dataId" in output ? output : backend.makeTensorInfo(output.shape, output.dtype)
+  );
+  const tensors = [...request.inputs, ...outputs];
+  for (const tensor of tensors) backend.uploadToGPU(tensor.dataId);
+  // A cached host copy of a tensor written in place would be stale.
+  for (const output of outputs) recorder.tensorMap.get(output.dataId).values = null;
+
+  const cache = cacheOf(backend.device);
+  const { pipeline, layout } = pipelineOf(backend.device, cache, request, outputs.length);
+  const entries: GPUBindGroupEntry[] = tensors.map((tensor, binding) => ({
+    binding,
+    resource: { buffer: recorder.tensorMap.get(tensor.dataId).resource! },
+  }));
+  if (request.uniforms) {
+    const buffer = uniformBuffer(backend.device, cache, request.uniforms);
+    entries.push({ binding: tensors.length, resource: { buffer } });
+  }
+  record(backend, request, pipeline, backend.device.createBindGroup({ layout, entries }));
+  for (const tensor of tensors) recorder.commandQueueOwnedIds.add(tensor.dataId);
+  submitWhenFull(backend, request.key);
+  return outputs;
+}
+
+function record(
+  backend: WebGPUBackend,
+  request: Dispatch,
+  pipeline: GPUComputePipeline,
+  bindGroup: GPUBindGroup,
+): void {
+  const recorder = backend as unknown as Recorder;
+  backend.ensureCommandEncoderReady();
+  if (recorder.activeTimers !== null && recorder.activeTimers !== undefined) {
+    // Under tf.time() every kernel gets a pass of its own, bracketed by timestamps.
+    backend.endComputePassEncoder();
+    recorder.querySet ??= backend.device.createQuerySet({
+      type: "timestamp",
+      count: recorder.querySetCount,
+    });
+    recorder.computePassEncoder = recorder.commandEncoder.beginComputePass({
+      timestampWrites: {
+        querySet: recorder.querySet,
+        beginningOfPassWriteIndex: 0,
+        endOfPassWriteIndex: 1,
+      },
+    });
+  }
+  recorder.computePassEncoder ??= recorder.commandEncoder.beginComputePass();
+  recorder.computePassEncoder.setPipeline(pipeline);
+  recorder.computePassEncoder.setBindGroup(0, bindGroup);
+  recorder.computePassEncoder.dispatchWorkgroups(...request.workgroups);
+  recorder.dispatchCountInPass++;
+  dispatchCount++;
+}
+
+function submitWhenFull(backend: WebGPUBackend, name: string): void {
+  const recorder = backend as unknown as Recorder;
+  if (recorder.activeTimers !== null && recorder.activeTimers !== undefined) {
+    backend.endComputePassEncoder();
+    recorder.activeTimers.push({ name, query: recorder.getQueryTime() });
+  } else if (
+    recorder.dispatchCountInPass >= tf.env().getNumber("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE")
+  ) {
+    backend.endComputePassEncoder();
+    backend.submitQueue();
+  }
+}
+
+function cacheOf(device: GPUDevice): DeviceCache {
+  let cache = caches.get(device);
+  if (!cache) {
+    cache = { pipelines: new Map(), layouts: new Map(), uniforms: new Map() };
+    caches.set(device, cache);
+  }
+  return cache;
+}
+
+function pipelineOf(device: GPUDevice, cache: DeviceCache, request: Dispatch, outputs: number) {
+  const cached = cache.pipelines.get(request.key);
+  if (cached) return cached;
+  const layout = bindGroupLayout(device, cache, request.inputs.length, outputs, !!request.uniforms);
+  const made = {
+    layout,
+    pipeline: device.createComputePipeline({
+      label: request.key,
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: {
+        module: device.createShaderModule({ label: request.key, code: request.wgsl() }),
+        entryPoint: "main",
+      },
+    }),
+  };
+  cache.pipelines.set(request.key, made);
+  return made;
+}
+
+function bindGroupLayout(
+  device: GPUDevice,
+  cache: DeviceCache,
+  inputs: number,
+  outputs: number,
+  uniform: boolean,
+): GPUBindGroupLayout {
+  const key = `${inputs},${outputs},${uniform}`;
+  let layout = cache.layouts.get(key);
+  if (!layout) {
+    const types: GPUBufferBindingType[] = [
+      ...Array<GPUBufferBindingType>(inputs).fill("read-only-storage"),
+      ...Array<GPUBufferBindingType>(outputs).fill("storage"),
+      ...(uniform ? ["uniform" as const] : []),
+    ];
+    layout = device.createBindGroupLayout({
+      entries: types.map((type, binding) => ({
+        binding,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type },
+      })),
+    });
+    cache.layouts.set(key, layout);
+  }
+  return layout;
+}
+
+function uniformBuffer(device: GPUDevice, cache: DeviceCache, words: Uint32Array): GPUBuffer {
+  const key = words.join();
+  let buffer = cache.uniforms.get(key);
+  if (!buffer) {
+    const size = Math.ceil(words.byteLength / 16) * 16;
+    buffer = device.createBuffer({ size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+    device.queue.writeBuffer(buffer, 0, words as Uint32Array<ArrayBuffer>);
+    cache.uniforms.set(key, buffer);
+  }
+  return buffer;
+}

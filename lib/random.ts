@@ -1,0 +1,120 @@
+/**
+ * Counter-based random numbers: the value at (seed, stream, step, index) is a pure function of the
+ * four, so any step can be recomputed alone, on any backend, and a resumed run is the same run.
+ *
+ * The mixing rounds are those of Wellons' "lowbias32" integer hash (a bijection of 32-bit words
+ * with low avalanche bias). A stream is keyed by two words: the first enters before the first
+ * multiplication, the second between the two, so that two streams are not shifted or permuted
+ * copies of one another. The WGSL form below computes the same bits as the TypeScript form.
+ */
+
+const MULTIPLIER_A = 0x21f0aaad;
+const MULTIPLIER_B = 0xd35a2d97;
+
+/** What a random number is used for; a purpose has its own stream, so uses never share numbers. */
+export const streams = {
+  shuffle: 1,
+  augment: 2,
+  initialize: 3,
+  shapes: 4,
+  split: 5,
+} as const;
+
+/** The two 32-bit words that key one stream at one step. */
+export interface StreamKey {
+  readonly word0: number;
+  readonly word1: number;
+}
+
+/** A bijective 32-bit mixing function (Wellons, "lowbias32"). */
+export function mix32(value: number): number {
+  value ^= value >>> 16;
+  value = Math.imul(value, MULTIPLIER_A);
+  value ^= value >>> 15;
+  value = Math.imul(value, MULTIPLIER_B);
+  value ^= value >>> 15;
+  return value >>> 0;
+}
+
+/** The key of `stream` under `seed` at `step`; each is taken modulo 2^32. */
+export function streamKey(seed: number, stream: number, step: number): StreamKey {
+  const a = mix32((seed ^ 0x9e3779b9) >>> 0);
+  const b = mix32((a + stream) >>> 0);
+  const word0 = mix32(b ^ step);
+  const word1 = mix32((word0 + 0x85ebca6b) >>> 0);
+  return { word0, word1 };
+}
+
+/** 32 random bits (an unsigned integer) at `index` of the stream. */
+export function randomBits(key: StreamKey, index: number): number {
+  let x = index ^ key.word0;
+  x ^= x >>> 16;
+  x = Math.imul(x, MULTIPLIER_A);
+  x ^= x >>> 15;
+  x = (x + key.word1) | 0;
+  x = Math.imul(x, MULTIPLIER_B);
+  x ^= x >>> 15;
+  return x >>> 0;
+}
+
+/** A uniform number in [0, 1) with 24 bits, at `index` of the stream. */
+export function randomUniform(key: StreamKey, index: number): number {
+  return (randomBits(key, index) >>> 8) * 2 ** -24;
+}
+
+/** A seeded permutation of 0..count-1 (Fisher and Yates), independent of the backend. */
+export function permutation(count: number, key: StreamKey): Int32Array {
+  const order = Int32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    // Multiply-shift maps 32 random bits to 0..i; its bias is below count / 2^32.
+    const j = Math.floor((randomBits(key, i) / 2 ** 32) * (i + 1));
+    const kept = order[i]!;
+    order[i] = order[j]!;
+    order[j] = kept;
+  }
+  return order;
+}
+
+/** A stable 31-bit number for a name (FNV-1a), so that a layer's stream depends on its name only. */
+export function streamOfName(name: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) {
+    hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  }
+  return (hash >>> 1) | 0;
+}
+
+/**
+ * The bits below which an element is dropped: `randomBits < dropThreshold(rate)`.
+ * The scale of the kept elements must be that of the threshold, see {@linkcode keepScale}.
+ */
+export function dropThreshold(rate: number): number {
+  return Math.min(2 ** 32 - 1, Math.floor(rate * 2 ** 32));
+}
+
+/** What kept elements are multiplied by, so that the expected value is unchanged. */
+export function keepScale(rate: number): number {
+  return 1 / (1 - dropThreshold(rate) / 2 ** 32);
+}
+
+/** WGSL of {@linkcode mix32}, {@linkcode streamKey} and {@linkcode randomBits}. */
+export const randomWgsl = /* wgsl */ `
+fn mix32(v: u32) -> u32 {
+  var x = v;
+  x ^= x >> 16u; x *= ${MULTIPLIER_A}u;
+  x ^= x >> 15u; x *= ${MULTIPLIER_B}u;
+  return x ^ (x >> 15u);
+}
+fn stream_key(seed: u32, stream: u32, step: u32) -> vec2<u32> {
+  let a = mix32(seed ^ 0x9e3779b9u);
+  let b = mix32(a + stream);
+  let word0 = mix32(b ^ step);
+  return vec2<u32>(word0, mix32(word0 + 0x85ebca6bu));
+}
+fn random_bits(key: vec2<u32>, index: u32) -> u32 {
+  var x = index ^ key.x;
+  x ^= x >> 16u; x *= ${MULTIPLIER_A}u;
+  x ^= x >> 15u; x += key.y; x *= ${MULTIPLIER_B}u;
+  return x ^ (x >> 15u);
+}
+`;
