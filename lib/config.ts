@@ -64,6 +64,21 @@ export const trainingFields = {
 const modelSchema = z.strictObject(modelFields);
 const runSchema = z.strictObject({ ...modelFields, ...trainingFields });
 
+/** Type and description of every field of a run, for help texts and option parsers. */
+export const runFieldTypes: Record<string, { type: string; description: string }> = Object
+  .fromEntries(
+    Object.entries(runSchema.shape).map(([key, field]) => {
+      const json = z.toJSONSchema(field) as {
+        type: string;
+        enum?: string[];
+        items?: { type: string };
+      };
+      const list = json.items?.type === "string" ? "names" : "numbers";
+      const type = json.enum?.join("|") ?? (json.type === "array" ? list : json.type);
+      return [key, { type, description: field.description ?? "" }];
+    }),
+  );
+
 /** A Vision Transformer's configuration. */
 export type ViTConfig = z.infer<typeof modelSchema>;
 /** Everything that decides the numbers of a run. */

@@ -1,0 +1,109 @@
+/**
+ * Safetensors files that notice every changed byte: the metadata carries the SHA-256 of each
+ * tensor's bytes under `sha256:NAME`, and under `sha256` that of the header, taken with these 64
+ * digits as zeros and with the 8 bytes of its length before it. Other readers of the format see
+ * ordinary metadata.
+ */
+import { UserError } from "../errors.ts";
+import {
+  bytesOf,
+  encodeHead,
+  layOut,
+  type SafetensorsFile,
+  type SafetensorsHeader,
+  SafetensorsReader,
+  type TensorData,
+  tensorOf,
+} from "./safetensors.ts";
+import { parseHeader } from "./safetensors_header.ts";
+
+const headerKey = "sha256";
+const tensorKey = (name: string) => `sha256:${name}`;
+const zeros = "0".repeat(64);
+
+/** SHA-256 as 64 lowercase hexadecimal digits. */
+export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/**
+ * A file with checksums, in chunks ready to be written; the arrays are not copied, so they must not
+ * change until then.
+ */
+export async function encodeSealed(
+  tensors: ReadonlyMap<string, TensorData>,
+  metadata: Record<string, string>,
+): Promise<Uint8Array<ArrayBuffer>[]> {
+  const entries = layOut(tensors);
+  const sealed: Record<string, string> = { ...metadata, [headerKey]: zeros };
+  const bodies = entries.map(({ name }) => bytesOf(tensors.get(name)!));
+  // One after the other, since hashing works on a copy of the tensor.
+  for (const [i, { name }] of entries.entries()) sealed[tensorKey(name)] = await sha256(bodies[i]!);
+  const head = encodeHead(entries, sealed);
+  const header = parseHeader(head.subarray(8), entries.at(-1)?.end ?? 0, "The header");
+  const [begin] = header.metadataSpans.get(headerKey)!;
+  const digits = await sha256(head);
+  head.set(new TextEncoder().encode(digits), 8 + begin);
+  return [head, ...bodies];
+}
+
+/**
+ * Reads a file with checksums, or the tensors of it that `select` takes, and verifies the header
+ * and each tensor read.
+ * @throws {UserError} naming the file and what is damaged, or that it has no checksums.
+ */
+export async function readSealedFile(
+  path: string,
+  options: { select?: (name: string) => boolean } = {},
+): Promise<SafetensorsFile> {
+  await using reader = await SafetensorsReader.open(path);
+  await verifyHead(reader.rawHead, reader.header, path);
+  const tensors = new Map<string, TensorData>();
+  for (const entry of reader.header.entries) {
+    if (options.select && !options.select(entry.name)) continue;
+    const bytes = await reader.read(entry);
+    if (reader.header.metadata[tensorKey(entry.name)] !== await sha256(bytes)) {
+      throw damaged(path, `tensor ${entry.name}`);
+    }
+    tensors.set(entry.name, tensorOf(entry, bytes));
+  }
+  return { metadata: reader.header.metadata, tensors };
+}
+
+/**
+ * Verifies every byte of a file with checksums, one tensor in memory at a time.
+ * @throws {UserError} naming the file and what is damaged, or that it has no checksums.
+ */
+export async function verifySealedFile(path: string): Promise<void> {
+  await using reader = await SafetensorsReader.open(path);
+  await verifyHead(reader.rawHead, reader.header, path);
+  for (const entry of reader.header.entries) {
+    if (reader.header.metadata[tensorKey(entry.name)] !== await sha256(await reader.read(entry))) {
+      throw damaged(path, `tensor ${entry.name}`);
+    }
+  }
+}
+
+async function verifyHead(
+  rawHead: Uint8Array<ArrayBuffer>,
+  header: SafetensorsHeader,
+  path: string,
+): Promise<void> {
+  const span = header.metadataSpans.get(headerKey);
+  if (span === undefined) {
+    throw new UserError(
+      `${path} carries no checksums, so it is no checkpoint of this project, or its header is damaged.`,
+    );
+  }
+  const [begin, end] = span;
+  if (end - begin !== zeros.length) throw damaged(path, "its header");
+  const zeroed = rawHead.slice();
+  zeroed.fill(0x30, 8 + begin, 8 + end);
+  if (header.metadata[headerKey] !== await sha256(zeroed)) throw damaged(path, "its header");
+}
+
+function damaged(path: string, what: string): UserError {
+  return new UserError(
+    `${path} is damaged: ${what} does not have the checksum it was saved with; use another checkpoint.`,
+  );
+}

@@ -1,0 +1,220 @@
+/**
+ * The folder of one run: `config.json`, `history.jsonl` (one record an epoch), `best.safetensors`,
+ * `last.safetensors`.
+ */
+import { parseRunConfig, type RunConfig } from "../config.ts";
+import { z } from "../deps.ts";
+import { UserError } from "../errors.ts";
+import { ioError, writeFileAtomic, writeFull } from "./store.ts";
+
+// JSON has no NaN, and a run that diverged has such losses.
+const metric = z.number().nullable();
+
+const recordSchema = z.looseObject({
+  /** From 1, as a person counts. */
+  epoch: z.int().min(1),
+  /** Optimizer steps since the run began. */
+  step: z.int().min(0),
+  loss: metric,
+  /** 0 to 1, as all accuracies. */
+  accuracy: metric,
+  top5: metric,
+  valLoss: metric.optional(),
+  valAccuracy: metric.optional(),
+  valTop5: metric.optional(),
+  learningRate: z.number().optional(),
+  /** Wall-clock seconds of the epoch, validation included. */
+  seconds: z.number().optional(),
+});
+
+/** One epoch in `history.jsonl`; other fields may stand beside these. */
+export type HistoryRecord = z.infer<typeof recordSchema>;
+
+/** The files of a run. */
+export interface RunFolder {
+  readonly path: string;
+  readonly config: string;
+  readonly history: string;
+  readonly best: string;
+  readonly last: string;
+}
+
+/** The paths of a run's files, whether they exist or not. */
+export function runFolder(path: string): RunFolder {
+  const root = path.replace(/(?<=.)\/+$/, "");
+  return {
+    path: root,
+    config: `${root}/config.json`,
+    history: `${root}/history.jsonl`,
+    best: `${root}/best.safetensors`,
+    last: `${root}/last.safetensors`,
+  };
+}
+
+/**
+ * Makes the folder of a new run, with its parents, and writes its configuration.
+ * @throws {UserError} if the folder exists and is not empty, or cannot be made.
+ */
+export async function createRunFolder(path: string, config: RunConfig): Promise<RunFolder> {
+  const run = runFolder(path);
+  const entry = await entryOf(run.path);
+  if (entry === "file") {
+    throw new UserError(`${path} is a file, not a folder; choose another place for the run.`);
+  }
+  if (entry === "folder") {
+    throw new UserError(
+      `The run folder ${path} exists and is not empty; choose another name or remove it first.`,
+    );
+  }
+  try {
+    await Deno.mkdir(run.path, { recursive: true });
+  } catch (error) {
+    throw ioError(error, "make", path);
+  }
+  const text = JSON.stringify(config, null, 2) + "\n";
+  await writeFileAtomic(run.config, [new TextEncoder().encode(text)]);
+  return run;
+}
+
+/**
+ * Opens the folder of an existing run and reads its configuration.
+ * @throws {UserError} if there is no run, or its configuration is not valid.
+ */
+export async function openRunFolder(path: string): Promise<{ run: RunFolder; config: RunConfig }> {
+  const run = runFolder(path);
+  let text: string;
+  try {
+    text = await Deno.readTextFile(run.config);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      throw new UserError(`${path} is not the folder of a run: it has no config.json.`);
+    }
+    throw ioError(error, "read", run.config);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new UserError(`${run.config} is not valid JSON.`);
+  }
+  try {
+    return { run, config: parseRunConfig(value) };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`${run.config} cannot be used: ${error.message}`);
+  }
+}
+
+/**
+ * The run under `root` whose files changed last, undefined if there is none.
+ * @param root a folder of run folders, `runs` for example
+ */
+export async function latestRun(root: string): Promise<string | undefined> {
+  let latest: { path: string; time: number } | undefined;
+  try {
+    for await (const { name } of Deno.readDir(root)) {
+      const run = runFolder(`${root}/${name}`);
+      const time = Math.max(
+        ...await Promise.all([run.config, run.history, run.last].map(modificationTime)),
+      );
+      if (await modificationTime(run.config) === -Infinity) continue;
+      // Names decide between equal times, so that the answer does not hang on the folder's order.
+      if (
+        latest === undefined || time > latest.time ||
+        (time === latest.time && run.path > latest.path)
+      ) {
+        latest = { path: run.path, time };
+      }
+    }
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw ioError(error, "read", root);
+  }
+  return latest?.path;
+}
+
+/**
+ * Appends one record to a history and syncs it; half a last line, left by a crash, is cut off
+ * first.
+ * @throws {UserError} if the file cannot be written.
+ */
+export async function appendHistory(path: string, record: HistoryRecord): Promise<void> {
+  try {
+    using file = await Deno.open(path, { read: true, write: true, create: true });
+    const content = new TextDecoder().decode(await readAll(file));
+    const whole = new TextEncoder().encode(content.slice(0, content.lastIndexOf("\n") + 1)).length;
+    await file.truncate(whole);
+    await file.seek(whole, Deno.SeekMode.Start);
+    await writeFull(file, new TextEncoder().encode(JSON.stringify(record) + "\n"));
+    await file.sync();
+  } catch (error) {
+    throw ioError(error, "write", path);
+  }
+}
+
+/**
+ * Reads a history; an absent file is an empty one, and half a last line is left out.
+ * @throws {UserError} naming the line that is wrong.
+ */
+export async function readHistory(path: string): Promise<HistoryRecord[]> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw ioError(error, "read", path);
+  }
+  const lines = text.split("\n");
+  // What follows the last line feed was not written whole, even if it parses.
+  lines.pop();
+  return lines.map((line, index) => {
+    try {
+      return recordSchema.parse(JSON.parse(line));
+    } catch {
+      throw new UserError(
+        `Line ${index + 1} of ${path} is no history record; remove that line or the file.`,
+      );
+    }
+  });
+}
+
+/**
+ * Drops the records after `epoch`: a run that resumes from a state writes them again.
+ * @param epoch the last epoch to keep, counted from 1
+ */
+export async function rewindHistory(path: string, epoch: number): Promise<void> {
+  const records = await readHistory(path);
+  const kept = records.filter((record) => record.epoch <= epoch);
+  if (kept.length === records.length) return;
+  const text = kept.map((record) => JSON.stringify(record) + "\n").join("");
+  await writeFileAtomic(path, [new TextEncoder().encode(text)]);
+}
+
+async function entryOf(path: string): Promise<"absent" | "empty" | "folder" | "file"> {
+  try {
+    if (!(await Deno.stat(path)).isDirectory) return "file";
+    for await (const _ of Deno.readDir(path)) return "folder";
+    return "empty";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "absent";
+    throw ioError(error, "read", path);
+  }
+}
+
+async function modificationTime(path: string): Promise<number> {
+  try {
+    return (await Deno.stat(path)).mtime?.getTime() ?? 0;
+  } catch {
+    return -Infinity;
+  }
+}
+
+async function readAll(file: Deno.FsFile): Promise<Uint8Array> {
+  const bytes = new Uint8Array((await file.stat()).size);
+  for (let done = 0; done < bytes.length;) {
+    const count = await file.read(bytes.subarray(done));
+    if (count === null) return bytes.subarray(0, done);
+    done += count;
+  }
+  return bytes;
+}

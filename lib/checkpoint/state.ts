@@ -1,0 +1,284 @@
+/**
+ * The state of a training run in one safetensors file: weights under their own names, Adam's
+ * moments under `optimizer.m.NAME` and `optimizer.v.NAME`, the rest as JSON in the metadata.
+ */
+import { parseRunConfig, type RunConfig } from "../config.ts";
+import { z } from "../deps.ts";
+import { UserError } from "../errors.ts";
+import { encodeSealed, readSealedFile, sha256 } from "./checksums.ts";
+import type { TensorData } from "./safetensors.ts";
+import { writeFileAtomic } from "./store.ts";
+
+/** A float32 array of a model, row-major. */
+export interface FloatTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+const datasetSchema = z.strictObject({
+  name: z.string(),
+  /** Checksum of the record bytes. */
+  identity: z.string(),
+  /** Records in the train split before validation is held out. */
+  trainCount: z.int().min(0),
+});
+
+const progressSchema = z.strictObject({
+  /** Optimizer steps taken since the run began. */
+  step: z.int().min(0),
+  /** The epoch that training goes on in, from 0. */
+  epoch: z.int().min(0),
+  /** Steps taken in that epoch. */
+  positionInEpoch: z.int().min(0),
+  seed: z.int().min(0),
+  /** 0 to 1; -1 while no epoch has been validated. */
+  bestValAccuracy: z.number(),
+  dataset: datasetSchema,
+  /** Sums over the images that the current epoch has seen; a resumed epoch goes on from them. */
+  sums: z.strictObject({
+    loss: z.number(),
+    top1: z.number(),
+    top5: z.number(),
+    images: z.int().min(0),
+  }),
+  /** How stored bytes become model input. */
+  preprocessing: z.strictObject({
+    /** Of a stored image, in pixels. */
+    height: z.int().min(1),
+    width: z.int().min(1),
+    channels: z.int().min(1),
+    /** Of each channel over all train images, pixel values 0..255. */
+    mean: z.array(z.number()),
+    variance: z.array(z.number()),
+  }),
+  /** In the order of the logits. */
+  classNames: z.array(z.string()),
+  /** Of the libraries that made the file. */
+  versions: z.record(z.string(), z.string()),
+});
+
+/** Which data a run was trained on. */
+export type DatasetIdentity = z.infer<typeof datasetSchema>;
+
+/** Weights and how they came to be: enough to evaluate and to begin from, not to resume. */
+export interface WeightsState extends z.infer<typeof progressSchema> {
+  weights: ReadonlyMap<string, FloatTensor>;
+  config: RunConfig;
+}
+
+/** Everything that training goes on from. */
+export interface TrainingState extends WeightsState {
+  /** First and second moments of Adam by the names of their weights. */
+  moments1: ReadonlyMap<string, FloatTensor>;
+  moments2: ReadonlyMap<string, FloatTensor>;
+}
+
+/** What a loaded state also carries. */
+export interface Loaded {
+  /** SHA-256 of the configuration, its keys in alphabetical order. */
+  configHash: string;
+}
+
+const format = "deno-vit/1";
+const prefix1 = "optimizer.m.";
+const prefix2 = "optimizer.v.";
+const reserved = "optimizer.";
+
+/**
+ * Saves a state at one stroke. The arrays are not copied and must not change until then.
+ * @throws {UserError} if the file cannot be written; an older file of that name stays as it was.
+ */
+export async function saveState(path: string, state: TrainingState): Promise<void> {
+  const tensors = namedWeights(state.weights);
+  for (const [moments, prefix] of [[state.moments1, prefix1], [state.moments2, prefix2]] as const) {
+    for (const [name, moment] of moments) {
+      const weight = state.weights.get(name);
+      if (weight === undefined || `${weight.shape}` !== `${moment.shape}`) {
+        throw new RangeError(`Moment ${prefix}${name} [${moment.shape}] has no such weight`);
+      }
+      tensors.set(prefix + name, { dtype: "F32", ...moment });
+    }
+  }
+  await write(path, "state", tensors, state);
+}
+
+/**
+ * Saves weights without moments, a third of a whole state's size.
+ * @throws {UserError} if the file cannot be written; an older file of that name stays as it was.
+ */
+export async function saveWeights(path: string, state: WeightsState): Promise<void> {
+  await write(path, "weights", namedWeights(state.weights), state);
+}
+
+/**
+ * Loads a whole state, every byte of it verified.
+ * @throws {UserError} if the file is absent, damaged, foreign, or holds weights only.
+ */
+export async function loadState(path: string): Promise<TrainingState & Loaded> {
+  const { metadata, tensors } = await readSealedFile(path);
+  const { kind, ...state } = await parseMetadata(metadata, path);
+  if (kind !== "state") {
+    throw new UserError(
+      `${path} holds weights only, without the optimizer's state; resume from another checkpoint ` +
+        `or begin a new run from these weights.`,
+    );
+  }
+  const weights = new Map<string, FloatTensor>();
+  const moments1 = new Map<string, FloatTensor>();
+  const moments2 = new Map<string, FloatTensor>();
+  for (const [name, tensor] of tensors) {
+    const into = name.startsWith(prefix1)
+      ? moments1
+      : name.startsWith(prefix2)
+      ? moments2
+      : weights;
+    const plain = into === weights ? name : name.slice(prefix1.length);
+    into.set(plain, floatTensor(name, tensor, path));
+  }
+  for (const moments of [moments1, moments2]) {
+    for (const [name, { shape }] of moments) {
+      if (`${weights.get(name)?.shape}` !== `${shape}`) {
+        throw new UserError(`${path} holds a moment of ${name} but no such weight of its shape.`);
+      }
+    }
+  }
+  return { ...state, weights, moments1, moments2 };
+}
+
+/**
+ * Loads the weights of a whole state or of a file of weights; only they are read and verified.
+ * @throws {UserError} if the file is absent, damaged or foreign.
+ */
+export async function loadWeights(path: string): Promise<WeightsState & Loaded> {
+  const select = (name: string) => !name.startsWith(reserved);
+  const { metadata, tensors } = await readSealedFile(path, { select });
+  const { kind: _, ...state } = await parseMetadata(metadata, path);
+  const weights = new Map<string, FloatTensor>();
+  for (const [name, tensor] of tensors) weights.set(name, floatTensor(name, tensor, path));
+  return { ...state, weights };
+}
+
+/** Fields that a resumed run may change: they decide when training ends, not its numbers. */
+export const resumableFields: readonly (keyof RunConfig)[] = ["epochs"];
+
+/**
+ * Checks that training may go on from a state under a configuration.
+ * @param mayDiffer fields in which the two may differ
+ * @throws {UserError} naming the first field that differs, and both values.
+ */
+export function checkConfig(
+  state: { config: RunConfig },
+  config: RunConfig,
+  mayDiffer: readonly (keyof RunConfig)[] = resumableFields,
+): void {
+  for (const key of Object.keys(config) as (keyof RunConfig)[]) {
+    const [saved, asked] = [JSON.stringify(state.config[key]), JSON.stringify(config[key])];
+    if (saved === asked || mayDiffer.includes(key)) continue;
+    throw new UserError(
+      `The checkpoint is of another configuration: its ${key} is ${saved}, this run's is ${asked}; ` +
+        `leave ${key} at ${saved} or start a new run.`,
+    );
+  }
+}
+
+/**
+ * Checks that training goes on with the data it began with.
+ * @throws {UserError} naming both data sets.
+ */
+export function checkDataset(state: { dataset: DatasetIdentity }, dataset: DatasetIdentity): void {
+  const describe = ({ name, identity, trainCount }: DatasetIdentity) =>
+    `${name} (${trainCount} train records, checksum ${identity.slice(0, 12)})`;
+  const saved = state.dataset;
+  if (
+    saved.name === dataset.name && saved.identity === dataset.identity &&
+    saved.trainCount === dataset.trainCount
+  ) return;
+  throw new UserError(
+    `The checkpoint was trained on other data: it saw ${describe(saved)}, this run has ` +
+      `${describe(dataset)}; give it the same data or start a new run.`,
+  );
+}
+
+/** SHA-256 of a configuration, independent of the order of its keys. */
+export function hashConfig(config: RunConfig): Promise<string> {
+  const sorted = Object.entries(config).sort(([a], [b]) => a < b ? -1 : 1);
+  return sha256(new TextEncoder().encode(JSON.stringify(Object.fromEntries(sorted))));
+}
+
+function namedWeights(weights: ReadonlyMap<string, FloatTensor>): Map<string, TensorData> {
+  const tensors = new Map<string, TensorData>();
+  for (const [name, weight] of weights) {
+    if (name.startsWith(reserved)) throw new RangeError(`A weight cannot be named ${name}`);
+    tensors.set(name, { dtype: "F32", ...weight });
+  }
+  return tensors;
+}
+
+async function write(
+  path: string,
+  kind: "state" | "weights",
+  tensors: Map<string, TensorData>,
+  state: WeightsState,
+): Promise<void> {
+  const progress = Object.fromEntries(
+    Object.keys(progressSchema.shape).map((key) => [key, state[key as keyof WeightsState]]),
+  );
+  const chunks = await encodeSealed(tensors, {
+    format,
+    kind,
+    config: JSON.stringify(state.config),
+    configHash: await hashConfig(state.config),
+    progress: JSON.stringify(progress),
+  });
+  await writeFileAtomic(path, chunks);
+}
+
+async function parseMetadata(metadata: Record<string, string>, path: string) {
+  if (metadata.format !== format) {
+    throw new UserError(
+      `${path} is not a checkpoint of this version: its format is ` +
+        `${JSON.stringify(metadata.format?.slice(0, 40) ?? "unnamed")}, not "${format}".`,
+    );
+  }
+  const { kind } = metadata;
+  if (kind !== "state" && kind !== "weights") throw inconsistent(path, "kind");
+  const progress = progressSchema.safeParse(parseJson(metadata.progress, path, "progress"));
+  if (!progress.success) throw inconsistent(path, "progress");
+  const config = parseConfig(parseJson(metadata.config, path, "config"), path);
+  const configHash = await hashConfig(config);
+  if (configHash !== metadata.configHash) throw inconsistent(path, "configHash");
+  return { kind, config, configHash, ...progress.data } as const;
+}
+
+function parseConfig(value: unknown, path: string): RunConfig {
+  try {
+    return parseRunConfig(value);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(
+      `${path} holds a configuration that this version cannot use: ${error.message}`,
+    );
+  }
+}
+
+function parseJson(text: string | undefined, path: string, key: string): unknown {
+  if (text === undefined || text.length > 1 << 20) throw inconsistent(path, key);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw inconsistent(path, key);
+  }
+}
+
+function floatTensor(name: string, tensor: TensorData, path: string): FloatTensor {
+  if (tensor.dtype !== "F32") {
+    throw new UserError(`${path} holds ${name} as ${tensor.dtype}; only F32 can be loaded.`);
+  }
+  return { shape: tensor.shape, data: tensor.data };
+}
+
+function inconsistent(path: string, key: string): UserError {
+  return new UserError(
+    `${path} is no usable checkpoint: its metadata ${key} is missing or wrong; use another checkpoint.`,
+  );
+}

@@ -1,0 +1,114 @@
+/**
+ * Files that are whole or absent: written under another name in the same folder, synced, renamed,
+ * and the folder synced, so that neither a crash nor a full disk leaves half a file under the name.
+ */
+import { UserError } from "../errors.ts";
+
+let serial = 0;
+
+/**
+ * Writes a file at one stroke; an older file of that name stays intact until the new one is whole.
+ * @param chunks the file's content, in order
+ * @throws {UserError} if the disk is full, or the folder is absent or cannot be written to.
+ */
+export async function writeFileAtomic(
+  path: string,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const [folder, name] = splitPath(path);
+  const temporary = `${folder}/.${name}.tmp-${Deno.pid}-${serial++}`;
+  try {
+    const file = await Deno.open(temporary, { write: true, createNew: true });
+    try {
+      for await (const chunk of chunks) await writeFull(file, chunk);
+      await file.sync();
+    } finally {
+      file.close();
+    }
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw ioError(error, "write", path);
+  }
+  await syncFolder(folder);
+}
+
+/**
+ * Removes what interrupted calls of {@linkcode writeFileAtomic} left in a folder. Only for the one
+ * process that writes there, since another's unfinished file would be lost.
+ * @returns how many files were removed.
+ */
+export async function removeTemporaries(folder: string): Promise<number> {
+  let removed = 0;
+  for await (const { name, isFile } of Deno.readDir(folder)) {
+    if (!isFile || !/^\..+\.tmp-\d+-\d+$/.test(name)) continue;
+    if (name.includes(`.tmp-${Deno.pid}-`)) continue;
+    await Deno.remove(`${folder}/${name}`);
+    removed++;
+  }
+  return removed;
+}
+
+/** Writes all of `bytes`, however many calls it takes. */
+export async function writeFull(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+}
+
+/** Makes renames and new files in a folder survive a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
+  // Windows cannot open a folder as a file, and its file systems journal renames themselves.
+  if (Deno.build.os === "windows") return;
+  using directory = await Deno.open(folder);
+  await directory.sync();
+}
+
+const waysOut: Record<string, string> = {
+  ENOSPC: "the disk is full; free some space and start again",
+  EDQUOT: "your quota on this disk is used up; free some space and start again",
+  EFBIG: "the file would be larger than this system lets it be; choose another disk",
+  EROFS: "the file system is read-only; choose another folder",
+  EACCES: "this user has no permission; choose another folder or change its permissions",
+  EPERM: "this user has no permission; choose another folder or change its permissions",
+  ENOENT: "there is no such file or folder",
+  ENOTDIR: "a part of the path is a file, not a folder",
+  EISDIR: "it is a folder, not a file",
+  EEXIST: "it exists already",
+};
+
+/**
+ * A system error as a {@linkcode UserError} with the way out, when it is one that a user can mend;
+ * any other error as it is.
+ * @param action what was tried, as in "Cannot `action` PATH"
+ */
+export function ioError(error: unknown, action: string, path: string): unknown {
+  if (!(error instanceof Error) || error instanceof UserError) return error;
+  if (error instanceof Deno.errors.NotCapable) {
+    const flag = action === "read" ? "--allow-read" : "--allow-write";
+    return new UserError(
+      `Cannot ${action} ${path}: Deno was started without that permission; start it with ${flag}.`,
+      { cause: error },
+    );
+  }
+  const code = (error as Error & { code?: string }).code ?? codeOfClass(error);
+  const way = code === undefined ? undefined : waysOut[code];
+  if (way === undefined) return error;
+  return new UserError(`Cannot ${action} ${path}: ${way}.`, { cause: error });
+}
+
+function codeOfClass(error: Error): string | undefined {
+  if (error instanceof Deno.errors.PermissionDenied) return "EACCES";
+  if (error instanceof Deno.errors.NotFound) return "ENOENT";
+  if (error instanceof Deno.errors.NotADirectory) return "ENOTDIR";
+  if (error instanceof Deno.errors.IsADirectory) return "EISDIR";
+  if (error instanceof Deno.errors.AlreadyExists) return "EEXIST";
+  return undefined;
+}
+
+function splitPath(path: string): [folder: string, name: string] {
+  const cut = Math.max(
+    path.lastIndexOf("/"),
+    Deno.build.os === "windows" ? path.lastIndexOf("\\") : -1,
+  );
+  if (cut < 0) return [".", path];
+  return [cut === 0 ? "/" : path.slice(0, cut), path.slice(cut + 1)];
+}

@@ -1,0 +1,89 @@
+/** What every data set is once it is in memory, and what is done to all of them alike. */
+
+/** Images and labels in the order of their records. */
+export interface ImageSplit {
+  /** `[count, height, width, channels]` bytes, channels last. */
+  images: Uint8Array<ArrayBuffer>;
+  /** `[count]` class indices. */
+  labels: Uint8Array<ArrayBuffer>;
+  /** How many images. */
+  count: number;
+}
+
+/** A data set of small images, in memory. */
+export interface ImageDataset {
+  /** For a person, such as `cifar100 (fine)`. */
+  name: string;
+  /** Of one image, in pixels. */
+  height: number;
+  /** Of one image, in pixels. */
+  width: number;
+  /** Bytes of one pixel. */
+  channels: number;
+  /** The name of each class, by label. */
+  classNames: string[];
+  /** What is learned from. */
+  train: ImageSplit;
+  /** What is looked at only in the end. */
+  test: ImageSplit;
+  /** SHA-256 of the record bytes, in hexadecimal. */
+  identity: string;
+}
+
+/** The records `start` (inclusive) to `end` (exclusive); the bytes are shared, not copied. */
+export function sliceSplit(split: ImageSplit, start: number, end: number): ImageSplit {
+  const stride = split.count === 0 ? 0 : split.images.length / split.count;
+  return {
+    images: split.images.subarray(start * stride, end * stride),
+    labels: split.labels.subarray(start, end),
+    count: end - start,
+  };
+}
+
+/** The first `limit` records; all of them where `limit` is 0 or exceeds their number. */
+export function limitSplit(split: ImageSplit, limit: number): ImageSplit {
+  return limit === 0 || limit >= split.count ? split : sliceSplit(split, 0, limit);
+}
+
+/**
+ * Holds out the last `share` (0 up to 1) of the records, before any shuffle, as Keras does:
+ * 50,000 records and 0.1 give 45,000 and 5,000.
+ */
+export function splitValidation(
+  split: ImageSplit,
+  share: number,
+): { train: ImageSplit; validation: ImageSplit } {
+  // The small term keeps a product such as 0.29 * 100 = 28.999... from losing a record.
+  const held = Math.floor(split.count * share + 1e-6);
+  const kept = split.count - held;
+  return { train: sliceSplit(split, 0, kept), validation: sliceSplit(split, kept, split.count) };
+}
+
+/**
+ * Mean and population variance of each channel over all pixels, values 0..255, in float64: what a
+ * Keras `Normalization` layer adapts to.
+ */
+export function channelStatistics(
+  split: ImageSplit,
+  channels: number,
+): { mean: number[]; variance: number[] } {
+  const { images } = split;
+  // Bytes have 256 values, so counting them is exact and leaves few additions to round.
+  const counts = new Uint32Array(channels * 256);
+  for (let channel = 0; channel < channels; channel++) {
+    const base = channel * 256;
+    for (let i = channel; i < images.length; i += channels) counts[base + images[i]!]!++;
+  }
+  const mean: number[] = [];
+  const variance: number[] = [];
+  for (let channel = 0; channel < channels; channel++) {
+    const histogram = counts.subarray(channel * 256, (channel + 1) * 256);
+    const total = images.length / channels;
+    const average = histogram.reduce((sum, n, value) => sum + n * value, 0) / total;
+    mean.push(average);
+    variance.push(
+      histogram.reduce((sum, n, value) => sum + n * (value - average) ** 2, 0) / total,
+    );
+  }
+  return { mean, variance };
+}

@@ -1,0 +1,234 @@
+/** From what a person names (a data set, a folder, an archive, a URL) to images in memory. */
+import { createHash } from "node:crypto";
+import { UserError } from "../errors.ts";
+import { unpack } from "./archive.ts";
+import { cifarFiles, type CifarLayout, cifarLayouts, readCifar } from "./cifar.ts";
+import type { ImageDataset } from "./dataset.ts";
+import { download, type DownloadOptions, md5OfFile, writing } from "./download.ts";
+import { createShapes } from "./shapes.ts";
+
+const maxUnpackedBytes = 2 ** 29;
+const wellFormedMd5 = /^[0-9a-f]{32}$/;
+
+/** What is under way, for a progress bar. */
+export interface DataProgress {
+  /** What is being done. */
+  stage: "download" | "verify" | "unpack" | "read";
+  /** The file, folder or URL. */
+  source: string;
+  /** Bytes done. */
+  done: number;
+  /** Bytes in all; null where unknown. */
+  total: number | null;
+  /** Why the connection is being made again, where it is. */
+  retry?: string;
+}
+
+/** Which data, and where from. */
+export interface LoadOptions {
+  /** Which data set. */
+  dataset: "cifar100" | "cifar10" | "shapes";
+  /** `coarse` exists for CIFAR-100 only. */
+  labels: "fine" | "coarse";
+  /** A folder, a `.tar.gz` archive or a URL of one; without it the data is looked for, or fetched. */
+  data?: string;
+  /** The archive's MD5 in hexadecimal, or `none`; the official one by default. */
+  md5?: string;
+  /** The folder where data is kept; written to only when something must be unpacked. */
+  root: string;
+  /** Told how far things are. */
+  onProgress?: (progress: DataProgress) => void;
+  /** For tests: how a download is retried, and where the official archive is. */
+  download?: Pick<DownloadOptions, "attempts" | "wait" | "stallTimeout"> & { url?: string };
+}
+
+/**
+ * Loads a data set whole. An archive is unpacked once, into a folder of `root` named after the
+ * archive's checksum.
+ *
+ * Without `data`, CIFAR is taken from `root`: a folder of the official name, one unpacked from the
+ * official archive, or the only other one there; where there is none, the official archive is
+ * fetched.
+ * @throws {UserError} if the data cannot be had, is not what its checksum says, or is malformed.
+ */
+export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
+  const { dataset, labels, data, root } = options;
+  const md5 = options.md5?.toLowerCase();
+  if (md5 !== undefined && md5 !== "none" && !wellFormedMd5.test(md5)) {
+    throw new UserError(`--md5 ${options.md5} is neither 32 hexadecimal digits nor "none".`);
+  }
+  if (dataset === "shapes") {
+    if (labels !== "fine") throw new UserError(`shapes has no ${labels} labels; choose fine.`);
+    if (data !== undefined) {
+      throw new UserError(`shapes is generated, so --data ${data} makes no sense; leave it out.`);
+    }
+    return createShapes();
+  }
+  const layout = cifarLayouts[dataset];
+  if (!layout.labels[labels]) {
+    throw new UserError(`${dataset} has no ${labels} labels; choose fine.`);
+  }
+  const job: Job = { ...options, md5, layout };
+  if (data === undefined) {
+    const found = await findUnpacked(job);
+    return found ? read(job, found) : fromUrl(job, options.download?.url ?? layout.url);
+  }
+  if (/^https?:\/\//i.test(data)) {
+    if (!URL.canParse(data)) throw new UserError(`--data ${data} is not a valid URL.`);
+    return fromUrl(job, data);
+  }
+  const info = await statOrNull(data);
+  if (info?.isDirectory) {
+    if (md5 !== undefined && md5 !== "none") {
+      throw new UserError(`--md5 checks an archive, but --data ${data} is a folder; leave it out.`);
+    }
+    const inner = `${data}/${layout.folder}`;
+    return read(job, await statOrNull(inner) ? inner : data);
+  }
+  if (!info) {
+    throw new UserError(
+      `--data ${data} does not exist; name a folder, a .tar.gz archive or a URL, or leave it out ` +
+        `to have ${dataset} fetched to ${root}.`,
+    );
+  }
+  return fromArchive(job, data, root);
+}
+
+interface Job extends LoadOptions {
+  layout: CifarLayout;
+}
+
+/** The checksum that an archive must have; null if any will do. */
+function expectedMd5(job: Job): string | null {
+  return job.md5 === "none" ? null : job.md5 ?? job.layout.md5;
+}
+
+function unpackedFolder({ root, layout }: Job, key: string): string {
+  return `${root}/${layout.folder}-${key.slice(0, 12)}`;
+}
+
+async function findUnpacked(job: Job): Promise<string | null> {
+  const { root, layout } = job;
+  const preferred = job.md5 === undefined || job.md5 === "none"
+    ? [`${root}/${layout.folder}`, unpackedFolder(job, layout.md5)]
+    : [unpackedFolder(job, job.md5)];
+  for (const folder of preferred) if (await statOrNull(folder)) return folder;
+  if (preferred.length === 1 || !(await statOrNull(root))) return null;
+
+  const others: string[] = [];
+  for await (const entry of Deno.readDir(root)) {
+    const key = entry.name.slice(layout.folder.length + 1);
+    if (entry.name.startsWith(`${layout.folder}-`) && /^[0-9a-f]{12}$/.test(key)) {
+      others.push(`${root}/${entry.name}`);
+    }
+  }
+  if (others.length > 1) {
+    throw new UserError(
+      `${root} holds ${others.length} copies of ${layout.name}: ${others.sort().join(", ")}; ` +
+        `choose one with --data.`,
+    );
+  }
+  return others[0] ?? null;
+}
+
+async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
+  const { root, layout, onProgress } = job;
+  const expected = expectedMd5(job);
+  // What has no checksum to be known by is known by where it came from.
+  const key = expected ?? createHash("md5").update(url).digest("hex");
+  const folder = unpackedFolder(job, key);
+  if (await statOrNull(folder)) return read(job, folder);
+
+  await makeRoot(root);
+  const archive = `${root}/${layout.folder}-${key.slice(0, 12)}.tar.gz`;
+  if (!(await statOrNull(archive))) {
+    await download(url, archive, {
+      ...job.download,
+      md5: expected ?? undefined,
+      onProgress: ({ received, ...rest }) =>
+        onProgress?.({ stage: "download", source: url, done: received, ...rest }),
+    });
+  }
+  let keep = expected !== null;
+  try {
+    const dataset = await unpackAndRead(job, archive, folder);
+    keep = false;
+    return dataset;
+  } finally {
+    // One whose checksum was right is not to blame; another is fetched anew next time.
+    if (!keep) await writing(archive, () => Deno.remove(archive));
+  }
+}
+
+async function fromArchive(job: Job, archive: string, root: string): Promise<ImageDataset> {
+  const expected = expectedMd5(job);
+  const total = (await statOrNull(archive))?.size ?? null;
+  let found: string;
+  try {
+    found = await md5OfFile(
+      archive,
+      (done) => job.onProgress?.({ stage: "verify", source: archive, done, total }),
+    );
+  } catch (error) {
+    throw new UserError(`Cannot read ${archive} (${(error as Error).message}).`, { cause: error });
+  }
+  if (expected !== null && found !== expected) {
+    throw new UserError(
+      `${archive} has md5 ${found}, not ${expected}; if you trust it, say --md5 ${found} ` +
+        `(or --md5 none).`,
+    );
+  }
+  const folder = unpackedFolder(job, found);
+  if (await statOrNull(folder)) return read(job, folder);
+  await makeRoot(root);
+  return unpackAndRead(job, archive, folder);
+}
+
+/** What cannot be read does not come into place, so a bad archive is not met again. */
+async function unpackAndRead(job: Job, archive: string, folder: string): Promise<ImageDataset> {
+  const total = (await statOrNull(archive))?.size ?? null;
+  const temporary = await unpack(archive, {
+    files: cifarFiles(job.layout),
+    parent: job.root,
+    maxBytes: maxUnpackedBytes,
+    onProgress: (done) => job.onProgress?.({ stage: "unpack", source: archive, done, total }),
+  });
+  try {
+    const dataset = await read(job, temporary, folder);
+    await writing(folder, () => Deno.rename(temporary, folder)).catch(async (error) => {
+      // Another process may have been faster; what it unpacked is the same.
+      if (!(await statOrNull(folder))) throw error;
+      await Deno.remove(temporary, { recursive: true });
+    });
+    return dataset;
+  } catch (error) {
+    await Deno.remove(temporary, { recursive: true });
+    if (!(error instanceof UserError)) throw error;
+    // The temporary folder is gone; what is wrong is inside the archive.
+    throw new UserError(error.message.replaceAll(temporary, archive), { cause: error });
+  }
+}
+
+function read(job: Job, folder: string, source = folder): Promise<ImageDataset> {
+  return readCifar(
+    folder,
+    job.layout,
+    job.labels,
+    (done, total) => job.onProgress?.({ stage: "read", source, done, total }),
+  );
+}
+
+async function makeRoot(root: string): Promise<void> {
+  await writing(root, () => Deno.mkdir(root, { recursive: true }));
+}
+
+async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
+  try {
+    return await Deno.stat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied) {
+      throw new UserError(`Cannot read ${path} (${(error as Error).message}).`, { cause: error });
+    }
+    return null;
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Dropout whose mask is a function of (seed, stream, step, index), so it is never stored: the
+ * backward pass draws it again, and every backend drops the same elements.
+ */
+import { hostAllocate, hostBackends, hostFloats, hostInts } from "../backend/host.ts";
+import { dispatch, uniformWords } from "../backend/compute.ts";
+import {
+  dropThreshold,
+  keepScale,
+  randomBits,
+  randomWgsl,
+  type StreamKey,
+  streamKey,
+} from "../random.ts";
+import { type TensorInfo, tf } from "../tfjs.ts";
+import { gridOf, gridWgsl } from "./grid.ts";
+
+/** Which elements an operation drops. */
+export interface Dropout {
+  /** The share of elements that become zero, in [0, 1); 0 means no dropout. */
+  rate: number;
+  /** The stream of random numbers; each place in the model has its own. */
+  stream: number;
+  /** int32 [2]: seed and step. A tensor, since it changes from step to step. */
+  stepKey: tf.Tensor1D;
+}
+
+/** What the inner loops need of a {@linkcode Dropout}, in numbers. */
+export interface DropoutNumbers {
+  /** Elements whose random bits are below it are dropped. */
+  threshold: number;
+  /** The float32 factor of the kept elements. */
+  scale: number;
+}
+
+/** True when `dropout` would drop anything. */
+export function dropsAny(dropout: Dropout | undefined): dropout is Dropout {
+  return dropout !== undefined && dropThreshold(dropout.rate) > 0;
+}
+
+/**
+ * The threshold and scale of a rate.
+ *
+ * @throws {RangeError} when the rate is outside [0, 1).
+ */
+export function dropoutNumbers(rate: number): DropoutNumbers {
+  if (!(rate >= 0 && rate < 1)) {
+    throw new RangeError(`A dropout rate must be in [0, 1), not ${rate}.`);
+  }
+  return { threshold: dropThreshold(rate), scale: Math.fround(keepScale(rate)) };
+}
+
+/** The key of a mask on a host backend, from the step key's tensor. */
+export function hostMaskKey(stepKey: TensorInfo, stream: number): StreamKey {
+  const words = hostInts(stepKey);
+  return streamKey(words[0]!, stream, words[1]!);
+}
+
+/**
+ * Drops elements of `x` and scales the others so that the expected value stays.
+ *
+ * @param x float32 of any shape; element i in row-major order takes the stream's i-th number.
+ * @returns A tensor of x's shape; `x` itself, cloned, when the rate is 0.
+ * @throws {RangeError} when the rate is outside [0, 1).
+ */
+export function dropout<T extends tf.Tensor>(x: T, d: Dropout): T {
+  dropoutNumbers(d.rate);
+  if (!dropsAny(d) || x.size === 0) return x.clone();
+  return tf.engine().runKernel(
+    "VitDropout",
+    { x, stepKey: d.stepKey },
+    { rate: d.rate, stream: d.stream },
+  ) as T;
+}
+
+interface Inputs {
+  x: TensorInfo;
+  stepKey: TensorInfo;
+}
+type Attributes = Pick<Dropout, "rate" | "stream">;
+
+function webgpuDropout({ x, stepKey }: Inputs, { rate, stream }: Attributes): TensorInfo {
+  const { threshold, scale } = dropoutNumbers(rate);
+  const size = tf.util.sizeFromShape(x.shape);
+  const width = size % 4 === 0 ? 4 : 1;
+  const threads = size / width;
+  return dispatch({
+    key: `dropout/${width}`,
+    wgsl: () => wgsl(width),
+    inputs: [x, stepKey],
+    outputs: [{ shape: x.shape, dtype: "float32" }],
+    uniforms: uniformWords([["u", threads], ["u", stream], ["u", threshold], ["f", scale]]),
+    workgroups: gridOf(Math.ceil(threads / 64)),
+  })[0]!;
+}
+
+function wgsl(width: 1 | 4): string {
+  const type = width === 4 ? "vec4<f32>" : "f32";
+  const bits = width === 4
+    ? `vec4<u32>(random_bits(key, e), random_bits(key, e + 1u),
+       random_bits(key, e + 2u), random_bits(key, e + 3u))`
+    : `random_bits(key, e)`;
+  const threshold = width === 4 ? `vec4<u32>(u.threshold)` : `u.threshold`;
+  return /* wgsl */ `
+struct Uniforms { threads: u32, stream: u32, threshold: u32, scale: f32 }
+@group(0) @binding(0) var<storage, read> x: array<${type}>;
+@group(0) @binding(1) var<storage, read> step_key: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<${type}>;
+@group(0) @binding(3) var<uniform> u: Uniforms;
+${randomWgsl}${gridWgsl}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) workgroups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let i = block_of(workgroup, workgroups) * 64u + lane;
+  if (i >= u.threads) { return; }
+  let key = stream_key(step_key[0], u.stream, step_key[1]);
+  let e = i * ${width}u;
+  let bits = ${bits};
+  y[i] = select(x[i] * u.scale, ${type}(), bits < ${threshold});
+}
+`;
+}
+
+function hostDropout({ x, stepKey }: Inputs, { rate, stream }: Attributes): TensorInfo {
+  const output = hostAllocate(x.shape);
+  const { threshold, scale } = dropoutNumbers(rate);
+  const key = hostMaskKey(stepKey, stream);
+  const from = hostFloats(x);
+  const to = hostFloats(output);
+  for (let i = 0; i < to.length; i++) {
+    to[i] = randomBits(key, i) < threshold ? 0 : from[i]! * scale;
+  }
+  return output;
+}
+
+for (const backendName of ["webgpu", ...hostBackends]) {
+  const run = backendName === "webgpu" ? webgpuDropout : hostDropout;
+  tf.registerKernel({
+    kernelName: "VitDropout",
+    backendName,
+    kernelFunc: ({ inputs, attrs }) =>
+      run(inputs as unknown as Inputs, attrs as unknown as Attributes),
+  });
+}
+
+tf.registerGradient({
+  kernelName: "VitDropout",
+  inputsToSave: ["stepKey"],
+  gradFunc: (dy, [stepKey], attrs) => ({
+    x: () =>
+      dropout(dy as tf.Tensor, {
+        ...(attrs as unknown as Attributes),
+        stepKey: stepKey as tf.Tensor1D,
+      }),
+  }),
+});

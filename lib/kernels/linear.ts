@@ -1,0 +1,326 @@
+/**
+ * The dense layer in one operation: y = residual + dropout(activation(x @ kernel + bias)).
+ *
+ * While gradients are recorded, the forward pass also keeps the derivative of
+ * dropout(gelu(z)) to z. It needs the exponential that GELU has computed anyway and takes the place
+ * of z, so the backward pass neither draws the mask nor evaluates GELU again:
+ * dz = dy * slope, dx = dz @ kernel^T, dkernel = x^T @ dz, dbias = the sum of dz's rows.
+ */
+import { dispatch, uniformWords } from "../backend/compute.ts";
+import { hostAllocate, hostBackends, hostFloats } from "../backend/host.ts";
+import { randomBits } from "../random.ts";
+import { type TensorInfo, tf } from "../tfjs.ts";
+import { type Dropout, dropout, dropoutNumbers, dropsAny, hostMaskKey } from "./dropout.ts";
+import { normalCdf, normalPdf } from "./gelu.ts";
+import { gridOf, gridWgsl } from "./grid.ts";
+import { matmul, matmulOverRows, sumLeading } from "./matmul.ts";
+import { hostForward, hostGradKernel, hostGradX } from "./matmul_host.ts";
+
+/** What follows the product and the bias, in this order. */
+export interface LinearOptions {
+  /** The exact GELU. */
+  activation?: "gelu";
+  /** The mask's index is that of y's elements in row-major order. */
+  dropout?: Dropout;
+  /** Added last: y's shape, or its last dimensions, repeated over the leading ones. */
+  residual?: tf.Tensor;
+}
+
+/**
+ * A dense layer with what surrounds it.
+ *
+ * @param x float32 [..., in].
+ * @param kernel float32 [in, out].
+ * @param bias float32 [out], or null for none.
+ * @returns float32 [..., out]; differentiable with respect to x, kernel, bias and residual.
+ * @throws {Error} when the shapes do not fit.
+ * @throws {RangeError} when the dropout rate is outside [0, 1).
+ */
+export function linear(
+  x: tf.Tensor,
+  kernel: tf.Tensor2D,
+  bias: tf.Tensor1D | null,
+  options: LinearOptions = {},
+): tf.Tensor {
+  const shape = checkedShape(x, kernel, bias, options.residual);
+  const { activation, residual } = options;
+  if (options.dropout) dropoutNumbers(options.dropout.rate);
+  const drop = dropsAny(options.dropout) ? options.dropout : undefined;
+  const engine = tf.engine() as unknown as TapeEngine;
+  const attrs = {
+    gelu: activation === "gelu",
+    rate: drop?.rate ?? 0,
+    stream: drop?.stream ?? 0,
+    slope: activation === "gelu" && engine.isTapeOn(),
+  };
+  const given = withoutNulls({ x, kernel, bias, residual });
+  const run = (name: string, inputs: Record<string, tf.Tensor | null | undefined>, options = {}) =>
+    tf.engine().runKernel(name, withoutNulls(inputs), options) as tf.Tensor[];
+
+  // Not tf.registerGradient: for a second output it would make a gradient of zeros at every step.
+  // Not tf.customGrad: it computes the gradients of all inputs, wanted or not.
+  return engine.runKernelFunc({
+    inputs: given,
+    attrs: {},
+    forwardFunc: (_backend, save) => {
+      const outputs = run("VitLinear", { ...given, stepKey: drop?.stepKey }, attrs);
+      save([x, kernel, ...outputs.slice(1), ...(drop && !attrs.slope ? [drop.stepKey] : [])]);
+      return outputs[0]!.reshape(shape);
+    },
+    backwardsFunc: (dy, [x, kernel, last]) => {
+      // What only the kernel's gradient needs is computed here, not in its thunk, because the
+      // bias's gradient comes with it and outlives the thunk's scope.
+      const dz = attrs.slope
+        ? run("VitLinearSlope", { dy, slope: last })[0]!
+        : drop
+        ? dropout(dy, { ...drop, stepKey: last as tf.Tensor1D })
+        : dy;
+      const [dKernel, dBias] = run("VitLinearGradKernel", { x, dz }, {
+        columns: kernel!.shape[1],
+        bias: bias !== null,
+      });
+      return {
+        x: () => {
+          const [dx] = run("VitLinearGradX", { dz, kernel }, { shape: x!.shape });
+          if (dz !== dy) dz.dispose();
+          return dx!;
+        },
+        kernel: () => dKernel!,
+        bias: () => dBias!,
+        residual: () => {
+          if (residual!.size === dy.size) return dy.reshape(residual!.shape);
+          return run("VitSumLeading", { dy }, { shape: residual!.shape })[0]!;
+        },
+      };
+    },
+  });
+}
+
+/** The private members of tfjs's engine that a gradient with lazy inputs needs. */
+interface TapeEngine {
+  isTapeOn(): boolean;
+  runKernelFunc(invocation: {
+    inputs: Record<string, tf.Tensor>;
+    attrs: object;
+    forwardFunc: (backend: unknown, save: (tensors: tf.Tensor[]) => void) => tf.Tensor;
+    backwardsFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => Record<string, () => tf.Tensor>;
+  }): tf.Tensor;
+}
+
+function withoutNulls<T>(tensors: Record<string, T | null | undefined>): Record<string, T> {
+  const present: Record<string, T> = {};
+  for (const name in tensors) {
+    const tensor = tensors[name];
+    if (tensor !== null && tensor !== undefined) present[name] = tensor;
+  }
+  return present;
+}
+
+function checkedShape(
+  x: tf.Tensor,
+  kernel: tf.Tensor,
+  bias: tf.Tensor | null,
+  residual?: tf.Tensor,
+): number[] {
+  const inner = x.shape.at(-1);
+  const [rows, columns] = kernel.shape;
+  if (kernel.rank !== 2 || x.size === 0 || inner !== rows) {
+    throw new Error(`linear cannot multiply x [${x.shape}] by a kernel [${kernel.shape}].`);
+  }
+  if (bias && (bias.rank !== 1 || bias.size !== columns)) {
+    throw new Error(`linear needs a bias of ${columns} elements, not [${bias.shape}].`);
+  }
+  const shape = [...x.shape.slice(0, -1), columns!];
+  if (residual) {
+    const tail = shape.slice(shape.length - residual.rank);
+    if (residual.rank === 0 || !tf.util.arraysEqual(tail, residual.shape)) {
+      throw new Error(`linear cannot add a residual [${residual.shape}] to y [${shape}].`);
+    }
+  }
+  return shape;
+}
+
+interface Inputs {
+  x: TensorInfo;
+  kernel: TensorInfo;
+  bias?: TensorInfo;
+  residual?: TensorInfo;
+  stepKey?: TensorInfo;
+}
+interface Attributes {
+  gelu: boolean;
+  rate: number;
+  stream: number;
+  /** Also output the derivative to what the activation is applied to. */
+  slope: boolean;
+}
+
+function matrixOf(tensor: TensorInfo, columns: number): TensorInfo {
+  const rows = tf.util.sizeFromShape(tensor.shape) / columns;
+  return { dataId: tensor.dataId, dtype: tensor.dtype, shape: [rows, columns] };
+}
+
+const webgpu = {
+  VitLinear({ x, kernel, bias, residual, stepKey }: Inputs, attrs: Attributes): TensorInfo[] {
+    const [inner, columns] = kernel.shape as [number, number];
+    const a = matrixOf(x, inner);
+    return matmul({ layout: "nn", a, b: kernel, rows: a.shape[0]!, inner, columns }, {
+      bias,
+      residual,
+      gelu: attrs.gelu,
+      slope: attrs.slope,
+      dropout: stepKey && { ...dropoutNumbers(attrs.rate), stream: attrs.stream, stepKey },
+    });
+  },
+  VitLinearSlope({ dy, slope }: { dy: TensorInfo; slope: TensorInfo }): TensorInfo[] {
+    const size = tf.util.sizeFromShape(dy.shape);
+    const width = size % 4 === 0 ? 4 : 1;
+    return dispatch({
+      key: `linear/slope/${width}`,
+      wgsl: () => multiplyWgsl(width),
+      inputs: [dy, slope],
+      outputs: [{ shape: slope.shape, dtype: "float32" }],
+      uniforms: uniformWords([["u", size / width]]),
+      workgroups: gridOf(Math.ceil(size / width / 64)),
+    });
+  },
+  VitLinearGradX(
+    { dz, kernel }: { dz: TensorInfo; kernel: TensorInfo },
+    { shape }: { shape: number[] },
+  ): TensorInfo[] {
+    const [columns, inner] = kernel.shape as [number, number];
+    const a = matrixOf(dz, inner);
+    const [dx] = matmul({ layout: "nt", a, b: kernel, rows: a.shape[0]!, inner, columns });
+    return [{ ...dx!, shape }];
+  },
+  VitLinearGradKernel(
+    { x, dz }: { x: TensorInfo; dz: TensorInfo },
+    { columns, bias }: { columns: number; bias: boolean },
+  ): TensorInfo[] {
+    const b = matrixOf(dz, columns);
+    const inner = b.shape[0]!;
+    const rows = tf.util.sizeFromShape(x.shape) / inner;
+    return matmulOverRows({ layout: "tn", a: x, b, rows, inner, columns }, bias);
+  },
+  VitSumLeading({ dy }: { dy: TensorInfo }, { shape }: { shape: number[] }): TensorInfo[] {
+    const count = tf.util.sizeFromShape(dy.shape) / tf.util.sizeFromShape(shape);
+    return sumLeading([{ ...dy, shape: [count, ...shape] }], count);
+  },
+};
+
+function multiplyWgsl(width: 1 | 4): string {
+  const type = width === 4 ? "vec4<f32>" : "f32";
+  return /* wgsl */ `
+struct Uniforms { threads: u32 }
+@group(0) @binding(0) var<storage, read> dy: array<${type}>;
+@group(0) @binding(1) var<storage, read> slope: array<${type}>;
+@group(0) @binding(2) var<storage, read_write> dz: array<${type}>;
+@group(0) @binding(3) var<uniform> u: Uniforms;
+${gridWgsl}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) workgroups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let i = block_of(workgroup, workgroups) * 64u + lane;
+  if (i < u.threads) { dz[i] = dy[i] * slope[i]; }
+}
+`;
+}
+
+const host: typeof webgpu = {
+  VitLinear({ x, kernel, bias, residual, stepKey }, attrs) {
+    const [inner, columns] = kernel.shape as [number, number];
+    const slope = attrs.slope
+      ? hostAllocate([tf.util.sizeFromShape(x.shape) / inner, columns])
+      : undefined;
+    const y = hostForward(matrixOf(x, inner), kernel);
+    finishRows(
+      hostFloats(y),
+      columns,
+      bias && hostFloats(bias),
+      attrs.gelu,
+      slope && hostFloats(slope),
+      stepKey && { ...dropoutNumbers(attrs.rate), key: hostMaskKey(stepKey, attrs.stream) },
+      residual && hostFloats(residual),
+    );
+    return slope ? [y, slope] : [y];
+  },
+  VitLinearSlope({ dy, slope }) {
+    const dz = hostAllocate(slope.shape);
+    const [from, factor, to] = [hostFloats(dy), hostFloats(slope), hostFloats(dz)];
+    for (let i = 0; i < to.length; i++) to[i] = from[i]! * factor[i]!;
+    return [dz];
+  },
+  VitLinearGradX({ dz, kernel }, { shape }) {
+    return [{ ...hostGradX(matrixOf(dz, kernel.shape[1]!), kernel), shape }];
+  },
+  VitLinearGradKernel({ x, dz }, { columns, bias }) {
+    const rows = tf.util.sizeFromShape(dz.shape) / columns;
+    const inner = tf.util.sizeFromShape(x.shape) / rows;
+    const dKernel = hostGradKernel(matrixOf(x, inner), matrixOf(dz, columns));
+    return bias ? [dKernel, sumRows(dz, [columns])] : [dKernel];
+  },
+  VitSumLeading({ dy }, { shape }) {
+    return [sumRows(dy, shape)];
+  },
+};
+
+/** Everything after the product, in place, in one pass over y [rows, columns]. */
+function finishRows(
+  y: Float32Array,
+  columns: number,
+  bias: Float32Array | undefined,
+  gelu: boolean,
+  slope: Float32Array | undefined,
+  drop: { threshold: number; scale: number; key: ReturnType<typeof hostMaskKey> } | undefined,
+  residual: Float32Array | undefined,
+): void {
+  const repeat = residual?.length ?? 1;
+  let i = 0;
+  for (let start = 0; start < y.length; start += columns) {
+    let r = start % repeat;
+    for (let column = 0; column < columns; column++, i++, r++) {
+      let value = bias ? y[i]! + bias[column]! : y[i]!;
+      let factor = 1;
+      if (gelu) {
+        const cdf = normalCdf(value);
+        if (slope) factor = cdf + value * normalPdf(value);
+        value *= cdf;
+      }
+      if (drop) {
+        const keep = randomBits(drop.key, i) < drop.threshold ? 0 : drop.scale;
+        value *= keep;
+        factor *= keep;
+      }
+      if (slope) slope[i] = factor;
+      y[i] = residual ? value + residual[r]! : value;
+    }
+  }
+}
+
+/** The sum of a tensor over its leading dimensions, down to `shape`, added in float64. */
+function sumRows(x: TensorInfo, shape: number[]): TensorInfo {
+  const output = hostAllocate(shape);
+  const from = hostFloats(x);
+  const columns = tf.util.sizeFromShape(shape);
+  const sums = new Float64Array(columns);
+  for (let start = 0; start < from.length; start += columns) {
+    for (let column = 0; column < columns; column++) sums[column]! += from[start + column]!;
+  }
+  hostFloats(output).set(sums);
+  return output;
+}
+
+for (const backendName of ["webgpu", ...hostBackends]) {
+  const kernels = backendName === "webgpu" ? webgpu : host;
+  for (const [kernelName, run] of Object.entries(kernels)) {
+    tf.registerKernel({
+      kernelName,
+      backendName,
+      kernelFunc: ({ inputs, attrs }) =>
+        (run as (inputs: unknown, attrs: unknown) => TensorInfo[])(inputs, attrs),
+    });
+  }
+}

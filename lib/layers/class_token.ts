@@ -1,0 +1,21 @@
+import { tf } from "../tfjs.ts";
+import { firstShape, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
+
+/** Takes the class token: `[batch, tokens, dim]` becomes `[batch, dim]`, the first token's. */
+export class ClassToken extends VitLayer {
+  static readonly className = "VitClassToken";
+
+  override computeOutputShape(inputShape: InputShape): tf.Shape {
+    const [batch, , dim] = firstShape(inputShape) as [number, number, number];
+    return [batch, dim];
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+    return tf.tidy(() => {
+      const [tokens] = inputAndResidual(inputs);
+      const [batch, , dim] = tokens.shape as [number, number, number];
+      return tokens.slice([0, 0, 0], [batch, 1, dim]).reshape([batch, dim]);
+    });
+  }
+}
+tf.serialization.registerClass(ClassToken);

@@ -1,0 +1,42 @@
+import { tf } from "../tfjs.ts";
+import { dropout } from "../kernels/dropout.ts";
+import {
+  type CallOptions,
+  firstShape,
+  inputAndResidual,
+  type InputShape,
+  VitLayer,
+} from "./layer.ts";
+
+/**
+ * Dropout (Srivastava et al., 2014), shape unchanged; the identity outside training.
+ *
+ * tfjs's own draws every number in a JavaScript loop and uploads it; this one computes the mask
+ * where the tensor is, from (seed, layer, step, index).
+ */
+export class Dropout extends VitLayer {
+  static readonly className = "VitDropout";
+  readonly rate: number;
+
+  constructor(config: { name?: string; seed?: number; rate: number }) {
+    super(config);
+    this.rate = config.rate;
+  }
+
+  override computeOutputShape(inputShape: InputShape): tf.Shape {
+    return firstShape(inputShape);
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
+    return tf.tidy(() => {
+      const [x] = inputAndResidual(inputs);
+      const active = this.dropout(this.rate, "mask", options);
+      return active ? dropout(x, active) : x.clone();
+    });
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    return { ...super.getConfig(), rate: this.rate };
+  }
+}
+tf.serialization.registerClass(Dropout);

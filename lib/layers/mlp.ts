@@ -1,0 +1,68 @@
+import { tf } from "../tfjs.ts";
+import { linear } from "../kernels/linear.ts";
+import {
+  type CallOptions,
+  firstShape,
+  glorotLimit,
+  inputAndResidual,
+  type InputShape,
+  VitLayer,
+} from "./layer.ts";
+
+/**
+ * Dense layers with exact GELU, each followed by dropout: a transformer block's MLP and the
+ * classifier's hidden head are both this.
+ *
+ * Input `[..., dim]`, or the pair of it and a residual of the output's shape that is added after
+ * the last dropout. Output `[..., units.at(-1)]`.
+ */
+export class Mlp extends VitLayer {
+  static readonly className = "VitMlp";
+  readonly units: number[];
+  readonly dropoutRate: number;
+  private kernels: tf.LayerVariable[] = [];
+  private biases: tf.LayerVariable[] = [];
+
+  constructor(config: { name?: string; seed?: number; units: number[]; dropoutRate?: number }) {
+    super(config);
+    this.units = config.units;
+    this.dropoutRate = config.dropoutRate ?? 0;
+  }
+
+  override build(inputShape: InputShape): void {
+    let from = firstShape(inputShape).at(-1)!;
+    this.units.forEach((to, index) => {
+      const limit = glorotLimit(from, to);
+      this.kernels.push(this.uniformWeight(`${index}.kernel`, [from, to], limit));
+      this.biases.push(this.constantWeight(`${index}.bias`, [to], 0));
+      from = to;
+    });
+    super.build(inputShape);
+  }
+
+  override computeOutputShape(inputShape: InputShape): tf.Shape {
+    return [...firstShape(inputShape).slice(0, -1), this.units.at(-1)!];
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
+    return tf.tidy(() => {
+      const [x, residual] = inputAndResidual(inputs);
+      return this.units.reduce((input, _, index) =>
+        linear(
+          input,
+          this.kernels[index]!.read() as tf.Tensor2D,
+          this.biases[index]!.read() as tf.Tensor1D,
+          {
+            activation: "gelu",
+            dropout: this.dropout(this.dropoutRate, String(index), options),
+            residual: index === this.units.length - 1 ? residual : undefined,
+          },
+        ), x);
+    });
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    return { ...super.getConfig(), units: this.units, dropoutRate: this.dropoutRate };
+  }
+}
+tf.serialization.registerClass(Mlp);

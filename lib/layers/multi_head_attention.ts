@@ -1,0 +1,99 @@
+import { tf } from "../tfjs.ts";
+import { attention } from "../kernels/attention.ts";
+import { linear } from "../kernels/linear.ts";
+import {
+  type CallOptions,
+  firstShape,
+  inputAndResidual,
+  type InputShape,
+  VitLayer,
+} from "./layer.ts";
+
+/** One projection of the attention: its kernel and its bias. */
+interface Projection {
+  kernel: tf.LayerVariable;
+  bias: tf.LayerVariable;
+}
+
+/**
+ * Multi-head self-attention (Vaswani et al., 2017), as `keras.layers.MultiHeadAttention` does it.
+ *
+ * Input `[batch, tokens, dim]`, or the pair of it and a residual of the same shape that is added
+ * to the output. Queries are scaled by 1/sqrt(keyDim); dropout falls on the attention weights.
+ * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's fans.
+ */
+export class MultiHeadAttention extends VitLayer {
+  static readonly className = "VitMultiHeadAttention";
+  readonly numHeads: number;
+  readonly keyDim: number;
+  readonly dropoutRate: number;
+  private query!: Projection;
+  private key!: Projection;
+  private value!: Projection;
+  private output_!: Projection;
+
+  constructor(
+    config: {
+      name?: string;
+      seed?: number;
+      numHeads: number;
+      keyDim: number;
+      dropoutRate?: number;
+    },
+  ) {
+    super(config);
+    this.numHeads = config.numHeads;
+    this.keyDim = config.keyDim;
+    this.dropoutRate = config.dropoutRate ?? 0;
+  }
+
+  override build(inputShape: InputShape): void {
+    const dim = firstShape(inputShape).at(-1)!;
+    const { numHeads, keyDim } = this;
+    const inner = numHeads * keyDim;
+    const inLimit = Math.sqrt(6 / (numHeads * dim + keyDim * dim));
+    const outLimit = Math.sqrt(6 / (keyDim * numHeads + dim * numHeads));
+    this.query = this.projection("query", dim, inner, inLimit);
+    this.key = this.projection("key", dim, inner, inLimit);
+    this.value = this.projection("value", dim, inner, inLimit);
+    this.output_ = this.projection("output", inner, dim, outLimit);
+    super.build(inputShape);
+  }
+
+  private projection(name: string, from: number, to: number, limit: number): Projection {
+    return {
+      kernel: this.uniformWeight(`${name}.kernel`, [from, to], limit),
+      bias: this.constantWeight(`${name}.bias`, [to], 0),
+    };
+  }
+
+  override computeOutputShape(inputShape: InputShape): tf.Shape {
+    return firstShape(inputShape);
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
+    return tf.tidy(() => {
+      const [x, residual] = inputAndResidual(inputs);
+      const project = (input: tf.Tensor, { kernel, bias }: Projection, added?: tf.Tensor) =>
+        linear(input, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
+          residual: added,
+        }) as tf.Tensor3D;
+      const attended = attention(
+        project(x, this.query),
+        project(x, this.key),
+        project(x, this.value),
+        {
+          numHeads: this.numHeads,
+          dropout: this.dropout(this.dropoutRate, "weights", options),
+        },
+      );
+      return project(attended, this.output_, residual);
+    });
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    const { numHeads, keyDim, dropoutRate } = this;
+    return { ...super.getConfig(), numHeads, keyDim, dropoutRate };
+  }
+}
+tf.serialization.registerClass(MultiHeadAttention);

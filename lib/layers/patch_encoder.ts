@@ -1,0 +1,74 @@
+import { tf } from "../tfjs.ts";
+import { linear } from "../kernels/linear.ts";
+import { firstShape, glorotLimit, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
+
+/** Keras's `uniform` initializer, which the example's position embedding uses. */
+const EMBEDDING_LIMIT = 0.05;
+
+/**
+ * Projects flat patches to tokens and adds a learned position embedding.
+ *
+ * `[batch, patches, elements]` becomes `[batch, tokens, projectionDim]`; with `classToken` a
+ * learned token is put before the patches, so that tokens = patches + 1.
+ */
+export class PatchEncoder extends VitLayer {
+  static readonly className = "VitPatchEncoder";
+  readonly projectionDim: number;
+  readonly classToken: boolean;
+  private kernel!: tf.LayerVariable;
+  private bias!: tf.LayerVariable;
+  private positionEmbedding!: tf.LayerVariable;
+  private token?: tf.LayerVariable;
+
+  constructor(
+    config: { name?: string; seed?: number; projectionDim: number; classToken?: boolean },
+  ) {
+    super(config);
+    this.projectionDim = config.projectionDim;
+    this.classToken = config.classToken ?? false;
+  }
+
+  override build(inputShape: InputShape): void {
+    const [, patches, elements] = firstShape(inputShape) as [unknown, number, number];
+    const dim = this.projectionDim;
+    const tokens = patches + (this.classToken ? 1 : 0);
+    const limit = glorotLimit(elements, dim);
+    this.kernel = this.uniformWeight("projection.kernel", [elements, dim], limit);
+    this.bias = this.constantWeight("projection.bias", [dim], 0);
+    this.positionEmbedding = this.uniformWeight(
+      "position_embedding",
+      [tokens, dim],
+      EMBEDDING_LIMIT,
+    );
+    if (this.classToken) {
+      this.token = this.uniformWeight("class_token", [1, 1, dim], EMBEDDING_LIMIT);
+    }
+    super.build(inputShape);
+  }
+
+  override computeOutputShape(inputShape: InputShape): tf.Shape {
+    const [batch, patches] = firstShape(inputShape) as [number, number];
+    return [batch, patches + (this.classToken ? 1 : 0), this.projectionDim];
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+    return tf.tidy(() => {
+      const [patches] = inputAndResidual(inputs);
+      const kernel = this.kernel.read() as tf.Tensor2D;
+      const bias = this.bias.read() as tf.Tensor1D;
+      const position = this.positionEmbedding.read();
+      if (!this.token) return linear(patches, kernel, bias, { residual: position });
+      const token = this.token.read().tile([patches.shape[0]!, 1, 1]);
+      return tf.concat([token, linear(patches, kernel, bias)], 1).add(position);
+    });
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    return {
+      ...super.getConfig(),
+      projectionDim: this.projectionDim,
+      classToken: this.classToken,
+    };
+  }
+}
+tf.serialization.registerClass(PatchEncoder);

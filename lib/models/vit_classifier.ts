@@ -1,0 +1,97 @@
+import { tf } from "../tfjs.ts";
+import { parseViTConfig, type ViTConfig } from "../config.ts";
+import { ClassToken } from "../layers/class_token.ts";
+import { Dense } from "../layers/dense.ts";
+import { Dropout } from "../layers/dropout.ts";
+import { LayerNormalization } from "../layers/layer_normalization.ts";
+import { Mlp } from "../layers/mlp.ts";
+import { MultiHeadAttention } from "../layers/multi_head_attention.ts";
+import { PatchEncoder } from "../layers/patch_encoder.ts";
+import { Patches } from "../layers/patches.ts";
+
+/**
+ * A Vision Transformer for classification (Dosovitskiy et al., 2020), in the form of the Keras
+ * example "Image classification with Vision Transformer".
+ *
+ * Input `[batch, imageSize, imageSize, channels]`, normalized; output `[batch, numClasses]`
+ * logits. Layers that end a residual branch take the residual as their second input and add it.
+ *
+ * @param config the shape of the model; see the presets
+ * @param options.seed seed of the initial weights
+ * @throws {UserError} when the configuration is wrong
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, preset } from "../../mod.ts";
+ *
+ * const model = createViTClassifier(modelConfigOf(preset("tiny")), { seed: 1 });
+ * console.log(model.countParams()); // 147748
+ * ```
+ */
+export function createViTClassifier(
+  config: ViTConfig,
+  options: { seed?: number } = {},
+): tf.LayersModel {
+  const c = parseViTConfig(config);
+  const seed = options.seed ?? 0;
+  const epsilon = c.layerNormEpsilon;
+
+  const images = tf.input({ shape: [c.imageSize, c.imageSize, c.channels], name: "images" });
+  const patches = new Patches({ name: "patches", patchSize: c.patchSize }).apply(images);
+  let tokens = new PatchEncoder({
+    name: "patch_encoder",
+    seed,
+    projectionDim: c.projectionDim,
+    classToken: c.pooling === "token",
+  }).apply(patches) as tf.SymbolicTensor;
+
+  for (let i = 0; i < c.transformerLayers; i++) {
+    const name = `blocks.${i}`;
+    const normed1 = new LayerNormalization({ name: `${name}.norm1`, epsilon }).apply(tokens);
+    tokens = new MultiHeadAttention({
+      name: `${name}.attention`,
+      seed,
+      numHeads: c.numHeads,
+      keyDim: c.keyDim,
+      dropoutRate: c.attentionDropout,
+    }).apply([normed1 as tf.SymbolicTensor, tokens]) as tf.SymbolicTensor;
+    const normed2 = new LayerNormalization({ name: `${name}.norm2`, epsilon }).apply(tokens);
+    tokens = new Mlp({
+      name: `${name}.mlp`,
+      seed,
+      units: c.transformerUnits,
+      dropoutRate: c.mlpDropout,
+    }).apply([normed2 as tf.SymbolicTensor, tokens]) as tf.SymbolicTensor;
+  }
+
+  const normed = new LayerNormalization({ name: "norm", epsilon }).apply(tokens);
+  let features = pooling(c.pooling).apply(normed) as tf.SymbolicTensor;
+  if (c.headDropout > 0) {
+    const dropout = new Dropout({ name: "pooling_dropout", seed, rate: c.headDropout });
+    features = dropout.apply(features) as tf.SymbolicTensor;
+  }
+  if (c.mlpHeadUnits.length > 0) {
+    const head = { name: "head", seed, units: c.mlpHeadUnits, dropoutRate: c.headDropout };
+    features = new Mlp(head).apply(features) as tf.SymbolicTensor;
+  }
+  const logits = new Dense({ name: "classifier", seed, units: c.numClasses }).apply(features);
+  return tf.model({ inputs: images, outputs: logits as tf.SymbolicTensor, name: "vit_classifier" });
+}
+
+function pooling(kind: ViTConfig["pooling"]): tf.layers.Layer {
+  const name = "pooling";
+  if (kind === "flatten") return tf.layers.flatten({ name });
+  if (kind === "mean") return tf.layers.globalAveragePooling1d({ name });
+  return new ClassToken({ name });
+}
+
+/**
+ * The model's variables by plain name, such as `blocks.0.attention.query.kernel`, in the order of
+ * the layers. The names do not change from one instance of a model to the next.
+ */
+export function namedVariables(model: tf.LayersModel): Map<string, tf.Variable> {
+  return new Map(model.weights.map((weight) => {
+    const plain = (weight as tf.LayerVariable).originalName.replaceAll("/", ".");
+    return [plain, weight.read() as tf.Variable];
+  }));
+}

@@ -1,0 +1,38 @@
+/** `deno task data`: fetches, checks and unpacks a data set. */
+import { Option } from "@commander-js/extra-typings";
+import { loadDataset } from "../lib/data/load.ts";
+import { newCommand, runTask } from "./cli.ts";
+import { showDataProgress } from "./data_progress.ts";
+
+if (import.meta.main) {
+  await runTask(async () => {
+    const command = newCommand("data", "Fetches, checks and unpacks a data set.")
+      .addOption(
+        new Option("--dataset <name>", "which data set")
+          .choices(["cifar100", "cifar10", "shapes"])
+          .default("cifar100" as const),
+      )
+      .option("--data <source>", "a folder, a .tar.gz archive or a URL of one, to use instead")
+      .option("--md5 <sum>", "the archive's MD5, or none; by default that of the official archive")
+      .option("--root <folder>", "where data is kept", "data")
+      .parse(Deno.args, { from: "user" });
+    const options = command.opts();
+
+    const { onProgress, stop } = showDataProgress();
+    try {
+      const { name, height, width, channels, classNames, train, test, identity } =
+        await loadDataset({
+          ...options,
+          labels: "fine",
+          onProgress,
+        });
+      stop();
+      console.log(
+        `${name}: ${train.count} train and ${test.count} test records of ` +
+          `${height}x${width}x${channels}, ${classNames.length} classes, sha256 ${identity}`,
+      );
+    } finally {
+      stop();
+    }
+  });
+}

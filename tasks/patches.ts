@@ -1,0 +1,74 @@
+/** `deno task patches`: an image and the grid of its patches, as the Keras example shows them. */
+import { Option } from "@commander-js/extra-typings";
+import { writeFileAtomic } from "../lib/checkpoint/store.ts";
+import { preset } from "../lib/config.ts";
+import { encodePng, readImageFile, resizeImage, type RgbImage } from "../lib/data/image_file.ts";
+import { loadDataset } from "../lib/data/load.ts";
+import { UserError } from "../lib/errors.ts";
+import { drawPatches, patchLines } from "../lib/report/patches.ts";
+import { newCommand, runTask } from "./cli.ts";
+
+const defaults = preset("keras-cifar100");
+
+if (import.meta.main) {
+  await runTask(async () => {
+    const command = newCommand(
+      "patches",
+      "Draws an image and the grid of its patches, and prints their numbers.",
+    )
+      .option("--image <file>", "a PNG or JPEG file of any size; without it, a train image")
+      .addOption(
+        new Option("--dataset <name>", "the data set of the train image")
+          .choices(["shapes", "cifar100", "cifar10"] as const).default("shapes" as const),
+      )
+      .option("--data <source>", "the data set's folder, archive or URL")
+      .option("--md5 <checksum>", "the archive's checksum, or none")
+      .option("--root <folder>", "the folder of the data sets", "data")
+      .option("--index <number>", "which train image", "0")
+      .option("--image-size <pixels>", "side that the image is resized to", `${defaults.imageSize}`)
+      .option("--patch-size <pixels>", "side of a patch", `${defaults.patchSize}`)
+      .option("--out <file>", "the picture", "patches.png")
+      .parse(Deno.args, { from: "user" });
+    const options = command.opts();
+    const imageSize = wholeNumber("--image-size", options.imageSize, 1, 4096);
+    const patchSize = wholeNumber("--patch-size", options.patchSize, 1, imageSize);
+    const lines = patchLines(imageSize, patchSize, 3);
+    const image = options.image === undefined
+      ? await trainImage(options)
+      : await readImageFile(options.image);
+    const picture = encodePng(drawPatches(resizeImage(image, imageSize), patchSize));
+    await writeFileAtomic(options.out, [picture]);
+    for (const line of lines) console.log(line);
+    console.log(`Picture: ${options.out}`);
+  });
+}
+
+async function trainImage(options: {
+  dataset: "shapes" | "cifar100" | "cifar10";
+  data?: string;
+  md5?: string;
+  root: string;
+  index: string;
+}): Promise<RgbImage> {
+  const index = wholeNumber("--index", options.index, 0, Number.MAX_SAFE_INTEGER);
+  const dataset = await loadDataset({ ...options, labels: "fine" });
+  const { width, height, channels, train } = dataset;
+  if (index >= train.count) {
+    throw new UserError(
+      `--index ${index} is beyond the ${train.count} train images of ${dataset.name}; choose one below it.`,
+    );
+  }
+  const bytes = width * height * channels;
+  const pixels = train.images.subarray(index * bytes, (index + 1) * bytes);
+  return { width, height, channels: 3, data: pixels };
+}
+
+function wholeNumber(option: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (text.trim() !== "" && Number.isInteger(value) && value >= least && value <= most) {
+    return value;
+  }
+  throw new UserError(
+    `${option} cannot be "${text}"; it is a whole number from ${least} to ${most}.`,
+  );
+}

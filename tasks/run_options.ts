@@ -1,0 +1,111 @@
+/** The command-line options of a run: one for every field of its schema. */
+import type { Command } from "@commander-js/extra-typings";
+import {
+  didYouMean,
+  parseRunConfig,
+  preset,
+  presets,
+  type RunConfig,
+  runFieldTypes,
+} from "../lib/config.ts";
+import { UserError } from "../lib/errors.ts";
+
+/** `batchSize` as `batch-size`. */
+function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** Adds `--preset`, `--config` and one option for every field of a run's configuration. */
+export function addRunOptions(command: Command): Command {
+  let extended: Command = command
+    .option(
+      "--preset <name>",
+      `start from a preset: ${Object.keys(presets).join(", ")}`,
+    ) as Command;
+  extended = extended
+    .option("--config <file>", "JSON file of fields that override the preset") as Command;
+  const defaults = preset("keras-cifar100") as Record<string, unknown>;
+  for (const [key, { type, description }] of Object.entries(runFieldTypes)) {
+    const shown = JSON.stringify(defaults[key]);
+    const text = `${description} (keras-cifar100: ${shown})`;
+    extended = extended.option(`--${kebab(key)} <${type}>`, text) as Command;
+  }
+  return extended;
+}
+
+/**
+ * The configuration that base, file and options give, in this order of precedence.
+ *
+ * `numClasses` follows the data set unless it is set.
+ * @param base what the options override; the preset they name where it is left out
+ * @throws {UserError} for an unknown preset or key, an unreadable file or a wrong value
+ */
+export async function readRunConfig(
+  options: Record<string, unknown>,
+  base: RunConfig = preset(options.preset as string ?? "keras-cifar100"),
+): Promise<RunConfig> {
+  const file = options.config === undefined ? {} : await readJson(options.config as string);
+  const given: Record<string, unknown> = { ...file };
+  for (const [key, { type }] of Object.entries(runFieldTypes)) {
+    if (options[key] !== undefined) given[key] = parseOption(key, type, options[key] as string);
+  }
+  const config: Record<string, unknown> = { ...base, ...given };
+  const dataChanged = given.dataset !== undefined || given.labels !== undefined;
+  if (dataChanged && given.numClasses === undefined) config.numClasses = classCount(config);
+  return parseRunConfig(config);
+}
+
+/** Classes of the data set that a configuration names. */
+function classCount(config: Record<string, unknown>): number {
+  if (config.dataset === "cifar10") return 10;
+  return config.dataset === "cifar100" && config.labels === "coarse" ? 20 : 100;
+}
+
+function parseOption(key: string, type: string, text: string): unknown {
+  const wrong = (what: string) =>
+    new UserError(`Option --${kebab(key)} cannot be "${text}": it must be ${what}.`);
+  if (type === "number" || type === "integer") {
+    const value = Number(text);
+    if (text.trim() === "" || Number.isNaN(value)) throw wrong("a number");
+    return value;
+  }
+  if (type === "boolean") {
+    if (text !== "true" && text !== "false") throw wrong("true or false");
+    return text === "true";
+  }
+  if (type === "numbers") {
+    const values = text === "" ? [] : text.split(",").map(Number);
+    if (values.some(Number.isNaN)) throw wrong("numbers separated by commas, such as 128,64");
+    return values;
+  }
+  if (type === "names") return text === "" ? [] : text.split(",");
+  return text;
+}
+
+async function readJson(path: string): Promise<Record<string, unknown>> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (error) {
+    throw new UserError(
+      `Cannot read the configuration file "${path}": ${(error as Error).message}`,
+    );
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+      const unknown = Object.keys(value).find((key) => !Object.hasOwn(runFieldTypes, key));
+      if (unknown === undefined) return value as Record<string, unknown>;
+      throw new UserError(
+        `Unknown configuration key "${unknown}" in "${path}"` +
+          didYouMean(unknown, Object.keys(runFieldTypes)),
+      );
+    }
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(
+      `The configuration file "${path}" is no valid JSON: ${(error as Error).message}`,
+    );
+  }
+  throw new UserError(`The configuration file "${path}" must hold a JSON object.`);
+}

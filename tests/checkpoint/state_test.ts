@@ -1,0 +1,222 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { encodeSealed, readSealedFile } from "../../lib/checkpoint/checksums.ts";
+import { readSafetensorsFile, type TensorData } from "../../lib/checkpoint/safetensors.ts";
+import {
+  checkConfig,
+  checkDataset,
+  type FloatTensor,
+  hashConfig,
+  loadState,
+  loadWeights,
+  saveState,
+  saveWeights,
+  type TrainingState,
+} from "../../lib/checkpoint/state.ts";
+import { writeFileAtomic } from "../../lib/checkpoint/store.ts";
+import { preset } from "../../lib/config.ts";
+import { UserError } from "../../lib/errors.ts";
+import { inFolder, names } from "./folder.ts";
+
+function floats(offset: number): Map<string, FloatTensor> {
+  const tensor = (shape: number[]) => ({
+    shape,
+    data: Float32Array.from(
+      { length: shape.reduce((a, b) => a * b, 1) },
+      (_, i) => Math.fround(Math.sin(i + offset)),
+    ),
+  });
+  return new Map([
+    ["blocks.0.attention.query.kernel", tensor([4, 6])],
+    ["blocks.0.attention.query.bias", tensor([6])],
+    ["patch_encoder.position_embedding", tensor([3, 4])],
+  ]);
+}
+
+function someState(): TrainingState {
+  return {
+    weights: floats(0),
+    moments1: floats(100),
+    moments2: floats(200),
+    step: 1234,
+    epoch: 3,
+    positionInEpoch: 178,
+    sums: { loss: 3.25, top1: 7, top5: 19, images: 45_568 },
+    seed: 1,
+    bestValAccuracy: 0.2345678901234567,
+    config: preset("tiny"),
+    dataset: { name: "cifar100 (fine)", identity: "ab".repeat(32), trainCount: 50_000 },
+    preprocessing: {
+      height: 32,
+      width: 32,
+      channels: 3,
+      mean: [129.3, 124.1, 112.4],
+      variance: [4659.5, 4284.2, 4955.6],
+    },
+    classNames: ["apple", "aquarium_fish"],
+    versions: { "deno-vit": "0.1.0", tfjs: "4.22.0" },
+  };
+}
+
+Deno.test("a state comes back to the last bit", () =>
+  inFolder(async (folder) => {
+    const state = someState();
+    state.weights.get("blocks.0.attention.query.bias")!.data.set([
+      NaN,
+      -0,
+      Infinity,
+      1e-45,
+      3.4028234663852886e38,
+      -1,
+    ]);
+    await saveState(`${folder}/last.safetensors`, state);
+    const { configHash, ...back } = await loadState(`${folder}/last.safetensors`);
+    assertEquals(back, state);
+    assertEquals(configHash, await hashConfig(state.config));
+    assertEquals(await names(folder), ["last.safetensors"]);
+  }));
+
+Deno.test("the same state gives the same file", () =>
+  inFolder(async (folder) => {
+    await saveState(`${folder}/a`, someState());
+    await saveState(`${folder}/b`, someState());
+    assertEquals(await Deno.readFile(`${folder}/a`), await Deno.readFile(`${folder}/b`));
+  }));
+
+Deno.test("weights keep plain names, moments follow under optimizer", () =>
+  inFolder(async (folder) => {
+    await saveState(`${folder}/a`, someState());
+    const { tensors } = await readSafetensorsFile(`${folder}/a`);
+    const weightNames = [...floats(0).keys()];
+    assertEquals(
+      [...tensors.keys()].sort(),
+      [
+        ...weightNames,
+        ...weightNames.map((name) => `optimizer.m.${name}`),
+        ...weightNames.map((name) => `optimizer.v.${name}`),
+      ].sort(),
+    );
+  }));
+
+Deno.test("weights load from a state and from a file of weights, a state only from a state", () =>
+  inFolder(async (folder) => {
+    const state = someState();
+    await saveState(`${folder}/last`, state);
+    await saveWeights(`${folder}/best`, state);
+    const fromState = await loadWeights(`${folder}/last`);
+    assertEquals(fromState, await loadWeights(`${folder}/best`));
+    assertEquals(fromState.weights, state.weights);
+    assertEquals(fromState.classNames, state.classNames);
+    await assertRejects(() => loadState(`${folder}/best`), UserError, "weights only");
+  }));
+
+Deno.test("loading weights reads no moments, so damage to these does not matter", () =>
+  inFolder(async (folder) => {
+    await saveState(`${folder}/a`, someState());
+    const bytes = await Deno.readFile(`${folder}/a`);
+    bytes[bytes.length - 1]! ^= 1;
+    await Deno.writeFile(`${folder}/a`, bytes);
+    await loadWeights(`${folder}/a`);
+    await assertRejects(() => loadState(`${folder}/a`), UserError, "optimizer.v.");
+  }));
+
+Deno.test("a moment without a weight of its shape is not saved", () =>
+  inFolder(async (folder) => {
+    const other = new Map([["other", { shape: [1], data: new Float32Array(1) }]]);
+    const save = () => saveState(`${folder}/a`, { ...someState(), moments1: other });
+    await assertRejects(save, RangeError, "optimizer.m.other");
+    assertEquals(await names(folder), []);
+  }));
+
+/** Saves a state, changes its metadata or tensors, and seals it again. */
+async function altered(
+  path: string,
+  change: (metadata: Record<string, string>, tensors: Map<string, TensorData>) => void,
+): Promise<void> {
+  await saveState(path, someState());
+  const { metadata, tensors } = await readSealedFile(path);
+  const plain = Object.fromEntries(
+    Object.entries(metadata).filter(([key]) => !key.startsWith("sha256")),
+  );
+  change(plain, tensors);
+  await writeFileAtomic(path, await encodeSealed(tensors, plain));
+}
+
+const wrong: Record<string, Parameters<typeof altered>[1]> = {
+  "another format": (metadata) => metadata.format = "deno-vit/99",
+  "no format": (metadata) => delete metadata.format,
+  "another kind": (metadata) => metadata.kind = "optimizer",
+  "no config": (metadata) => delete metadata.config,
+  "config not JSON": (metadata) => metadata.config = "{",
+  "config a nesting bomb": (metadata) => metadata.config = "[".repeat(100_000),
+  "config of two megabytes": (metadata) => metadata.config = `"${"x".repeat(2e6)}"`,
+  "config with an unknown key": (metadata) =>
+    metadata.config = metadata.config!.replace("patchSize", "patchsize"),
+  "config that its hash does not fit": (metadata) =>
+    metadata.config = metadata.config!.replace('"epochs":5', '"epochs":6'),
+  "no progress": (metadata) => delete metadata.progress,
+  "negative step": (metadata) =>
+    metadata.progress = metadata.progress!.replace('"step":1234', '"step":-1'),
+  "step not a number": (metadata) =>
+    metadata.progress = metadata.progress!.replace('"step":1234', '"step":"1234"'),
+  "weight of another dtype": (_, tensors) =>
+    tensors.set("norm.gamma", { dtype: "I32", shape: [1], data: new Int32Array(1) }),
+  "moment without a weight": (_, tensors) =>
+    tensors.set("optimizer.m.x", { dtype: "F32", shape: [1], data: new Float32Array(1) }),
+};
+
+for (const [name, change] of Object.entries(wrong)) {
+  Deno.test(`a sealed file is still refused for: ${name}`, () =>
+    inFolder(async (folder) => {
+      const path = `${folder}/a.safetensors`;
+      await altered(path, change);
+      const error = await assertRejects(() => loadState(path), UserError);
+      assert(error.message.includes(path), error.message);
+    }));
+}
+
+Deno.test("foreign files and no files are refused", () =>
+  inFolder(async (folder) => {
+    const golden = new URL("../golden/small-mean.safetensors", import.meta.url).pathname;
+    for (const load of [loadState, loadWeights]) {
+      await assertRejects(() => load(golden), UserError, "no checkpoint of this project");
+      await assertRejects(() => load(`${folder}/none`), UserError, "no such file");
+      await Deno.writeTextFile(`${folder}/text`, "PK\x03\x04 something else");
+      await assertRejects(() => load(`${folder}/text`), UserError, "not a valid safetensors");
+    }
+  }));
+
+Deno.test("a checkpoint of another configuration names the field and both values", () => {
+  const state = { config: preset("tiny") };
+  checkConfig(state, preset("tiny"));
+  checkConfig(state, { ...preset("tiny"), epochs: 50 });
+  const error = assertThrows(
+    () => checkConfig(state, { ...preset("tiny"), batchSize: 64 }),
+    UserError,
+  );
+  assertEquals(
+    error.message,
+    "The checkpoint is of another configuration: its batchSize is 128, this run's is 64; leave " +
+      "batchSize at 128 or start a new run.",
+  );
+  assertThrows(
+    () => checkConfig(state, { ...preset("tiny"), transformerUnits: [256, 64] }),
+    UserError,
+    "[128,64]",
+  );
+  assertThrows(() => checkConfig(state, { ...preset("tiny"), epochs: 6 }, []), UserError, "epochs");
+});
+
+Deno.test("a checkpoint of other data names both", () => {
+  const { dataset } = someState();
+  checkDataset({ dataset }, { ...dataset });
+  for (const change of [{ name: "shapes" }, { identity: "cd".repeat(32) }, { trainCount: 7 }]) {
+    assertThrows(() => checkDataset({ dataset }, { ...dataset, ...change }), UserError, "50000");
+  }
+});
+
+Deno.test("the hash of a configuration does not hang on the order of its keys", async () => {
+  const config = preset("tiny");
+  const reversed = Object.fromEntries(Object.entries(config).reverse()) as typeof config;
+  assertEquals(await hashConfig(config), await hashConfig(reversed));
+  assert(await hashConfig(config) !== await hashConfig({ ...config, seed: 2 }));
+});

@@ -1,0 +1,114 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ioError, removeTemporaries, writeFileAtomic } from "../../lib/checkpoint/store.ts";
+import { UserError } from "../../lib/errors.ts";
+import { inFolder, names } from "./folder.ts";
+
+/** Whether this user is held back by a folder's mode; root is not. */
+function modesBind(): boolean {
+  if (Deno.build.os === "windows") return false;
+  const folder = Deno.makeTempDirSync();
+  try {
+    Deno.chmodSync(folder, 0o555);
+    Deno.writeTextFileSync(`${folder}/a`, "");
+    return false;
+  } catch {
+    return true;
+  } finally {
+    Deno.chmodSync(folder, 0o755);
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+const bytes = (text: string) => [new TextEncoder().encode(text)];
+
+Deno.test("a file is written whole and replaces the old one", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/a.txt`;
+    await writeFileAtomic(path, bytes("old"));
+    await writeFileAtomic(path, [...bytes("ne"), ...bytes("w")]);
+    assertEquals(await Deno.readTextFile(path), "new");
+    assertEquals(await names(folder), ["a.txt"]);
+  }));
+
+Deno.test("when the content fails half way, the old file stays and nothing else is left", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/a.txt`;
+    await writeFileAtomic(path, bytes("old"));
+    async function* broken() {
+      yield* bytes("half of the new");
+      await Promise.resolve();
+      throw new Error("the disk caught fire");
+    }
+    await assertRejects(() => writeFileAtomic(path, broken()), Error, "caught fire");
+    assertEquals(await Deno.readTextFile(path), "old");
+    assertEquals(await names(folder), ["a.txt"]);
+  }));
+
+Deno.test("when the new file cannot take the name, it is removed", () =>
+  inFolder(async (folder) => {
+    await Deno.mkdir(`${folder}/a.txt/inner`, { recursive: true });
+    await assertRejects(() => writeFileAtomic(`${folder}/a.txt`, bytes("x")), UserError, "a.txt");
+    assertEquals(await names(folder), ["a.txt"]);
+  }));
+
+Deno.test("a full disk is named, and the old file stays", {
+  ignore: Deno.build.os !== "linux",
+}, () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/a.txt`;
+    await writeFileAtomic(path, bytes("old"));
+    async function* full() {
+      yield* bytes("some of the new");
+      // The system's own error of a full disk.
+      await Deno.writeFile("/dev/full", new Uint8Array(1));
+    }
+    await assertRejects(() => writeFileAtomic(path, full()), UserError, "the disk is full");
+    assertEquals(await Deno.readTextFile(path), "old");
+    assertEquals(await names(folder), ["a.txt"]);
+  }));
+
+Deno.test("an absent folder and a file in place of a folder are named", () =>
+  inFolder(async (folder) => {
+    await Deno.writeTextFile(`${folder}/file`, "");
+    for (const path of [`${folder}/absent/a`, `${folder}/file/a`]) {
+      const error = await assertRejects(() => writeFileAtomic(path, bytes("x")), UserError);
+      assert(error.message.startsWith(`Cannot write ${path}: `), error.message);
+    }
+  }));
+
+Deno.test("a folder without permission is named", {
+  ignore: !modesBind(),
+}, () =>
+  inFolder(async (folder) => {
+    await Deno.mkdir(`${folder}/closed`, { mode: 0o555 });
+    const write = () => writeFileAtomic(`${folder}/closed/a`, bytes("x"));
+    await assertRejects(write, UserError, "no permission");
+  }));
+
+Deno.test("without Deno's permission to write, the flag is named", {
+  permissions: { write: false },
+}, async () => {
+  const write = () => writeFileAtomic("/tmp/never-written", bytes("x"));
+  await assertRejects(write, UserError, "--allow-write");
+});
+
+Deno.test("system errors become sentences by their code, others stay", () => {
+  const error = (code: string) => Object.assign(new Error("os error"), { code });
+  for (const code of ["ENOSPC", "EROFS", "EACCES", "EDQUOT"]) {
+    assert(ioError(error(code), "write", "x") instanceof UserError, code);
+  }
+  const other = error("EIO");
+  assertEquals(ioError(other, "write", "x"), other);
+  const own = new UserError("as it is");
+  assertEquals(ioError(own, "write", "x"), own);
+});
+
+Deno.test("what a killed process left half written is removed, nothing else", () =>
+  inFolder(async (folder) => {
+    const stay = [".hidden", "a.tmp-1-1", `.b.tmp-${Deno.pid}-0`];
+    for (const name of [...stay, ".a.tmp-4194305-0", ".last.safetensors.tmp-4194305-17"]) {
+      await Deno.writeTextFile(`${folder}/${name}`, "half");
+    }
+    assertEquals(await removeTemporaries(folder), 2);
+    assertEquals(await names(folder), stay.sort());
+  }));

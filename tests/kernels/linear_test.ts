@@ -1,0 +1,240 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { hostFloats } from "../../lib/backend/host.ts";
+import type { Dropout } from "../../lib/kernels/dropout.ts";
+import { linear, type LinearOptions } from "../../lib/kernels/linear.ts";
+import { measuredTiles, productKey, tiles } from "../../lib/kernels/matmul.ts";
+import { dropThreshold, keepScale, randomBits, streamKey } from "../../lib/random.ts";
+import { tf } from "../../lib/tfjs.ts";
+import { forEachBackend } from "../backends.ts";
+
+interface Case {
+  /** x's shape; its last dimension is the kernel's first. */
+  shape: number[];
+  columns: number;
+  bias?: boolean;
+  gelu?: boolean;
+  rate?: number;
+  residual?: "full" | "repeated";
+}
+
+const everything = { bias: true, gelu: true, rate: 0.3 } as const;
+const cases: Case[] = [
+  { shape: [1, 1], columns: 1, bias: true },
+  { shape: [3, 5, 7], columns: 9, ...everything, residual: "repeated" },
+  { shape: [130, 33], columns: 65, ...everything, residual: "full" },
+  { shape: [8, 300], columns: 70, ...everything },
+  { shape: [7, 64], columns: 100, bias: true },
+  { shape: [4, 37, 48], columns: 64, bias: true, residual: "repeated" },
+  { shape: [2, 64, 64], columns: 128, ...everything, residual: "full" },
+  { shape: [5, 144, 32], columns: 24, bias: true, rate: 0.5 },
+  { shape: [3, 300, 12], columns: 20, gelu: true },
+  { shape: [1040, 6], columns: 3, rate: 0.1, residual: "full" },
+  { shape: [12, 40], columns: 36 },
+];
+const nameOf = ({ shape, columns, ...rest }: Case) =>
+  `[${shape}] to ${columns} ${JSON.stringify(rest)}`;
+
+/** erf by its Maclaurin series, or 1 beyond its reach. */
+function erf(x: number): number {
+  if (Math.abs(x) > 5) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; n < 120 && Math.abs(term) > 1e-18; n++) {
+    term *= -x * x / n;
+    sum += term / (2 * n + 1);
+  }
+  return 2 / Math.sqrt(Math.PI) * sum;
+}
+
+const [SEED, STEP, STREAM] = [11, 5, 77];
+
+interface Numbers {
+  x: Float32Array;
+  kernel: Float32Array;
+  bias?: Float32Array;
+  residual?: Float32Array;
+  dy: Float32Array;
+}
+
+function numbersOf({ shape, columns, bias, residual }: Case): Numbers {
+  const inner = shape.at(-1)!;
+  const yShape = [...shape.slice(0, -1), columns];
+  return {
+    x: normals(shape, 1),
+    kernel: normals([inner, columns], 2, 1 / Math.sqrt(inner)),
+    bias: bias ? normals([columns], 3, 0.5) : undefined,
+    residual: residual && normals(residual === "full" ? yShape : yShape.slice(1), 4),
+    dy: normals(yShape, 5),
+  };
+}
+
+/** Values of a normal distribution, by Box and Muller from the project's own random bits. */
+function normals(shape: number[], stream: number, deviation = 1): Float32Array {
+  const key = streamKey(1, stream, 0);
+  return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => {
+    const u = (randomBits(key, 2 * i) + 1) / 2 ** 32;
+    const v = randomBits(key, 2 * i + 1) / 2 ** 32;
+    return deviation * Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
+  });
+}
+
+/** The operation and its gradients in float64 loops. */
+function reference(c: Case, n: Numbers): Record<string, Float64Array> {
+  const [inner, columns] = [c.shape.at(-1)!, c.columns];
+  const rows = n.x.length / inner;
+  const y = new Float64Array(rows * columns);
+  const [dx, dKernel] = [new Float64Array(n.x.length), new Float64Array(n.kernel.length)];
+  const [dBias, dResidual] = [
+    new Float64Array(columns),
+    new Float64Array(n.residual?.length ?? 0),
+  ];
+  const key = streamKey(SEED, STREAM, STEP);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const i = row * columns + column;
+      let z = n.bias?.[column] ?? 0;
+      for (let k = 0; k < inner; k++) z += n.x[row * inner + k]! * n.kernel[k * columns + column]!;
+      const cdf = (1 + erf(z / Math.SQRT2)) / 2;
+      const pdf = Math.exp(-z * z / 2) / Math.sqrt(2 * Math.PI);
+      const dropped = c.rate !== undefined && randomBits(key, i) < dropThreshold(c.rate);
+      const keep = dropped ? 0 : keepScale(c.rate ?? 0);
+      y[i] = keep * (c.gelu ? z * cdf : z);
+      const dz = n.dy[i]! * keep * (c.gelu ? cdf + z * pdf : 1);
+      if (n.residual) {
+        y[i]! += n.residual[i % n.residual.length]!;
+        dResidual[i % n.residual.length]! += n.dy[i]!;
+      }
+      dBias[column]! += dz;
+      for (let k = 0; k < inner; k++) {
+        dx[row * inner + k]! += dz * n.kernel[k * columns + column]!;
+        dKernel[k * columns + column]! += dz * n.x[row * inner + k]!;
+      }
+    }
+  }
+  return { y, x: dx, kernel: dKernel, bias: dBias, residual: dResidual };
+}
+
+/** y and all gradients of `linear` on the current backend. */
+async function computed(c: Case, n: Numbers): Promise<Record<string, Float32Array>> {
+  const yShape = [...c.shape.slice(0, -1), c.columns];
+  const inputs: Record<string, tf.Tensor> = {
+    x: tf.tensor(n.x, c.shape),
+    kernel: tf.tensor(n.kernel, [c.shape.at(-1)!, c.columns]),
+  };
+  if (n.bias) inputs.bias = tf.tensor(n.bias);
+  if (n.residual) {
+    inputs.residual = tf.tensor(n.residual, c.residual === "full" ? yShape : yShape.slice(1));
+  }
+  const names = Object.keys(inputs);
+  const stepKey = tf.tensor1d([SEED, STEP], "int32");
+  const dy = tf.tensor(n.dy, yShape);
+  const run = (...tensors: tf.Tensor[]) => {
+    const named = Object.fromEntries(names.map((name, i) => [name, tensors[i]!]));
+    const drop: Dropout | undefined = c.rate
+      ? { rate: c.rate, stream: STREAM, stepKey }
+      : undefined;
+    const options: LinearOptions = { dropout: drop, residual: named.residual };
+    if (c.gelu) options.activation = "gelu";
+    return linear(
+      named.x!,
+      named.kernel as tf.Tensor2D,
+      named.bias as tf.Tensor1D ?? null,
+      options,
+    );
+  };
+  const tensors = Object.values(inputs);
+  const { value, grads } = tf.valueAndGrads(run)(tensors, dy);
+  const unrecorded = run(...tensors);
+  assertEquals(value.shape, yShape);
+  const results: Record<string, Float32Array> = {
+    y: await value.data() as Float32Array,
+    unrecorded: await unrecorded.data() as Float32Array,
+  };
+  for (const [i, name] of names.entries()) {
+    assertEquals(grads[i]!.shape, inputs[name]!.shape);
+    results[name] = await grads[i]!.data() as Float32Array;
+  }
+  tf.dispose([...tensors, stepKey, dy, value, unrecorded, ...grads]);
+  return results;
+}
+
+/** The greatest difference, relative to the greatest magnitude. */
+function relativeError(got: Float32Array, want: Float64Array): number {
+  assertEquals(got.length, want.length);
+  let [difference, magnitude] = [0, 1e-30];
+  for (let i = 0; i < want.length; i++) {
+    // Math.max would hide a NaN in an early element behind a later number.
+    assert(Number.isFinite(got[i]!), `element ${i} is ${got[i]}`);
+    difference = Math.max(difference, Math.abs(got[i]! - want[i]!));
+    magnitude = Math.max(magnitude, Math.abs(want[i]!));
+  }
+  return difference / magnitude;
+}
+
+async function check(c: Case): Promise<void> {
+  const numbers = numbersOf(c);
+  const want = reference(c, numbers);
+  const got = await computed(c, numbers);
+  assertEquals(got.unrecorded, got.y, "recording gradients changed the value");
+  for (const name of Object.keys(got).filter((name) => name !== "unrecorded")) {
+    const limit = name === "y" ? 3e-6 : 1e-5;
+    const error = relativeError(got[name]!, want[name]!);
+    assert(error < limit, `${name} is off by ${error}`);
+  }
+}
+
+for (const c of cases) forEachBackend(`linear ${nameOf(c)}`, () => check(c));
+
+for (const [name, tile] of Object.entries(tiles)) {
+  forEachBackend(`linear with the tile ${name}`, async (backend) => {
+    assertEquals(backend, "webgpu");
+    try {
+      for (const c of cases.slice(1, 9)) {
+        const [inner, columns] = [c.shape.at(-1)!, c.columns];
+        const rows = c.shape.slice(0, -1).reduce((a, b) => a * b);
+        for (
+          const product of [
+            { layout: "nn", rows, inner, columns },
+            { layout: "nt", rows, inner: columns, columns: inner },
+            { layout: "tn", rows: inner, inner: rows, columns },
+          ] as const
+        ) measuredTiles.set(productKey(product), tile);
+        await check(c);
+      }
+    } finally {
+      measuredTiles.clear();
+    }
+  }, { backends: ["webgpu"] });
+}
+
+forEachBackend("linear computes no gradient of an input that needs none", async () => {
+  const [x, kernel] = [tf.ones([2, 3]), tf.ones<tf.Rank.R2>([3, 4])];
+  const profile = await tf.profile(() =>
+    tf.grad((k) => linear(x, k as tf.Tensor2D, null, { activation: "gelu" }))(kernel)
+  );
+  assert(profile.kernelNames.includes("VitLinearGradKernel"));
+  assert(!profile.kernelNames.includes("VitLinearGradX"));
+  tf.dispose([x, kernel, profile.result as tf.Tensor]);
+});
+
+forEachBackend("linear sees a kernel that was changed in place", async () => {
+  const [x, kernel] = [tf.ones([2, 2]), tf.zeros<tf.Rank.R2>([2, 2])];
+  const before = linear(x, kernel, null);
+  hostFloats(kernel).set([1, 2, 3, 4]);
+  const after = linear(x, kernel, null);
+  assertEquals([...await after.data()], [4, 6, 4, 6]);
+  tf.dispose([x, kernel, before, after]);
+}, { backends: ["wasm", "cpu"] });
+
+forEachBackend("linear refuses shapes that do not fit", () => {
+  tf.tidy(() => {
+    const [x, kernel] = [tf.ones([2, 3]), tf.ones<tf.Rank.R2>([3, 4])];
+    assertThrows(() => linear(x, tf.ones([4, 3]), null), Error, "[2,3] by a kernel [4,3]");
+    assertThrows(() => linear(x, kernel, tf.ones([3])), Error, "bias of 4");
+    const residual = tf.ones([3, 4]);
+    assertThrows(() => linear(x, kernel, null, { residual }), Error, "[3,4] to y [2,4]");
+    const stepKey = tf.tensor1d([0, 0], "int32");
+    const drop = { rate: 1, stream: 0, stepKey };
+    assertThrows(() => linear(x, kernel, null, { dropout: drop }), RangeError, "not 1");
+  });
+}, { backends: ["cpu"] });
