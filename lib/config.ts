@@ -176,7 +176,7 @@ export function modelConfigOf(config: RunConfig): ViTConfig {
   return Object.fromEntries(entries) as ViTConfig;
 }
 
-/** `; did you mean "x"? Known are a, b, c.`, or only what is known when nothing is near. */
+/** `; did you mean "x"? Known are a, b, c.`, where x is the nearest to what was given. */
 export function didYouMean(wrong: string, known: readonly string[]): string {
   const nearest: string = closestString(wrong, [...known]);
   return `; did you mean "${nearest}"? Known are ${known.join(", ")}.`;
@@ -185,7 +185,9 @@ export function didYouMean(wrong: string, known: readonly string[]): string {
 function parseFields<T>(schema: z.ZodType<T> & { shape: object }, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const issue = result.error.issues[0]!;
+  const { issues } = result.error;
+  // A misspelt key also leaves the right one out; the spelling is what to mend.
+  const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0]!;
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0]!;
     throw new UserError(
@@ -200,10 +202,15 @@ function parseFields<T>(schema: z.ZodType<T> & { shape: object }, value: unknown
   throw new UserError(
     path === ""
       ? `The configuration must be a JSON object, not ${JSON.stringify(value)}.`
-      : `Configuration key "${path}" cannot be ${JSON.stringify(found) ?? "left out"}: ${
+      : `Configuration key "${path}" cannot be ${shown(found)}: ${
         issue.message.replace(/^Invalid input: /, "")
       }.`,
   );
+}
+
+function shown(value: unknown): string {
+  // JSON would call NaN and Infinity null.
+  return typeof value === "number" ? String(value) : JSON.stringify(value) ?? "left out";
 }
 
 function checkShape(config: ViTConfig): void {

@@ -8,6 +8,13 @@ export function newCommand(name: string, description: string): Command {
     .description(description)
     .helpOption("-h, --help", "show this help")
     .configureHelp({ helpWidth: 100 })
+    // Colours would be asked of environment variables that a task is not allowed to read.
+    .configureOutput({
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+      // An error is one line; commander puts its suggestion on a second.
+      outputError: (text, write) => write(text.trim().replaceAll("\n", " ") + "\n"),
+    })
     .exitOverride();
 }
 
@@ -16,6 +23,7 @@ export function newCommand(name: string, description: string): Command {
  * as does a wrong option; any other error is a bug and keeps its stack.
  */
 export async function runTask(task: () => Promise<void>): Promise<void> {
+  silenceDriver();
   try {
     await task();
   } catch (error) {
@@ -26,7 +34,29 @@ export async function runTask(task: () => Promise<void>): Promise<void> {
   }
 }
 
+/**
+ * The value that an option's word stands for.
+ * @throws {UserError} naming the option and the words that it knows.
+ */
+export function oneOf<T>(option: string, word: string, known: Record<string, T>): T {
+  if (Object.hasOwn(known, word)) return known[word]!;
+  throw new UserError(
+    `Option ${option} cannot be "${word}"; take ${Object.keys(known).join(" or ")}.`,
+  );
+}
+
 /** Whether people are looking: progress bars and colours are for terminals only. */
 export function onTerminal(): boolean {
   return Deno.stdout.isTerminal();
+}
+
+/**
+ * Keeps Deno's WebGPU from printing two lines that look like errors: on Linux without a desktop
+ * session it misses a folder that only windows would need.
+ */
+function silenceDriver(): void {
+  const name = "XDG_RUNTIME_DIR";
+  if (Deno.build.os !== "linux") return;
+  if (Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted") return;
+  if (Deno.env.get(name) === undefined) Deno.env.set(name, "/tmp");
 }

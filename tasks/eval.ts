@@ -1,7 +1,5 @@
 /** `deno task eval`: loss, top-1, top-5 and a per-class table of a run's weights. */
 import { selectBackend } from "../lib/backend/select.ts";
-import { openRunFolder } from "../lib/checkpoint/run_folder.ts";
-import { loadWeights } from "../lib/checkpoint/state.ts";
 import { modelConfigOf } from "../lib/config.ts";
 import { limitSplit } from "../lib/data/dataset.ts";
 import { UserError } from "../lib/errors.ts";
@@ -10,8 +8,9 @@ import { classAccuracies, classTable } from "../lib/report/tables.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
 import { evaluate } from "../lib/train/evaluate.ts";
 import { assignWeights } from "../lib/train/run.ts";
-import { newCommand, runTask } from "./cli.ts";
+import { newCommand, oneOf, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
+import { loadRunWeights } from "./run_weights.ts";
 import { TrainDisplay } from "./train_display.ts";
 
 const command = newCommand("eval", "Evaluate the weights of a run.")
@@ -27,9 +26,7 @@ const command = newCommand("eval", "Evaluate the weights of a run.")
 await runTask(async () => {
   command.parse();
   const options = command.opts();
-  const { run, config } = await openRunFolder(command.args[0]!);
-  const path = oneOf("--weights", options.weights, { best: run.best, last: run.last });
-  const state = await loadWeights(path);
+  const { path, config, state } = await loadRunWeights(command.args[0]!, options.weights);
   const choice = await selectBackend(options.backend);
   const dataset = await loadRunData(config, options);
   const all = oneOf("--split", options.split, { test: dataset.test, train: dataset.train });
@@ -49,7 +46,13 @@ await runTask(async () => {
   if (options.json) {
     const { loss, accuracy, top5 } = result;
     const { step, epoch } = state;
-    const report = { run: run.path, weights: options.weights, split: options.split, step, epoch };
+    const report = {
+      run: command.args[0],
+      weights: options.weights,
+      split: options.split,
+      step,
+      epoch,
+    };
     console.log(JSON.stringify({ ...report, loss, accuracy, top5, classes }));
   } else {
     console.log(`Backend ${choice.reason}`);
@@ -59,13 +62,6 @@ await runTask(async () => {
   }
   Deno.exit(0);
 });
-
-function oneOf<T>(option: string, name: string, known: Record<string, T>): T {
-  if (Object.hasOwn(known, name)) return known[name]!;
-  throw new UserError(
-    `Option ${option} cannot be "${name}"; take ${Object.keys(known).join(" or ")}.`,
-  );
-}
 
 function limitOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;

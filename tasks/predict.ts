@@ -1,13 +1,12 @@
 /** `deno task predict`: the five likeliest classes of image files. */
 import { selectBackend } from "../lib/backend/select.ts";
-import { openRunFolder } from "../lib/checkpoint/run_folder.ts";
-import { loadWeights } from "../lib/checkpoint/state.ts";
 import { modelConfigOf } from "../lib/config.ts";
 import { readImageFile } from "../lib/data/image_file.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { predictImages, type Prediction } from "../lib/train/predict.ts";
 import { assignWeights } from "../lib/train/run.ts";
 import { newCommand, runTask } from "./cli.ts";
+import { loadRunWeights } from "./run_weights.ts";
 import { percent } from "./train_display.ts";
 
 const command = newCommand("predict", "Name the five likeliest classes of PNG or JPEG files.")
@@ -22,10 +21,8 @@ await runTask(async () => {
   command.parse();
   const options = command.opts();
   const [runPath, paths] = command.processedArgs as unknown as [string, string[]];
-  const { run, config } = await openRunFolder(runPath);
-  const path = options.weights === "last" ? run.last : run.best;
+  const { path, config, state } = await loadRunWeights(runPath, options.weights);
   const images = await Promise.all(paths.map((image) => readImageFile(image)));
-  const state = await loadWeights(path);
   await selectBackend(options.backend);
   const model = createViTClassifier(modelConfigOf(config));
   assignWeights(model, state.weights, path);

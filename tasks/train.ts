@@ -1,7 +1,11 @@
 /** `deno task train`: trains a Vision Transformer and keeps the run in a folder. */
-import { assertGpuHealthy } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
-import { createRunFolder, openRunFolder, type RunFolder } from "../lib/checkpoint/run_folder.ts";
+import {
+  checkRunFolderIsFree,
+  createRunFolder,
+  openRunFolder,
+  type RunFolder,
+} from "../lib/checkpoint/run_folder.ts";
 import { loadState, type TrainingState } from "../lib/checkpoint/state.ts";
 import type { RunConfig } from "../lib/config.ts";
 import { UserError } from "../lib/errors.ts";
@@ -71,11 +75,13 @@ await runTask(async () => {
     versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
     readEvery: choice.name === "webgpu" ? DEVICE_READ_EVERY : 1,
     signal: stop.signal,
-    checkDevice: () => assertGpuHealthy(),
     onStep: (event) => display.step(event),
     onValidation: (done, count) => display.evaluation("Validating", done, count),
     onEpoch: (record, isBest) => display.epoch(record, isBest),
     onTest: (done, count) => display.evaluation("Testing", done, count),
+  }).catch(async (error: unknown) => {
+    if (!state) await removeIfUnused(run);
+    throw error;
   });
   if (result.test) display.result("test", result.test);
   else if (!options.json) {
@@ -94,6 +100,8 @@ async function prepare(options: TrainOptions, given: Record<string, unknown>): P
     const config = await readRunConfig(given);
     const name = `${config.dataset}-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
     const path = options.out ?? `runs/${name}`;
+    // Now, because a download may come before the folder is made.
+    await checkRunFolderIsFree(path);
     return { config, folder: () => createRunFolder(path, config) };
   }
   if (options.out !== undefined) {
@@ -103,4 +111,12 @@ async function prepare(options: TrainOptions, given: Record<string, unknown>): P
   const state = await loadState(run.last);
   const config = await readRunConfig(given, given.preset === undefined ? saved : undefined);
   return { config, folder: () => Promise.resolve(run), state };
+}
+
+/** Removes the folder of a run that failed before it saved anything: its name may be used again. */
+async function removeIfUnused(run: RunFolder): Promise<void> {
+  const names = (await Array.fromAsync(Deno.readDir(run.path))).map(({ name }) => name);
+  if (names.length !== 1 || names[0] !== "config.json") return;
+  await Deno.remove(run.config);
+  await Deno.remove(run.path);
 }

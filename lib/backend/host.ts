@@ -16,6 +16,13 @@ export type HostDType = "float32" | "int32";
 interface WasmLike {
   typedArrayFromHeap(info: TensorInfo): Float32Array | Int32Array;
   makeOutput(shape: number[], dtype: HostDType): TensorInfo;
+  dataIdMap: { get(dataId: object): { id: number; memoryOffset: number } };
+  wasm: {
+    tfjs: {
+      disposeData(id: number): void;
+      registerTensor(id: number, size: number, offset: number): void;
+    };
+  };
 }
 interface CpuLike {
   data: { get(dataId: object): { values: Float32Array | Int32Array } };
@@ -41,6 +48,24 @@ export function hostAllocate(shape: number[], dtype: HostDType = "float32"): Ten
 /** The tensor's own floats, not a copy; valid until the next allocation. */
 export function hostFloats(info: TensorInfo): Float32Array {
   return hostView(info) as Float32Array;
+}
+
+/**
+ * The tensor's own floats, to be changed in place; valid until the next allocation.
+ *
+ * On cpu they become a copy first, because `data()` hands out the array itself there, and what a
+ * caller has read must not change. On wasm a packed copy is dropped, which that backend keeps of a
+ * matrix product's right operand for the tensor's life: it would go on with the old values.
+ */
+export function hostFloatsInPlace(info: TensorInfo): Float32Array {
+  const backend: unknown = tf.backend();
+  if (isWasm(backend)) {
+    const { id, memoryOffset } = backend.dataIdMap.get(info.dataId);
+    backend.wasm.tfjs.disposeData(id);
+    backend.wasm.tfjs.registerTensor(id, tf.util.sizeFromShape(info.shape), memoryOffset);
+    return hostFloats(info);
+  }
+  return (backend as CpuLike).data.get(info.dataId).values = hostFloats(info).slice();
 }
 
 /** The tensor's own integers, not a copy; valid until the next allocation. */

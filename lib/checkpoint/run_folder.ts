@@ -32,10 +32,15 @@ export type HistoryRecord = z.infer<typeof recordSchema>;
 
 /** The files of a run. */
 export interface RunFolder {
+  /** The folder itself. */
   readonly path: string;
+  /** Its configuration, JSON. */
   readonly config: string;
+  /** One JSON record an epoch. */
   readonly history: string;
+  /** The weights with the best val_accuracy. */
   readonly best: string;
+  /** The newest whole state. */
   readonly last: string;
 }
 
@@ -52,12 +57,11 @@ export function runFolder(path: string): RunFolder {
 }
 
 /**
- * Makes the folder of a new run, with its parents, and writes its configuration.
- * @throws {UserError} if the folder exists and is not empty, or cannot be made.
+ * Checks that a new run may have the folder, without making it.
+ * @throws {UserError} if it exists and is not empty, is a file, or cannot be looked at.
  */
-export async function createRunFolder(path: string, config: RunConfig): Promise<RunFolder> {
-  const run = runFolder(path);
-  const entry = await entryOf(run.path);
+export async function checkRunFolderIsFree(path: string): Promise<void> {
+  const entry = await entryOf(runFolder(path).path);
   if (entry === "file") {
     throw new UserError(`${path} is a file, not a folder; choose another place for the run.`);
   }
@@ -66,6 +70,15 @@ export async function createRunFolder(path: string, config: RunConfig): Promise<
       `The run folder ${path} exists and is not empty; choose another name or remove it first.`,
     );
   }
+}
+
+/**
+ * Makes the folder of a new run, with its parents, and writes its configuration.
+ * @throws {UserError} if the folder exists and is not empty, or cannot be made.
+ */
+export async function createRunFolder(path: string, config: RunConfig): Promise<RunFolder> {
+  await checkRunFolderIsFree(path);
+  const run = runFolder(path);
   try {
     await Deno.mkdir(run.path, { recursive: true });
   } catch (error) {

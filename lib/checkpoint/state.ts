@@ -11,7 +11,9 @@ import { writeFileAtomic } from "./store.ts";
 
 /** A float32 array of a model, row-major. */
 export interface FloatTensor {
+  /** Extents, outermost first. */
   readonly shape: readonly number[];
+  /** As many elements as the shape has. */
   readonly data: Float32Array;
 }
 
@@ -62,14 +64,17 @@ export type DatasetIdentity = z.infer<typeof datasetSchema>;
 
 /** Weights and how they came to be: enough to evaluate and to begin from, not to resume. */
 export interface WeightsState extends z.infer<typeof progressSchema> {
+  /** By name, such as `blocks.0.attention.query.kernel`. */
   weights: ReadonlyMap<string, FloatTensor>;
+  /** Of the run. */
   config: RunConfig;
 }
 
 /** Everything that training goes on from. */
 export interface TrainingState extends WeightsState {
-  /** First and second moments of Adam by the names of their weights. */
+  /** First moments of Adam by the names of their weights. */
   moments1: ReadonlyMap<string, FloatTensor>;
+  /** Second moments, likewise. */
   moments2: ReadonlyMap<string, FloatTensor>;
 }
 

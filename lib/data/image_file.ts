@@ -10,8 +10,11 @@ import { UserError } from "../errors.ts";
 
 /** An image of bytes, row by row, channels last. */
 export interface RgbImage {
+  /** In pixels. */
   readonly width: number;
+  /** In pixels. */
   readonly height: number;
+  /** Red, green and blue. */
   readonly channels: 3;
   /** `[height, width, 3]` */
   readonly data: Uint8Array;
@@ -143,6 +146,8 @@ function essentialPng(bytes: Uint8Array): Uint8Array {
   const kept: Uint8Array[] = [Uint8Array.from(pngSignature)];
   const pixels: Uint8Array[] = [];
   let inflatedBytes = 0;
+  let isIndexed = false;
+  let hasPalette = false;
   for (let at = 8, type = ""; type !== "IEND";) {
     if (at + 12 > bytes.length) throw new Error("it is cut short");
     const length = view.getUint32(at);
@@ -150,13 +155,22 @@ function essentialPng(bytes: Uint8Array): Uint8Array {
     type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     const body = bytes.subarray(at + 8, at + 8 + length);
     if ((at === 8) !== (type === "IHDR")) throw new Error("its first chunk alone must be IHDR");
-    if (type === "IHDR") inflatedBytes = pngBytes(body);
+    if (type === "IHDR") {
+      inflatedBytes = pngBytes(body);
+      isIndexed = body[9] === 3;
+    }
+    if (type === "PLTE") hasPalette = length > 0;
     if (type === "IDAT") pixels.push(body);
-    const matters = ["IHDR", "PLTE", "tRNS", "IDAT", "IEND"].includes(type);
+    // In an image of full colours a palette is only a suggestion.
+    const matters = ["IHDR", "tRNS", "IDAT", "IEND"].includes(type) ||
+      (type === "PLTE" && isIndexed);
     if (matters) kept.push(bytes.subarray(at, at + 12 + length));
-    else if (type[0]! < "a") throw new Error(`it has an unknown critical chunk ${type}`);
+    else if (type[0]! < "a" && type !== "PLTE") {
+      throw new Error(`it has an unknown critical chunk ${type}`);
+    }
     at += 12 + length;
   }
+  if (isIndexed && !hasPalette) throw new Error("it has no palette");
   let found: number;
   try {
     found = inflateSync(concatenate(pixels), { maxOutputLength: inflatedBytes }).length;

@@ -2,7 +2,7 @@
  * AdamW over all variables of a model at once, in place, in few dispatches (see tensor_groups.ts).
  */
 import { dispatch, uniformWords } from "../backend/compute.ts";
-import { hostBackends, hostFloats } from "../backend/host.ts";
+import { hostBackends, hostFloats, hostFloatsInPlace } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridOf, gridWgsl } from "./grid.ts";
 import { branchesWgsl, groupsOf, mainWgsl, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
@@ -150,9 +150,9 @@ function hostAdamW(scalars: TensorInfo, { variables, grads, options }: Attribute
   const [stepSize, decayFactor] = hostFloats(scalars) as unknown as [number, number];
   variables.forEach((variable, index) => {
     const g = hostFloats(grads[index]!);
-    const x = hostFloats(variable.value);
-    const m = hostFloats(variable.m);
-    const v = hostFloats(variable.v);
+    const x = hostFloatsInPlace(variable.value);
+    const m = hostFloatsInPlace(variable.m);
+    const v = hostFloatsInPlace(variable.v);
     const decay = variable.decay ? decayFactor : 1;
     for (let i = 0; i < g.length; i++) {
       const gi = g[i]!;

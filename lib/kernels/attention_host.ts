@@ -4,9 +4,8 @@
  *
  * The products go through tfjs's matMul kernel with a batch of 1 and no transposition, the only
  * form for which the wasm backend uses its SIMD code (every other form is a scalar loop). It packs
- * the right operand once per tensor, so a right operand is always a new tensor. What would need a
- * transposed operand of `[tokens, tokens]` is computed as the transposed product instead: dK^T =
- * Q^T dS, whose transposed operand is only `[tokens, keyDim]`.
+ * the right operand slowly and once per tensor, so that operand is always a new tensor and never
+ * one of `[tokens, tokens]`; transposed left operands are written by our own loops.
  *
  * Weights are held signed: -w means that dropout dropped the weight w. So one number carries the
  * softmax and the mask, and neither is computed twice when the weights are kept.
@@ -76,75 +75,72 @@ export function hostAttentionGrad(
   const { batch, tokens, numHeads, keyDim } = a;
   const shape = [batch, tokens, numHeads * keyDim];
   const [dQuery, dKey, dValue] = [hostAllocate(shape), hostAllocate(shape), hostAllocate(shape)];
+  const dScoresT = hostAllocate([1, tokens, tokens]);
+  const droppedT = hostAllocate([1, tokens, tokens]);
   const scale = 1 / Math.sqrt(keyDim);
-  const deltas = new Float64Array(tokens);
+  const size = tokens * tokens;
   for (let head = 0; head < batch * numHeads; head++) {
     const upstream = gather(inputs.upstream, a, head);
     const valuesT = gatherTransposed(inputs.value, a, head);
     const dScores = multiply(upstream, valuesT);
-    release(upstream, valuesT);
     const again = a.keeps ? null : signedWeights(inputs, a, head);
-    const dropped = hostAllocate([1, tokens, tokens]);
     const weights = again
       ? hostFloats(again)
-      : hostFloats(inputs.kept).subarray(head * tokens * tokens, (head + 1) * tokens * tokens);
-    rowDeltas(inputs, a, head, deltas);
-    scoreGradients(weights, deltas, a.scale / 2, hostFloats(dScores), hostFloats(dropped));
+      : hostFloats(inputs.kept).subarray(head * size, (head + 1) * size);
+    scoreGradients(
+      weights,
+      tokens,
+      a.scale / 2,
+      hostFloats(dScores),
+      hostFloats(dScoresT),
+      hostFloats(droppedT),
+    );
     if (again) release(again);
-
     const keys = gather(inputs.key, a, head);
-    const queryProduct = multiply(dScores, keys);
-    scatter(queryProduct, dQuery, a, head, scale);
-    const queriesT = gatherTransposed(inputs.query, a, head);
-    const keyProduct = multiply(queriesT, dScores);
-    scatterTransposed(keyProduct, dKey, a, head, scale);
-    const upstreamT = gatherTransposed(inputs.upstream, a, head);
-    const valueProduct = multiply(upstreamT, dropped);
-    scatterTransposed(valueProduct, dValue, a, head, 1);
-    release(keys, queryProduct, queriesT, keyProduct, upstreamT, valueProduct, dScores, dropped);
+    const queries = gather(inputs.query, a, head);
+    const products = [
+      multiply(dScores, keys),
+      multiply(dScoresT, queries),
+      multiply(droppedT, upstream),
+    ] as const;
+    scatter(products[0], dQuery, a, head, scale);
+    scatter(products[1], dKey, a, head, scale);
+    scatter(products[2], dValue, a, head, 1);
+    release(upstream, valuesT, dScores, keys, queries, ...products);
   }
+  release(dScoresT, droppedT);
   return [dQuery, dKey, dValue];
 }
 
 /**
- * From w and dP (the gradient of the dropped weights, in `dScores`): the dropped weights, and dS.
+ * From the signed weights w and the gradient of the dropped weights (in `dScores`): the gradient of
+ * the scores in its place, and transposed copies of it and of the dropped weights.
  * Free of branches, which dropout would make unpredictable: (w + |w|) / 2 is w where it was kept.
  */
 function scoreGradients(
   weights: Float32Array,
-  deltas: Float64Array,
+  tokens: number,
   half: number,
   dScores: Float32Array,
-  dropped: Float32Array,
+  dScoresT: Float32Array,
+  droppedT: Float32Array,
 ): void {
-  const tokens = deltas.length;
   for (let i = 0; i < tokens; i++) {
-    const delta = deltas[i]!;
-    for (let at = i * tokens; at < (i + 1) * tokens; at++) {
-      const weight = weights[at]!;
-      const magnitude = Math.abs(weight);
-      const used = (weight + magnitude) * half;
-      dropped[at] = used;
-      dScores[at] = used * dScores[at]! - magnitude * delta;
+    const row = i * tokens;
+    let delta = 0;
+    for (let j = 0; j < tokens; j++) {
+      const weight = weights[row + j]!;
+      const used = (weight + Math.abs(weight)) * half;
+      droppedT[j * tokens + i] = used;
+      const product = used * dScores[row + j]!;
+      dScores[row + j] = product;
+      delta += product;
     }
-  }
-}
-
-/** Of every row, the product of the result and its gradient: what softmax's gradient subtracts. */
-function rowDeltas(
-  { attended, upstream }: AttentionGradInputs,
-  a: AttentionAttributes,
-  head: number,
-  deltas: Float64Array,
-): void {
-  const result = hostFloats(attended);
-  const given = hostFloats(upstream);
-  const { start, stride } = rowsOf(a, head);
-  for (let i = 0; i < a.tokens; i++) {
-    let sum = 0;
-    const row = start + i * stride;
-    for (let at = row; at < row + a.keyDim; at++) sum += result[at]! * given[at]!;
-    deltas[i] = sum;
+    for (let j = 0; j < tokens; j++) {
+      const gradient = dScores[row + j]! - Math.abs(weights[row + j]!) * delta;
+      dScores[row + j] = gradient;
+      dScoresT[j * tokens + i] = gradient;
+    }
   }
 }
 
@@ -190,21 +186,19 @@ function softmaxRows(scores: Float32Array, tokens: number): void {
   }
 }
 
-/** 2^-n for n = 0..127. */
-const halvings = Float64Array.from({ length: 128 }, (_, n) => 2 ** -n);
+/** 2^(-n/32) for exponents down to -126, where float32 loses its precision. */
+const powers = Float64Array.from({ length: 126 * 32 + 1 }, (_, n) => 2 ** (-n / 32));
 
 /**
- * 2^x for x <= 0 within 2e-7 of its value, several times faster than Math.exp; 0 below -126. The
- * polynomial takes 2^f for |f| <= 1/2, interpolated at the Chebyshev nodes.
+ * 2^x for x <= 0 within 1e-7 of its value, several times faster than Math.exp; 0 below -126. The
+ * table leaves a factor 2^(r/32) with |r| <= 1/2, for which three terms of its series suffice.
  */
 function exp2(x: number): number {
   if (x < -126) return 0;
-  const whole = (0.5 - x) | 0;
-  const f = x + whole;
-  return halvings[whole]! *
-    (((((((0.0001546144469856913) * f + 0.0013400428177615838) * f + 0.009618056678524637) * f +
-                  0.05550327226670302) * f + 0.24022650922288757) * f + 0.6931472067028326) * f +
-      1.0);
+  const position = -32 * x;
+  const index = (position + 0.5) | 0;
+  const r = (index - position) * (Math.LN2 / 32);
+  return powers[index]! * (1 + r * (1 + r * (0.5 + r * (1 / 6))));
 }
 
 /** Where a head's rows lie within `[batch, tokens, heads * keyDim]`. */
@@ -255,23 +249,6 @@ function scatter(
   for (let i = 0, at = 0; i < a.tokens; i++) {
     const row = start + i * stride;
     for (let d = 0; d < a.keyDim; d++) target[row + d] = source[at++]! * scale;
-  }
-}
-
-/** Writes `[1, keyDim, tokens]` times `scale` to the head's rows. */
-function scatterTransposed(
-  from: TensorInfo,
-  to: TensorInfo,
-  a: AttentionAttributes,
-  head: number,
-  scale: number,
-): void {
-  const source = hostFloats(from);
-  const target = hostFloats(to);
-  const { start, stride } = rowsOf(a, head);
-  for (let i = 0; i < a.tokens; i++) {
-    const row = start + i * stride;
-    for (let d = 0; d < a.keyDim; d++) target[row + d] = source[d * a.tokens + i]! * scale;
   }
 }
 

@@ -8,13 +8,13 @@
  */
 import { dispatch, uniformWords } from "../backend/compute.ts";
 import { hostAllocate, hostBackends, hostFloats } from "../backend/host.ts";
-import { randomBits } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { type Dropout, dropout, dropoutNumbers, dropsAny, hostMaskKey } from "./dropout.ts";
-import { normalCdf, normalPdf } from "./gelu.ts";
 import { gridOf, gridWgsl } from "./grid.ts";
-import { matmul, matmulOverRows, sumLeading } from "./matmul.ts";
+import { finishRows, sumRows } from "./linear_host.ts";
+import { matmul, matmulOverRows } from "./matmul.ts";
 import { hostForward, hostGradKernel, hostGradX } from "./matmul_host.ts";
+import { sumLeading } from "./sum_leading.ts";
 
 /** What follows the product and the bias, in this order. */
 export interface LinearOptions {
@@ -164,7 +164,7 @@ const webgpu = {
   VitLinear({ x, kernel, bias, residual, stepKey }: Inputs, attrs: Attributes): TensorInfo[] {
     const [inner, columns] = kernel.shape as [number, number];
     const a = matrixOf(x, inner);
-    return matmul({ layout: "nn", a, b: kernel, rows: a.shape[0]!, inner, columns }, {
+    return matmul({ layout: "nn", a, b: kernel, rows: a.shape[0]!, depth: inner, columns }, {
       bias,
       residual,
       gelu: attrs.gelu,
@@ -188,9 +188,9 @@ const webgpu = {
     { dz, kernel }: { dz: TensorInfo; kernel: TensorInfo },
     { shape }: { shape: number[] },
   ): TensorInfo[] {
-    const [columns, inner] = kernel.shape as [number, number];
-    const a = matrixOf(dz, inner);
-    const [dx] = matmul({ layout: "nt", a, b: kernel, rows: a.shape[0]!, inner, columns });
+    const [columns, depth] = kernel.shape as [number, number];
+    const a = matrixOf(dz, depth);
+    const [dx] = matmul({ layout: "nt", a, b: kernel, rows: a.shape[0]!, depth, columns });
     return [{ ...dx!, shape }];
   },
   VitLinearGradKernel(
@@ -198,9 +198,9 @@ const webgpu = {
     { columns, bias }: { columns: number; bias: boolean },
   ): TensorInfo[] {
     const b = matrixOf(dz, columns);
-    const inner = b.shape[0]!;
-    const rows = tf.util.sizeFromShape(x.shape) / inner;
-    return matmulOverRows({ layout: "tn", a: x, b, rows, inner, columns }, bias);
+    const depth = b.shape[0]!;
+    const rows = tf.util.sizeFromShape(x.shape) / depth;
+    return matmulOverRows({ layout: "tn", a: x, b, rows, depth, columns }, bias);
   },
   VitSumLeading({ dy }: { dy: TensorInfo }, { shape }: { shape: number[] }): TensorInfo[] {
     const count = tf.util.sizeFromShape(dy.shape) / tf.util.sizeFromShape(shape);
@@ -239,11 +239,13 @@ const host: typeof webgpu = {
     finishRows(
       hostFloats(y),
       columns,
-      bias && hostFloats(bias),
-      attrs.gelu,
-      slope && hostFloats(slope),
-      stepKey && { ...dropoutNumbers(attrs.rate), key: hostMaskKey(stepKey, attrs.stream) },
-      residual && hostFloats(residual),
+      {
+        bias: bias && hostFloats(bias),
+        gelu: attrs.gelu,
+        slope: slope && hostFloats(slope),
+        drop: stepKey && { ...dropoutNumbers(attrs.rate), key: hostMaskKey(stepKey, attrs.stream) },
+        residual: residual && hostFloats(residual),
+      },
     );
     return slope ? [y, slope] : [y];
   },
@@ -266,52 +268,6 @@ const host: typeof webgpu = {
     return [sumRows(dy, shape)];
   },
 };
-
-/** Everything after the product, in place, in one pass over y [rows, columns]. */
-function finishRows(
-  y: Float32Array,
-  columns: number,
-  bias: Float32Array | undefined,
-  gelu: boolean,
-  slope: Float32Array | undefined,
-  drop: { threshold: number; scale: number; key: ReturnType<typeof hostMaskKey> } | undefined,
-  residual: Float32Array | undefined,
-): void {
-  const repeat = residual?.length ?? 1;
-  let i = 0;
-  for (let start = 0; start < y.length; start += columns) {
-    let r = start % repeat;
-    for (let column = 0; column < columns; column++, i++, r++) {
-      let value = bias ? y[i]! + bias[column]! : y[i]!;
-      let factor = 1;
-      if (gelu) {
-        const cdf = normalCdf(value);
-        if (slope) factor = cdf + value * normalPdf(value);
-        value *= cdf;
-      }
-      if (drop) {
-        const keep = randomBits(drop.key, i) < drop.threshold ? 0 : drop.scale;
-        value *= keep;
-        factor *= keep;
-      }
-      if (slope) slope[i] = factor;
-      y[i] = residual ? value + residual[r]! : value;
-    }
-  }
-}
-
-/** The sum of a tensor over its leading dimensions, down to `shape`, added in float64. */
-function sumRows(x: TensorInfo, shape: number[]): TensorInfo {
-  const output = hostAllocate(shape);
-  const from = hostFloats(x);
-  const columns = tf.util.sizeFromShape(shape);
-  const sums = new Float64Array(columns);
-  for (let start = 0; start < from.length; start += columns) {
-    for (let column = 0; column < columns; column++) sums[column]! += from[start + column]!;
-  }
-  hostFloats(output).set(sums);
-  return output;
-}
 
 for (const backendName of ["webgpu", ...hostBackends]) {
   const kernels = backendName === "webgpu" ? webgpu : host;

@@ -11,16 +11,16 @@ import { currentGpu } from "../backend/device.ts";
 import { randomWgsl } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { geluWgsl } from "./gelu.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
-import { type Layout, matmulWgsl, type Tile, valueWidth, workgroupTile } from "./matmul_wgsl.ts";
+import { type Layout, matmulWgsl, type Tile, type Width, workgroupTile } from "./matmul_wgsl.ts";
+import { sumLeading } from "./sum_leading.ts";
 
-/** A product with output [rows, columns], summed over `inner`; see `matmul_wgsl.ts` for layouts. */
+/** A product with output [rows, columns], summed over `depth`; see `matmul_wgsl.ts` for layouts. */
 export interface Product {
   layout: Layout;
   a: TensorInfo;
   b: TensorInfo;
   rows: number;
-  inner: number;
+  depth: number;
   columns: number;
 }
 
@@ -55,7 +55,7 @@ const subgroupTile = (rows: number, columns: number): Tile => ({
 export const tiles = {
   /** Large products. */
   plain: plainTile(8, 8, 8, 8),
-  /** Few columns, or few rows of tiles. */
+  /** Small outputs, so that there are more threads. */
   plainSmall: plainTile(4, 4, 8, 8),
   /** At most 8 rows: every element of b is read once. */
   plainFlat: plainTile(8, 4, 64, 1),
@@ -63,14 +63,16 @@ export const tiles = {
   subgroupSmall: subgroupTile(16, 4),
   /** At most 8 rows: every element of b is read once, in long runs. */
   subgroupFlat: subgroupTile(8, 8),
+  /** The same for rows of b longer than a page, where every step is a miss of the address cache. */
+  subgroupFlatWide: subgroupTile(8, 16),
 } satisfies Record<string, Tile>;
 
 /** Tiles found better by measurement, by {@linkcode productKey}; they come before the rule. */
 export const measuredTiles = new Map<string, Tile>();
 
 /** Names a product's shape in {@linkcode measuredTiles}. */
-export function productKey({ layout, rows, inner, columns }: Omit<Product, "a" | "b">): string {
-  return `${layout}/${rows}x${inner}x${columns}`;
+export function productKey({ layout, rows, depth, columns }: Omit<Product, "a" | "b">): string {
+  return `${layout}/${rows}x${depth}x${columns}`;
 }
 
 /** True when each workgroup of 8 lanes is exactly one subgroup, as the subgroup tiles need. */
@@ -84,34 +86,39 @@ export function hasSubgroupsOf8(): boolean {
 export function chooseTile(product: Omit<Product, "a" | "b">, subgroups: boolean): Tile {
   const measured = measuredTiles.get(productKey(product));
   if (measured) return measured;
-  const { rows, columns } = product;
+  const { rows, columns, depth } = product;
   if (subgroups) {
-    if (rows <= 8) return tiles.subgroupFlat;
-    return rows <= 16 ? tiles.subgroupSmall : tiles.subgroup;
+    if (rows <= 8) return columns > 1024 ? tiles.subgroupFlatWide : tiles.subgroupFlat;
+    // The large tile takes a second to compile, which odd shapes (rare in models) do not repay.
+    const odd = columns % 4 !== 0 || (product.layout === "tn" ? rows : depth) % 4 !== 0;
+    return rows <= 16 || odd ? tiles.subgroupSmall : tiles.subgroup;
   }
   if (rows <= 8) return tiles.plainFlat;
   return rows * columns <= 64 * 1024 ? tiles.plainSmall : tiles.plain;
 }
+
+const widthOf = (length: number): Width => length % 4 === 0 ? 4 : 1;
 
 const tileName = ({ kind, rows, columns, lanes }: Tile): string =>
   `${kind}${rows}x${columns}x${lanes}`;
 
 const uniformsWgsl = (binding: number) => /* wgsl */ `
 struct Uniforms {
-  rows: u32, inner: u32, chunk: u32, residual_rows: u32, stream: u32, threshold: u32, scale: f32,
+  rows: u32, columns: u32, depth: u32, chunk: u32, residual_rows: u32, stream: u32, threshold: u32, scale: f32,
 }
 @group(0) @binding(${binding}) var<uniform> u: Uniforms;
 `;
 
 function productUniforms(
-  { rows, inner }: Product,
+  { rows, columns, depth }: Product,
   chunk: number,
   residualRows = 1,
   dropout?: Epilogue["dropout"],
 ): Uint32Array {
   return uniformWords([
     ["u", rows],
-    ["u", inner],
+    ["u", columns],
+    ["u", depth],
     ["u", chunk],
     ["u", residualRows],
     ["u", dropout?.stream ?? 0],
@@ -126,7 +133,7 @@ function productUniforms(
  * @returns [rows, columns], and the slope of that shape where the epilogue asks for it.
  */
 export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] {
-  const { layout, rows, inner, columns } = product;
+  const { layout, rows, depth, columns } = product;
   const { bias, gelu = false, dropout, residual, slope = false } = epilogue;
   const tile = chooseTile(product, hasSubgroupsOf8());
   const residualRows = residual ? tf.util.sizeFromShape(residual.shape) / columns : 1;
@@ -140,27 +147,25 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
   const extra = [bias, residual, dropout?.stepKey].filter((tensor) => tensor !== undefined);
   const output = { shape: [rows, columns], dtype: "float32" as const };
   const group = workgroupTile(tile);
+  const [widthA, width] = [widthOf(depth), widthOf(columns)];
   return dispatch({
-    key: `matmul/${layout}/${inner}x${columns}/${tileName(tile)}/${steps.join("+")}`,
-    wgsl: () => {
-      const width = valueWidth(layout, tile, columns);
-      const outputs = slope ? 2 : 1;
-      return matmulWgsl({
+    key: `matmul/${layout}/${widthA}${width}/${tileName(tile)}/${steps.join("+")}`,
+    wgsl: () =>
+      matmulWgsl({
         layout,
         tile,
-        columns,
-        depth: inner,
+        widthA,
+        width,
         columnSums: false,
         extraInputs: extra.length,
-        declarations: uniformsWgsl(2 + extra.length + outputs) +
+        declarations: uniformsWgsl(2 + extra.length + (slope ? 2 : 1)) +
           epilogueBindings(epilogue, 2 + extra.length),
         prologue: dropout ? "key = stream_key(step_key[0], u.stream, step_key[1]);" : "",
-        store: epilogueWgsl(steps, columns, width),
-      });
-    },
+        store: epilogueWgsl(steps, width),
+      }),
     inputs: [product.a, product.b, ...extra],
     outputs: slope ? [output, output] : [output],
-    uniforms: productUniforms(product, inner, residualRows, dropout),
+    uniforms: productUniforms(product, depth, residualRows, dropout),
     workgroups: [Math.ceil(columns / group.columns), Math.ceil(rows / group.rows), 1],
   });
 }
@@ -185,7 +190,7 @@ function epilogueBindings({ bias, gelu, dropout, residual, slope }: Epilogue, ou
   return lines.join("\n");
 }
 
-function epilogueWgsl(steps: string[], columns: number, width: 1 | 4): string {
+function epilogueWgsl(steps: string[], width: Width): string {
   const has = (step: string) => steps.includes(step);
   const bits = width === 1
     ? "random_bits(key, e)"
@@ -194,7 +199,7 @@ function epilogueWgsl(steps: string[], columns: number, width: 1 | 4): string {
   const threshold = width === 1 ? "u.threshold" : "vec4<u32>(u.threshold)";
   const row = has("repeated") ? "(row % u.residual_rows)" : "row";
   return [
-    `let e = row * ${columns}u + column;`,
+    `let e = row * u.columns + column;`,
     `var value = sum;`,
     has("bias") && `value += bias[column / ${width}u];`,
     has("slope") && `var slope = Value(1.0);`,
@@ -206,7 +211,7 @@ function epilogueWgsl(steps: string[], columns: number, width: 1 | 4): string {
     has("dropout") && `value *= keep;`,
     has("dropout") && has("slope") && `slope *= keep;`,
     (has("residual") || has("repeated")) &&
-    `value += residual[(${row} * ${columns}u + column) / ${width}u];`,
+    `value += residual[(${row} * u.columns + column) / ${width}u];`,
     `y[e / ${width}u] = value;`,
     has("slope") && `slopes[e / ${width}u] = slope;`,
   ].filter((line) => line !== false).map((line) => `  ${line}`).join("\n");
@@ -216,12 +221,12 @@ function epilogueWgsl(steps: string[], columns: number, width: 1 | 4): string {
 const MIN_SPLIT_ROWS = 256;
 
 /** How many parts the rows of a tn product are cut into. */
-function splitCount(workgroups: number, inner: number): number {
+function splitCount(workgroups: number, depth: number): number {
   // A software adapter has a few cores, a GPU needs thousands of threads to hide its latencies.
   const wanted = currentGpu()?.isSoftware ? 8 : 1024;
   return Math.max(
     1,
-    Math.min(Math.ceil(wanted / workgroups), Math.floor(inner / MIN_SPLIT_ROWS)),
+    Math.min(Math.ceil(wanted / workgroups), Math.floor(depth / MIN_SPLIT_ROWS)),
   );
 }
 
@@ -231,29 +236,29 @@ function splitCount(workgroups: number, inner: number): number {
  * @returns [rows, columns], and where `columnSums` asks for it the sums [columns] of b's columns.
  */
 export function matmulOverRows(product: Product, columnSums: boolean): TensorInfo[] {
-  const { layout, rows, inner, columns } = product;
+  const { layout, rows, depth, columns } = product;
   const tile = chooseTile(product, hasSubgroupsOf8());
   const group = workgroupTile(tile);
   const across = Math.ceil(columns / group.columns);
   const down = Math.ceil(rows / group.rows);
-  const wanted = splitCount(across * down, inner);
-  const chunk = Math.ceil(inner / wanted / 8) * 8;
-  const splits = Math.ceil(inner / chunk);
-  const width = valueWidth(layout, tile, columns);
+  const wanted = splitCount(across * down, depth);
+  const chunk = Math.ceil(depth / wanted / 8) * 8;
+  const splits = Math.ceil(depth / chunk);
+  const [widthA, width] = [widthOf(rows), widthOf(columns)];
   const parts = splits > 1 ? [splits] : [];
   const results = dispatch({
-    key: `matmul/tn/${rows}x${columns}/${tileName(tile)}/${columnSums}`,
+    key: `matmul/tn/${widthA}${width}/${tileName(tile)}/${columnSums}`,
     wgsl: () =>
       matmulWgsl({
         layout,
         tile,
-        columns,
-        depth: rows,
+        widthA,
+        width,
         columnSums,
         extraInputs: 0,
         declarations: uniformsWgsl(columnSums ? 4 : 3) + "var<private> part: u32;",
-        prologue: `part = workgroup.z * ${rows * columns}u;`,
-        store: `y[(part + row * ${columns}u + column) / ${width}u] = sum;`,
+        prologue: "part = workgroup.z * u.rows * u.columns;",
+        store: `y[(part + row * u.columns + column) / ${width}u] = sum;`,
       }),
     inputs: [product.a, product.b],
     outputs: [
@@ -267,50 +272,4 @@ export function matmulOverRows(product: Product, columnSums: boolean): TensorInf
   const whole = sumLeading(results, splits);
   for (const part of results) tf.backend().disposeData(part.dataId);
   return whole;
-}
-
-/** Sums of one or two tensors over their leading `count` parts, in one dispatch. */
-export function sumLeading(parts: TensorInfo[], count: number): TensorInfo[] {
-  const sizes = parts.map((part) => tf.util.sizeFromShape(part.shape) / count);
-  const threads = sizes.reduce((a, b) => a + b);
-  return dispatch({
-    key: `sum_leading/${parts.length}`,
-    wgsl: () => sumLeadingWgsl(parts.length),
-    inputs: parts,
-    outputs: parts.map((part) => ({ shape: part.shape.slice(1), dtype: "float32" })),
-    uniforms: uniformWords([["u", count], ["u", sizes[0]!], ["u", sizes[1] ?? 0]]),
-    workgroups: gridOf(Math.ceil(threads / 64)),
-  });
-}
-
-function sumLeadingWgsl(count: number): string {
-  const index = (i: number) => i === 0 ? "i" : "(i - u.size0)";
-  const names = Array.from({ length: count }, (_, i) => i);
-  return /* wgsl */ `
-struct Uniforms { count: u32, size0: u32, size1: u32 }
-${names.map((i) => `@group(0) @binding(${i}) var<storage, read> x${i}: array<f32>;`).join("\n")}
-${
-    names.map((i) => `@group(0) @binding(${count + i}) var<storage, read_write> y${i}: array<f32>;`)
-      .join("\n")
-  }
-@group(0) @binding(${2 * count}) var<uniform> u: Uniforms;
-${gridWgsl}
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let i = block_of(workgroup, workgroups) * 64u + lane;
-  ${
-    names.map((n) =>
-      `if (${n === 0 ? "i < u.size0" : "i >= u.size0 && i - u.size0 < u.size1"}) {
-    var sum = 0.0;
-    for (var part = 0u; part < u.count; part++) { sum += x${n}[part * u.size${n} + ${index(n)}]; }
-    y${n}[${index(n)}] = sum;
-  }`
-    ).join("\n  ")
-  }
-}
-`;
 }

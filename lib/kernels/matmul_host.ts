@@ -1,31 +1,10 @@
 /**
  * Matrix products of the wasm and cpu backends, by tfjs's own kernels.
  *
- * Two properties of the wasm kernel shape this file. Its transposed forms are 4 to 8 times slower
- * than transposing an operand first; and it keeps the right operand of the plain form in a packed
- * copy until that tensor is disposed, so a weight updated in place would go on with its old values.
+ * The wasm kernel's transposed forms are 4 to 8 times slower than transposing an operand first.
  */
+import { hostAllocate, hostFloats } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
-
-/** The part of tfjs's wasm backend that owns the packed copies. */
-interface PackingBackend {
-  dataIdMap: { get(dataId: object): { id: number; memoryOffset: number } };
-  wasm: {
-    tfjs: {
-      disposeData(id: number): void;
-      registerTensor(id: number, size: number, offset: number): void;
-    };
-  };
-}
-
-/** Forgets the wasm backend's packed copy of a tensor whose values may have changed in place. */
-export function forgetPacked(tensor: TensorInfo): void {
-  if (tf.getBackend() !== "wasm") return;
-  const { dataIdMap, wasm } = tf.backend() as unknown as PackingBackend;
-  const { id, memoryOffset } = dataIdMap.get(tensor.dataId);
-  wasm.tfjs.disposeData(id);
-  wasm.tfjs.registerTensor(id, tf.util.sizeFromShape(tensor.shape), memoryOffset);
-}
 
 function runKernel(name: string, inputs: Record<string, TensorInfo>, attrs: object): TensorInfo {
   // The kernel itself, not the engine's wrapper: inside a kernel nothing belongs to a tidy scope.
@@ -41,15 +20,32 @@ function product(a: TensorInfo, b: TensorInfo, transposeA = false, transposeB = 
   return runKernel("BatchMatMul", { a, b }, { transposeA, transposeB });
 }
 
+/** Rows of a block: with 16, the columns written stay in the cache between two rows. */
+const BLOCK = 16;
+
+/** [rows, columns] -> [columns, rows]; eighteen times faster than the wasm backend's Transpose. */
 function transposed(x: TensorInfo): TensorInfo {
-  return runKernel("Transpose", { x }, { perm: [1, 0] });
+  const [rows, columns] = x.shape as [number, number];
+  const result = hostAllocate([columns, rows]);
+  const from = hostFloats(x);
+  const to = hostFloats(result);
+  for (let first = 0; first < rows; first += BLOCK) {
+    const end = Math.min(rows, first + BLOCK);
+    for (let column = 0; column < columns; column++) {
+      const base = column * rows;
+      for (let row = first, source = first * columns + column; row < end; row++) {
+        to[base + row] = from[source]!;
+        source += columns;
+      }
+    }
+  }
+  return result;
 }
 
 const dispose = (tensor: TensorInfo) => tf.backend().disposeData(tensor.dataId);
 
 /** x @ kernel: [rows, in] x [in, out] -> [rows, out]. */
 export function hostForward(x: TensorInfo, kernel: TensorInfo): TensorInfo {
-  forgetPacked(kernel);
   return product(x, kernel);
 }
 

@@ -1,23 +1,23 @@
 /**
  * WGSL of matrix products, register-tiled and without workgroup memory.
  *
- * A thread owns `rows` x `columns` elements of the output as separate variables (a dynamically
- * indexed private array is slow: its indices are clamped). Three layouts of the operands cover a
- * dense layer and its gradients, so no operand is ever transposed in memory:
+ * Three layouts of the operands cover a dense layer and its gradients, so no operand is ever
+ * transposed in memory; `depth` is the dimension that is summed:
  *
  * | layout | output [rows, columns] | a | b |
  * |---|---|---|---|
- * | nn | forward | [rows, inner] | [inner, columns] |
- * | nt | gradient of the input | [rows, inner] | [columns, inner] |
- * | tn | gradient of the kernel | [inner, rows] | [inner, columns] |
+ * | nn | forward | [rows, depth] | [depth, columns] |
+ * | nt | gradient of the input | [rows, depth] | [columns, depth] |
+ * | tn | gradient of the kernel | [depth, rows] | [depth, columns] |
  *
- * The plain form reads both operands four elements at a time wherever their rows divide by four.
- * The subgroup form is for adapters that compute on the CPU, where a storage load costs as much as
- * several multiply-adds: the 8 lanes of a workgroup own 8 neighbouring columns, each lane loads an
- * eighth of what all need of `a`, and broadcasts hand it round.
+ * A thread owns `rows` x `columns` elements of the output, each in a variable of its own: a private
+ * array's dynamic indices are clamped, so one appears only after the sum, where a loop keeps the
+ * code of the epilogue small. The plain form reads both operands four elements at a time wherever
+ * their rows divide by four. The subgroup form is for adapters that compute on the CPU, where a
+ * storage load costs as much as many multiply-adds: the 8 lanes of a workgroup own neighbouring
+ * columns, each lane loads an eighth of what all need of `a`, and broadcasts hand it round.
  *
- * Sizes that come from the model (a weight's two dimensions) are constants of the module; sizes
- * that come from the batch are uniforms, so a smaller last batch needs no new pipeline.
+ * All sizes are uniforms, so one pipeline serves every shape of its kind.
  */
 
 export type Layout = "nn" | "nt" | "tn";
@@ -25,40 +25,41 @@ export type Layout = "nn" | "nt" | "tn";
 /** How the output is cut into threads and workgroups. */
 export interface Tile {
   kind: "plain" | "subgroup";
-  /** Rows of the output a thread owns; a multiple of 4 (8 in the subgroup form). */
+  /** Rows of the output a thread owns; a multiple of 4. */
   rows: number;
-  /** Columns a thread owns; a multiple of 4 (subgroup: any, each 8 apart). */
+  /** Columns a thread owns; a multiple of 4. */
   columns: number;
   /** Threads of a workgroup along the columns and the rows; 8 and 1 in the subgroup form. */
   lanes: [number, number];
 }
 
+/** Elements of one load: 4 where the row length of the matrix divides by four, else 1. */
+export type Width = 1 | 4;
+
 /** What one module computes; equal values mean equal WGSL. */
 export interface MatmulCode {
   layout: Layout;
   tile: Tile;
-  /** Columns of the output. */
-  columns: number;
-  /** The summed dimension in layouts nn and nt; in tn it is a uniform, and this is the row count. */
-  depth: number;
-  /** Layout tn: also sum the columns of b, into a second output. */
+  /** The width of a's rows. */
+  widthA: Width;
+  /** The width of the output's rows, and of b's in nn and tn. */
+  width: Width;
+  /** Layout nt: the width of b's rows, which is that of a's. Layout tn: also sum b's columns. */
   columnSums: boolean;
-  /** Declarations of further bindings and functions. */
+  /** How many bindings stand between b and the outputs. */
+  extraInputs: number;
+  /**
+   * Declarations of further bindings and functions; the uniform `u` must have the fields rows,
+   * columns, depth and chunk.
+   */
   declarations: string;
   /** Statements at the start of `main`. */
   prologue: string;
   /**
-   * Body of `store(row: u32, column: u32, sum: Value)`, where Value is f32 or vec4<f32> and column
-   * that of its first element.
+   * Body of `store(row: u32, column: u32, sum: Value)`, where Value is f32 or vec4<f32> by `width`
+   * and column that of its first element.
    */
   store: string;
-  /** How many bindings stand between b and the outputs. */
-  extraInputs: number;
-}
-
-/** Elements of one store: 4 where vectors of columns are possible, else 1. */
-export function valueWidth(layout: Layout, tile: Tile, columns: number): 1 | 4 {
-  return tile.kind === "plain" && layout !== "nt" && columns % 4 === 0 ? 4 : 1;
 }
 
 /** Rows and columns that one workgroup computes. */
@@ -67,30 +68,28 @@ export function workgroupTile(tile: Tile): { rows: number; columns: number } {
 }
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+const typeOf = (width: Width): string => width === 4 ? "vec4<f32>" : "f32";
 
 /** The module of one matrix product. */
 export function matmulWgsl(code: MatmulCode): string {
-  const { layout, tile, columns } = code;
-  const width = valueWidth(layout, tile, columns);
-  const vectors = range(tile.columns / width);
+  const { tile, width, columnSums } = code;
+  const values = range(tile.columns / width);
   const rows = range(tile.rows);
-  const type = (n: number) => n === 4 ? "vec4<f32>" : "f32";
-  const step = stepCode(code, width);
   const group = workgroupTile(tile);
-  const ragged = columns % group.columns !== 0;
-  const outputs = 2 + code.extraInputs;
-  const column = (v: number) =>
-    tile.kind === "subgroup" ? `first + ${v * 8}u + lane.x` : `first + ${v * width}u`;
-  const whenInside = (v: number, body: string) =>
-    ragged ? `if (column${v} < ${columns}u) { ${body} }` : `{ ${body} }`;
+  const output = 2 + code.extraInputs;
+  const widthB = code.layout === "nt" ? code.widthA : width;
+  const columnOf = (v: number) =>
+    tile.kind === "subgroup"
+      ? `workgroup.x * ${group.columns}u + ${v * 8 * width}u + lane.x * ${width}u`
+      : `workgroup.x * ${group.columns}u + lane.x * ${tile.columns}u + ${v * width}u`;
   return /* wgsl */ `
-alias Value = ${type(width)};
-@group(0) @binding(0) var<storage, read> a: array<${type(step.widthA)}>;
-@group(0) @binding(1) var<storage, read> b: array<${type(step.widthB)}>;
-@group(0) @binding(${outputs}) var<storage, read_write> y: array<Value>;
+alias Value = ${typeOf(width)};
+@group(0) @binding(0) var<storage, read> a: array<${typeOf(code.widthA)}>;
+@group(0) @binding(1) var<storage, read> b: array<${typeOf(widthB)}>;
+@group(0) @binding(${output}) var<storage, read_write> y: array<Value>;
 ${
-    code.columnSums
-      ? `@group(0) @binding(${outputs + 1}) var<storage, read_write> sums: array<Value>;`
+    columnSums
+      ? `@group(0) @binding(${output + 1}) var<storage, read_write> sums: array<Value>;`
       : ""
   }
 ${code.declarations}
@@ -102,33 +101,32 @@ fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(local_invocation_id) lane: vec3<u32>,
 ) {
-  let top = workgroup.y * ${group.rows}u${tile.lanes[1] > 1 ? ` + lane.y * ${tile.rows}u` : ""};
-  let first = workgroup.x * ${group.columns}u${
-    tile.kind === "plain" ? ` + lane.x * ${tile.columns}u` : ""
-  };
-  ${vectors.map((v) => `let column${v} = ${column(v)};`).join("\n  ")}
   ${code.prologue}
-  ${step.setup}
-  ${rows.flatMap((r) => vectors.map((v) => `var c${r}_${v} = Value();`)).join("\n  ")}
-  ${code.columnSums ? vectors.map((v) => `var s${v} = Value();`).join("\n  ") : ""}
-  ${step.loops}
+  let top = workgroup.y * ${group.rows}u + lane.y * ${tile.rows}u;
+  ${values.map((v) => `let column${v} = ${columnOf(v)};`).join("\n  ")}
+  // Indices outside the matrix read its last element instead; what they give is never stored.
+  ${values.map((v) => `let inside${v} = min(column${v}, u.columns - ${width}u);`).join("\n  ")}
+  ${rows.flatMap((r) => values.map((v) => `var c${r}_${v} = Value();`)).join("\n  ")}
+  ${columnSums ? values.map((v) => `var s${v} = Value();`).join("\n  ") : ""}
+  ${code.layout === "tn" ? overRows(code) : alongRows(code)}
+  var all: array<Value, ${rows.length * values.length}>;
   ${
-    rows.map((r) =>
-      `if (top + ${r}u < u.rows) {
+    rows.flatMap((r) => values.map((v) => `all[${r * values.length + v}] = c${r}_${v};`))
+      .join("\n  ")
+  }
+  for (var r = 0u; r < min(${tile.rows}u, u.rows - min(top, u.rows)); r++) {
     ${
-        vectors.map((v) => whenInside(v, `store(top + ${r}u, column${v}, c${r}_${v});`)).join(
-          "\n    ",
-        )
-      }
-  }`
-    ).join("\n  ")
+    values.map((v) =>
+      `if (column${v} < u.columns) { store(top + r, column${v}, all[r * ${values.length}u + ${v}u]); }`
+    ).join("\n    ")
+  }
   }
   ${
-    code.columnSums
+    columnSums
       ? `if (top == 0u) {
     ${
-        vectors.map((v) =>
-          whenInside(v, `sums[(workgroup.z * ${columns}u + column${v}) / ${width}u] = s${v};`)
+        values.map((v) =>
+          `if (column${v} < u.columns) { sums[(workgroup.z * u.columns + column${v}) / ${width}u] = s${v}; }`
         ).join("\n    ")
       }
   }`
@@ -138,212 +136,147 @@ fn main(
 `;
 }
 
-interface Steps {
-  /** Elements of one load of a and of b. */
-  widthA: 1 | 4;
-  widthB: 1 | 4;
-  /** Addresses that do not change in the loop. */
-  setup: string;
-  /** The loop over the summed dimension, with its remainder. */
-  loops: string;
-}
-
-function stepCode(code: MatmulCode, width: 1 | 4): Steps {
-  if (code.layout === "tn") {
-    return code.tile.kind === "plain" ? tnPlain(code, width) : tnLanes(code);
-  }
-  return code.tile.kind === "plain" ? plain(code, width) : lanes(code);
-}
-
-/** Indices that would leave the matrix are moved to its last element; stores are guarded. */
-function clampedColumn(code: MatmulCode, v: number, width: number): string {
-  const last = code.columns - width;
-  const ragged = code.columns % workgroupTile(code.tile).columns !== 0;
-  return ragged ? `min(column${v}, ${last}u)` : `column${v}`;
-}
-
-/** Layouts nn and nt, each thread on its own. */
-function plain(code: MatmulCode, width: 1 | 4): Steps {
-  const { layout, tile, columns, depth } = code;
-  const widthA = depth % 4 === 0 ? 4 : 1;
-  const widthB = layout === "nt" ? widthA : width;
-  const vectors = range(tile.columns / width);
+/** Layouts nn and nt: a's rows run along the sum. */
+function alongRows(code: MatmulCode): string {
+  const { layout, tile, widthA, width } = code;
+  const values = range(tile.columns / width);
+  const columns = range(tile.columns);
   const rows = range(tile.rows);
-  const setup = [
-    ...rows.map((r) => `let a${r} = min(top + ${r}u, u.rows - 1u) * ${depth / widthA}u;`),
-    ...vectors.map((v) =>
-      layout === "nt"
-        ? `let b${v} = ${clampedColumn(code, v, 1)} * ${depth / widthB}u;`
-        : `let b${v} = ${clampedColumn(code, v, width)} / ${width}u;`
-    ),
-  ];
+  const subgroup = tile.kind === "subgroup";
+  // A subgroup advances 8 steps at a time and zeroes a beyond the end, a thread by one load of a.
+  const steps = subgroup ? 8 : widthA;
+  const setup: string[] = [];
   const body: string[] = [];
+
   if (layout === "nt") {
-    body.push(...vectors.map((v) => `let q${v} = b[b${v} + k];`));
-    for (const r of rows) {
-      body.push(`let p${r} = a[a${r} + k];`);
-      for (const v of vectors) {
-        body.push(
-          widthA === 4
-            ? `c${r}_${v} += dot(p${r}, q${v});`
-            : `c${r}_${v} = fma(p${r}, q${v}, c${r}_${v});`,
-        );
+    setup.push(
+      ...columns.map((c) =>
+        `let b${c} = (inside${Math.floor(c / width)} + ${c % width}u) * u.depth / ${widthA}u;`
+      ),
+    );
+    // Row of b by row of b, then regrouped into one value for each step.
+    for (const c of columns) {
+      for (const part of range(steps / widthA)) {
+        body.push(`let w${c}_${part} = b[b${c} + ${stepIndex(subgroup, part * widthA, widthA)}];`);
+      }
+    }
+    for (const i of range(steps)) {
+      for (const v of values) {
+        const parts = range(width).map((j) => {
+          const loaded = `w${v * width + j}_${Math.floor(i / widthA)}`;
+          return widthA === 4 ? `${loaded}[${i % 4}]` : loaded;
+        });
+        body.push(`let q${i}_${v} = Value(${parts.join(", ")});`);
       }
     }
   } else {
-    body.push(...rows.map((r) => `let p${r} = a[a${r} + k];`));
-    for (const i of range(widthA)) {
-      for (const v of vectors) {
-        body.push(
-          `let q${i}_${v} = b[(k * ${widthA}u + ${i}u) * ${columns / width}u + b${v}];`,
-        );
-      }
-      for (const r of rows) {
-        const factor = widthA === 4 ? `p${r}[${i}]` : `p${r}`;
-        for (const v of vectors) {
-          body.push(`c${r}_${v} = fma(Value(${factor}), q${i}_${v}, c${r}_${v});`);
-        }
-      }
+    setup.push(...values.map((v) => `let b${v} = inside${v} / ${width}u;`));
+    for (const i of range(steps)) {
+      const row = subgroup ? `min(k + ${i}u, u.depth - 1u)` : `(k + ${i}u)`;
+      body.push(`let at${i} = ${row} * (u.columns / ${width}u);`);
+      body.push(...values.map((v) => `let q${i}_${v} = b[at${i} + b${v}];`));
     }
   }
-  return {
-    widthA,
-    widthB,
-    setup: setup.join("\n  "),
-    loops: `for (var k = 0u; k < ${depth / widthA}u; k++) {
-    ${body.join("\n    ")}
-  }`,
-  };
-}
 
-/** Layout tn, each thread on its own: one row of a and of b a step. */
-function tnPlain(code: MatmulCode, width: 1 | 4): Steps {
-  const { tile, columns, depth } = code;
-  const widthA = depth % 4 === 0 ? 4 : 1;
-  const vectors = range(tile.columns / width);
-  const parts = range(tile.rows / widthA);
-  const setup = [
-    ...parts.map((p) => `let a${p} = min(top + ${p * widthA}u, ${depth - widthA}u) / ${widthA}u;`),
-    ...vectors.map((v) => `let b${v} = ${clampedColumn(code, v, width)} / ${width}u;`),
-    `let begin = workgroup.z * u.chunk;`,
-    `let end = min(u.inner, begin + u.chunk);`,
-  ];
-  const body = [
-    ...parts.map((p) => `let p${p} = a[k * ${depth / widthA}u + a${p}];`),
-    ...vectors.map((v) => `let q${v} = b[k * ${columns / width}u + b${v}];`),
-  ];
-  for (const r of range(tile.rows)) {
-    const factor = widthA === 4 ? `p${r >> 2}[${r & 3}]` : `p${r}`;
-    for (const v of vectors) body.push(`c${r}_${v} = fma(Value(${factor}), q${v}, c${r}_${v});`);
-  }
-  if (code.columnSums) body.push(...vectors.map((v) => `s${v} += q${v};`));
-  return {
-    widthA,
-    widthB: width,
-    setup: setup.join("\n  "),
-    loops: `for (var k = begin; k < end; k++) {
-    ${body.join("\n    ")}
-  }`,
+  const multiply = (r: number, i: number, factor: string) => {
+    body.push(`let f${r}_${i} = Value(${factor});`);
+    body.push(...values.map((v) => `c${r}_${v} = fma(f${r}_${i}, q${i}_${v}, c${r}_${v});`));
   };
-}
-
-/** Layouts nn and nt, the 8 lanes of a workgroup together: 8 steps of the sum at a time. */
-function lanes(code: MatmulCode): Steps {
-  const { layout, tile, columns, depth } = code;
-  const vectors = range(tile.columns);
-  const rows = range(tile.rows);
-  // In nt a lane reads along its own row of b, so whole vectors can be had.
-  const widthB = layout === "nt" && depth % 4 === 0 ? 4 : 1;
-  const setup = [
-    ...rows.map((r) => `let a${r} = min(top + ${r}u, u.rows - 1u) * ${depth}u + lane.x;`),
-    ...vectors.map((v) =>
-      layout === "nt"
-        ? `let b${v} = ${clampedColumn(code, v, 1)} * ${depth / widthB}u;`
-        : `let b${v} = ${clampedColumn(code, v, 1)};`
-    ),
-  ];
-  const chunk = (count: number): string => {
-    const body: string[] = [];
-    for (const v of vectors) {
-      if (widthB === 4) {
-        for (const part of range(count / 4)) {
-          body.push(`let w${v}_${part} = b[b${v} + k / 4u + ${part}u];`);
-        }
-      }
-      for (const i of range(count)) {
-        const value = widthB === 4
-          ? `w${v}_${i >> 2}[${i & 3}]`
-          : layout === "nt"
-          ? `b[b${v} + k + ${i}u]`
-          : `b[(k + ${i}u) * ${columns}u + b${v}]`;
-        body.push(`let q${i}_${v} = ${value};`);
-      }
-    }
+  if (!subgroup) {
     for (const r of rows) {
-      // Past the end of a row stands the next row or nothing; those lanes are never broadcast.
-      body.push(`let p${r} = a[a${r} + k];`);
-      for (const i of range(count)) {
-        body.push(`let p${r}_${i} = subgroupBroadcast(p${r}, ${i}u);`);
-        for (const v of vectors) {
-          body.push(`c${r}_${v} = fma(p${r}_${i}, q${i}_${v}, c${r}_${v});`);
+      setup.push(`let a${r} = min(top + ${r}u, u.rows - 1u) * (u.depth / ${widthA}u);`);
+      body.push(`let p${r} = a[a${r} + k / ${widthA}u];`);
+    }
+    for (const i of range(steps)) {
+      for (const r of rows) multiply(r, i, widthA === 4 ? `p${r}[${i}]` : `p${r}`);
+    }
+  } else {
+    // One load of the subgroup covers 4 rows x 2 vectors, or 1 row x 8 elements.
+    const rowsPerLoad = widthA;
+    const lanesPerRow = 8 / rowsPerLoad;
+    setup.push(`let mine = lane.x % ${lanesPerRow}u * ${widthA}u;`);
+    for (const load of range(tile.rows / rowsPerLoad)) {
+      setup.push(
+        `let a${load} = min(top + ${load * rowsPerLoad}u + lane.x / ${lanesPerRow}u, u.rows - 1u)` +
+          ` * u.depth + mine;`,
+      );
+    }
+    body.push(`let valid = k + mine < u.depth;`);
+    for (const load of range(tile.rows / rowsPerLoad)) {
+      body.push(
+        `let p${load} = select(${typeOf(widthA)}(), a[(a${load} + k) / ${widthA}u], valid);`,
+      );
+      for (const r of range(rowsPerLoad)) {
+        for (const i of range(8)) {
+          const component = widthA === 4 ? `p${load}[${i % 4}]` : `p${load}`;
+          const lane = r * lanesPerRow + Math.floor(i / widthA);
+          multiply(load * rowsPerLoad + r, i, `subgroupBroadcast(${component}, ${lane}u)`);
         }
       }
     }
-    return body.join("\n    ");
-  };
-  const whole = depth - depth % 8;
-  return {
-    widthA: 1,
-    widthB,
-    setup: setup.join("\n  "),
-    loops: [
-      whole > 0 ? `for (var k = 0u; k < ${whole}u; k += 8u) {\n    ${chunk(8)}\n  }` : "",
-      depth % 8 > 0 ? `{\n    let k = ${whole}u;\n    ${chunk(depth % 8)}\n  }` : "",
-    ].join("\n  "),
-  };
+  }
+  return `${setup.join("\n  ")}
+  for (var k = 0u; k < u.depth; k += ${steps}u) {
+    ${body.join("\n    ")}
+  }`;
 }
 
-/** Layout tn, the 8 lanes of a workgroup together: a lane loads every eighth row's factor. */
-function tnLanes(code: MatmulCode): Steps {
-  const { tile, columns, depth } = code;
-  const vectors = range(tile.columns);
-  const parts = range(Math.ceil(tile.rows / 8));
+function stepIndex(clamped: boolean, offset: number, width: Width): string {
+  const step = clamped ? `min(k + ${offset}u, u.depth - ${width}u)` : `(k + ${offset}u)`;
+  return `${step} / ${width}u`;
+}
+
+/** Layout tn: each step of the sum is one row of a and one of b; a workgroup takes `u.chunk`. */
+function overRows(code: MatmulCode): string {
+  const { tile, widthA, width, columnSums } = code;
+  const values = range(tile.columns / width);
+  const subgroup = tile.kind === "subgroup";
+  const steps = subgroup ? 4 : 1;
+  // Rows of the output that one load of a covers.
+  const reach = subgroup ? Math.min(tile.rows, 8 * widthA) : widthA;
+  const loads = range(tile.rows / reach);
   const setup = [
-    ...parts.map((p) => `let a${p} = min(top + ${p * 8}u + lane.x, ${depth - 1}u);`),
-    ...vectors.map((v) => `let b${v} = ${clampedColumn(code, v, 1)};`),
-    `let begin = workgroup.z * u.chunk;`,
-    `let end = min(u.inner, begin + u.chunk);`,
-    `let whole = begin + (end - begin) / 4u * 4u;`,
+    ...loads.map((load) =>
+      `let a${load} = min(top + ${load * reach}u${subgroup ? ` + lane.x * ${widthA}u` : ""}, ` +
+      `u.rows - ${widthA}u) / ${widthA}u;`
+    ),
+    ...values.map((v) => `let b${v} = inside${v} / ${width}u;`),
+    `let end = min(u.depth, (workgroup.z + 1u) * u.chunk);`,
   ];
-  const chunk = (count: number): string => {
-    const body: string[] = [];
-    for (const i of range(count)) {
-      for (const v of vectors) {
-        body.push(`let q${i}_${v} = b[(k + ${i}u) * ${columns}u + b${v}];`);
-        if (code.columnSums) body.push(`s${v} += q${i}_${v};`);
-      }
-      for (const p of parts) body.push(`let p${i}_${p} = a[(k + ${i}u) * ${depth}u + a${p}];`);
+  const body: string[] = [];
+  for (const i of range(steps)) {
+    body.push(
+      subgroup ? `let row${i} = min(k + ${i}u, end - 1u);` : `let row${i} = k;`,
+      ...loads.map((load) => {
+        const loaded = `a[row${i} * (u.rows / ${widthA}u) + a${load}]`;
+        return `let p${i}_${load} = ${
+          i === 0 ? loaded : `select(${typeOf(widthA)}(), ${loaded}, k + ${i}u < end)`
+        };`;
+      }),
+      `let at${i} = row${i} * (u.columns / ${width}u);`,
+      ...values.map((v) => `let q${i}_${v} = b[at${i} + b${v}];`),
+    );
+    if (columnSums) {
+      body.push(
+        ...values.map((v) =>
+          `s${v} += ${i === 0 ? `q${i}_${v}` : `select(Value(), q${i}_${v}, k + ${i}u < end)`};`
+        ),
+      );
     }
-    for (const r of range(tile.rows)) {
-      for (const i of range(count)) {
-        body.push(`let f${r}_${i} = subgroupBroadcast(p${i}_${r >> 3}, ${r & 7}u);`);
-        for (const v of vectors) {
-          body.push(`c${r}_${v} = fma(f${r}_${i}, q${i}_${v}, c${r}_${v});`);
-        }
-      }
-    }
-    return body.join("\n    ");
-  };
-  return {
-    widthA: 1,
-    widthB: 1,
-    setup: setup.join("\n  "),
-    loops: `var k = begin;
-  for (; k < whole; k += 4u) {
-    ${chunk(4)}
   }
-  for (; k < end; k++) {
-    ${chunk(1)}
-  }`,
-  };
+  for (const r of range(tile.rows)) {
+    for (const i of range(steps)) {
+      const load = Math.floor(r / reach);
+      const component = widthA === 4 ? `p${i}_${load}[${r % 4}]` : `p${i}_${load}`;
+      const factor = subgroup
+        ? `subgroupBroadcast(${component}, ${Math.floor((r % reach) / widthA)}u)`
+        : component;
+      body.push(`let f${r}_${i} = Value(${factor});`);
+      body.push(...values.map((v) => `c${r}_${v} = fma(f${r}_${i}, q${i}_${v}, c${r}_${v});`));
+    }
+  }
+  return `${setup.join("\n  ")}
+  for (var k = workgroup.z * u.chunk; k < end; k += ${steps}u) {
+    ${body.join("\n    ")}
+  }`;
 }

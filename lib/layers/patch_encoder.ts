@@ -58,7 +58,8 @@ export class PatchEncoder extends VitLayer {
       const bias = this.bias.read() as tf.Tensor1D;
       const position = this.positionEmbedding.read();
       if (!this.token) return linear(patches, kernel, bias, { residual: position });
-      const token = this.token.read().tile([patches.shape[0]!, 1, 1]);
+      // Not tile, whose gradient takes one kernel a repetition.
+      const token = tf.zeros([patches.shape[0]!, 1, 1]).add(this.token.read());
       return tf.concat([token, linear(patches, kernel, bias)], 1).add(position);
     });
   }

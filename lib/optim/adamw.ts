@@ -50,6 +50,8 @@ export class AdamW extends tf.Optimizer {
   readonly beta2: number;
   readonly epsilon: number;
   private readonly moments = new Map<string, Moments>();
+  /** Loaded moments whose variables have not been seen yet. */
+  private waiting: { name: string; moments: Moments }[] = [];
   private step_ = 0;
 
   constructor(config: AdamWConfig = {}) {
@@ -72,11 +74,9 @@ export class AdamW extends tf.Optimizer {
     const named = Array.isArray(gradients)
       ? gradients
       : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
-    const registered = tf.engine().registeredVariables;
     const present = named.filter(({ tensor }) => tensor !== null && tensor !== undefined);
     const variables = present.map(({ name }) => {
-      const variable = registered[name];
-      if (!variable) throw new Error(`No variable is registered under the name "${name}".`);
+      const variable = registeredVariable(name);
       const moments = this.momentsOf(variable);
       ownValue(variable, moments);
       const { m, v } = moments;
@@ -103,10 +103,16 @@ export class AdamW extends tf.Optimizer {
   private momentsOf(variable: tf.Variable): Moments {
     let moments = this.moments.get(variable.name);
     if (!moments) {
-      moments = tf.tidy(() => ({
+      moments = this.waiting.shift()?.moments ?? tf.tidy(() => ({
         m: tf.keep(tf.zerosLike(variable)),
         v: tf.keep(tf.zerosLike(variable)),
       }));
+      if (`${moments.m.shape}` !== `${variable.shape}`) {
+        throw new Error(
+          `The optimizer's weights are of another model: [${moments.m.shape}] came where ` +
+            `${variable.name} needs [${variable.shape}].`,
+        );
+      }
       this.moments.set(variable.name, moments);
     }
     return moments;
@@ -120,18 +126,16 @@ export class AdamW extends tf.Optimizer {
   /**
    * Replaces the state, as a resumed run does.
    * @param step how many updates had been applied
-   * @param values the moments of every variable, by the variable's name
+   * @param values the moments by the variable's name; a variable without starts from zeros
    */
   restore(step: number, values: Map<string, { m: Float32Array; v: Float32Array }>): void {
+    this.disposeMoments();
     for (const [name, { m, v }] of values) {
-      const variable = tf.engine().registeredVariables[name];
-      if (!variable) throw new Error(`No variable is registered under the name "${name}".`);
-      const old = this.moments.get(name);
-      old?.m.dispose();
-      old?.v.dispose();
+      const { shape } = registeredVariable(name);
+      // A tensor may be its array, and ours is updated in place.
       this.moments.set(name, {
-        m: tf.keep(tf.tensor(m, variable.shape)),
-        v: tf.keep(tf.tensor(v, variable.shape)),
+        m: tf.keep(tf.tensor(m.slice(), shape)),
+        v: tf.keep(tf.tensor(v.slice(), shape)),
       });
     }
     this.step_ = step;
@@ -140,29 +144,43 @@ export class AdamW extends tf.Optimizer {
 
   /** tfjs's form of the state: the number of updates, then all m, then all v. */
   override async getWeights(): Promise<NamedTensor[]> {
-    const entries = [...this.moments];
+    const entries = [
+      ...[...this.moments].map(([name, moments]) => ({ name, moments })),
+      ...this.waiting,
+    ];
     return [
       await this.saveIterations(),
-      ...entries.map(([name, { m }]) => ({ name: `${name}/m`, tensor: m })),
-      ...entries.map(([name, { v }]) => ({ name: `${name}/v`, tensor: v })),
+      ...entries.map(({ name, moments }) => ({ name: `${name}/m`, tensor: moments.m })),
+      ...entries.map(({ name, moments }) => ({ name: `${name}/v`, tensor: moments.v })),
     ];
   }
 
+  /**
+   * Takes the state that {@linkcode getWeights} gave. As in tfjs's own optimizers the order decides
+   * which variable gets what, since a loaded model's variables may have other names.
+   */
   override async setWeights(weights: NamedTensor[]): Promise<void> {
     const rest = await this.extractIterations(weights);
     const half = rest.length / 2;
-    const values = new Map<string, { m: Float32Array; v: Float32Array }>();
+    this.disposeMoments();
     for (let i = 0; i < half; i++) {
-      const name = rest[i]!.name.replace(/\/m$/, "");
-      const [m, v] = await Promise.all([rest[i]!.tensor.data(), rest[half + i]!.tensor.data()]);
-      values.set(name, { m: m as Float32Array, v: v as Float32Array });
+      const [m, v] = [rest[i]!, rest[half + i]!];
+      const copy = ({ tensor }: NamedTensor) => tf.keep(tf.tidy(() => tf.add(tensor, 0)));
+      const moments = { m: copy(m), v: copy(v) };
+      this.waiting.push({ name: m.name.replace(/\/m$/, ""), moments });
     }
-    this.restore(this.iterations_, values);
+    this.step_ = this.iterations_;
+  }
+
+  private disposeMoments(): void {
+    const all = [...this.moments.values(), ...this.waiting.map(({ moments }) => moments)];
+    for (const { m, v } of all) tf.dispose([m, v]);
+    this.moments.clear();
+    this.waiting = [];
   }
 
   override dispose(): void {
-    for (const { m, v } of this.moments.values()) tf.dispose([m, v]);
-    this.moments.clear();
+    this.disposeMoments();
     super.dispose();
   }
 
@@ -171,7 +189,10 @@ export class AdamW extends tf.Optimizer {
       learningRate: this.learningRate,
       weightDecay: this.weightDecay,
       decayConvention: this.decayConvention,
-      decayExclude: [...this.decayExclude],
+      // tfjs turns snake_case into camelCase in every string of a stored configuration.
+      decayExclude: this.decayExclude.map((part) =>
+        encodeURIComponent(part).replaceAll("_", "%5F")
+      ),
       beta1: this.beta1,
       beta2: this.beta2,
       epsilon: this.epsilon,
@@ -183,10 +204,20 @@ export class AdamW extends tf.Optimizer {
     config: tf.serialization.ConfigDict,
   ): T {
     // tfjs types the constructor for positional scalars; ours takes the configuration.
-    return new (cls as unknown as new (config: AdamWConfig) => T)(config as AdamWConfig);
+    const { decayExclude, ...rest } = config as AdamWConfig;
+    return new (cls as unknown as new (config: AdamWConfig) => T)({
+      ...rest,
+      decayExclude: decayExclude?.map(decodeURIComponent),
+    });
   }
 }
 tf.serialization.registerClass(AdamW);
+
+function registeredVariable(name: string): tf.Variable {
+  const variable = tf.engine().registeredVariables[name];
+  if (!variable) throw new Error(`No variable is registered under the name "${name}".`);
+  return variable;
+}
 
 /**
  * Gives a variable data of its own. An update in place would otherwise change whatever shares the

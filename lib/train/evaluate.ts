@@ -1,4 +1,5 @@
 import { tf } from "../tfjs.ts";
+import { currentGpu, withGpuCheck } from "../backend/device.ts";
 import { type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf, type MetricSums, noSums } from "./metrics.ts";
 import { evaluationStep } from "./step.ts";
@@ -12,7 +13,9 @@ export interface Evaluation extends Metrics {
 /**
  * Evaluates a model on a split, without augmentation or dropout.
  *
- * @param onBatch told after each batch how many records are done
+ * @param options.onBatch told after each batch how many records are done
+ * @param options.signal ends the evaluation before the next batch, by throwing its reason
+ * @throws {UserError} when the device is lost or out of memory
  */
 export async function evaluate(
   model: tf.LayersModel,
@@ -24,6 +27,9 @@ export async function evaluate(
     signal?: AbortSignal;
   },
 ): Promise<Evaluation> {
+  const gpu = currentGpu();
+  // The error about a buffer above the device's limit then names the batch that fits.
+  if (gpu) gpu.batchSize = options.batchSize;
   const perRecord = new Float32Array(split.count * 3);
   let done = 0;
   for (const records of inOrder(split.count, options.batchSize)) {
@@ -31,8 +37,11 @@ export async function evaluate(
     const stats = tf.tidy(() =>
       evaluationStep(model, split.evaluationBatch(records, options.imageSize))
     );
-    perRecord.set(await stats.data<"float32">(), done * 3);
-    stats.dispose();
+    try {
+      perRecord.set(await withGpuCheck(() => stats.data<"float32">()), done * 3);
+    } finally {
+      stats.dispose();
+    }
     done += records.length;
     options.onBatch?.(done, split.count);
   }

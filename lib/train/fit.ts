@@ -6,6 +6,7 @@
  * at any step and go on exactly as a run that was never interrupted.
  */
 import { tf } from "../tfjs.ts";
+import { currentGpu } from "../backend/device.ts";
 import type { RunConfig } from "../config.ts";
 import { UserError } from "../errors.ts";
 import { type DeviceSplit, epochOrder } from "./batches.ts";
@@ -72,8 +73,6 @@ export interface FitOptions {
   readEvery: number;
   /** Finishes the step and returns when aborted. */
   signal?: AbortSignal;
-  /** Throws when the device reported an error; called at each read. */
-  checkDevice?: () => void;
   /** Told after each read of the metrics. */
   onStep?: (event: StepEvent) => void;
   onValidation?: (done: number, count: number) => void;
@@ -100,7 +99,10 @@ export function stepsPerEpoch(config: RunConfig, trainCount: number): number {
 export async function fit(options: FitOptions): Promise<boolean> {
   const { config, train, progress, signal } = options;
   const perEpoch = stepsPerEpoch(config, train.count);
-  const metrics = new DeviceMetrics();
+  const metrics = new DeviceMetrics(options.readEvery);
+  const gpu = currentGpu();
+  // The error about a buffer above the device's limit then names the batch that fits.
+  if (gpu) gpu.batchSize = config.batchSize;
   try {
     while (progress.step < config.epochs * perEpoch || progress.sums.images > 0) {
       if (signal?.aborted) return false;
@@ -114,6 +116,14 @@ export async function fit(options: FitOptions): Promise<boolean> {
   } finally {
     metrics.dispose();
   }
+}
+
+/** The error of a run whose numbers left the range of float32. */
+export function diverged(what: string, step: number, { learningRate }: RunConfig): UserError {
+  return new UserError(
+    `The ${what} became NaN or infinite at step ${step}; the weights saved before it are ` +
+      `untouched, try again with a smaller --learning-rate than ${learningRate}.`,
+  );
 }
 
 /** Trains to the end of the current epoch, or to the end of the step in which the signal aborts. */
@@ -133,19 +143,11 @@ async function trainEpoch(
     unread++;
     const isLast = position + 1 === perEpoch;
     if (unread >= options.readEvery || isLast || signal?.aborted) {
-      const read = await metrics.take();
-      options.checkDevice?.();
-      if (read.finiteBatches < unread) {
-        throw new UserError(
-          `The loss became NaN or infinite at step ${
-            progress.step - unread + read.finiteBatches + 1
-          }` +
-            ` (epoch ${epoch + 1}); the weights saved before it are untouched, try again with a ` +
-            `smaller --learning-rate than ${config.learningRate}.`,
-        );
+      for (const sums of await metrics.take()) {
+        unread--;
+        if (!Number.isFinite(sums.loss)) throw diverged("loss", progress.step - unread, config);
+        progress.sums = addSums(progress.sums, sums);
       }
-      unread = 0;
-      progress.sums = addSums(progress.sums, read.sums);
       options.onStep?.({
         ...metricsOf(progress.sums),
         epoch: epoch + 1,
@@ -187,6 +189,8 @@ async function finishEpoch(options: FitOptions, perEpoch: number): Promise<boole
       if (signal?.aborted) return false;
       throw error;
     }
+    // The last update of an epoch is the one that no training loss has seen.
+    if (!Number.isFinite(val.loss)) throw diverged("validation loss", progress.step, config);
   }
   const train = metricsOf(progress.sums);
   const record: EpochRecord = {

@@ -1,6 +1,7 @@
-/** Loss, accuracy and top-5 accuracy, from sums that are exact whatever the number of reads. */
-import { tf } from "../tfjs.ts";
-import { accumulateMetrics, zeroTotals } from "../kernels/accumulate_metrics.ts";
+/** Loss, accuracy and top-5 accuracy, from sums that do not depend on when they are read. */
+import type { tf } from "../tfjs.ts";
+import { withGpuCheck } from "../backend/device.ts";
+import { accumulateMetrics, TOTALS_COLUMNS, zeroTotals } from "../kernels/accumulate_metrics.ts";
 
 /** Means over the images seen; accuracies in 0..1. */
 export interface Metrics {
@@ -31,36 +32,38 @@ export function metricsOf(sums: MetricSums): Metrics {
   };
 }
 
-/** What a read of the device's totals brings. */
-export interface MetricRead {
-  sums: MetricSums;
-  /** Batches with a finite loss before the first without; all of them when training is healthy. */
-  finiteBatches: number;
-}
-
-/** Sums on the device between two reads. Owns one tensor; call `dispose`. */
+/** Sums of the batches since the last read, on the device. Owns one tensor; call `dispose`. */
 export class DeviceMetrics {
-  private totals = zeroTotals();
+  private readonly totals: tf.Tensor2D;
+  private batches = 0;
+
+  /** @param capacity most batches between two reads */
+  constructor(capacity: number) {
+    this.totals = zeroTotals(capacity);
+  }
 
   /** Adds one batch's statistics, float32 `[batch, 3]`; does not wait for the device. */
   add(stats: tf.Tensor2D): void {
-    accumulateMetrics(this.totals, stats);
+    accumulateMetrics(this.totals, this.batches, stats);
+    this.batches++;
   }
 
-  /** Reads the sums since the last read, and starts again from zero. */
-  async take(): Promise<MetricRead> {
-    const read = this.totals;
-    this.totals = zeroTotals();
-    const [loss, top1, top5, images, finiteBatches] = await read.data<"float32">();
-    read.dispose();
-    return {
-      sums: { loss: loss!, top1: top1!, top5: top5!, images: images! },
-      finiteBatches: finiteBatches!,
-    };
+  /**
+   * Reads the sums of each batch since the last read, in order, and starts again.
+   * @throws {UserError} when the device is lost or out of memory
+   */
+  async take(): Promise<MetricSums[]> {
+    const values = await withGpuCheck(() => this.totals.data<"float32">());
+    const taken = Array.from({ length: this.batches }, (_, row) => {
+      const [loss, top1, top5, images] = values.subarray(row * TOTALS_COLUMNS);
+      return { loss: loss!, top1: top1!, top5: top5!, images: images! };
+    });
+    this.batches = 0;
+    return taken;
   }
 
   dispose(): void {
-    tf.dispose(this.totals);
+    this.totals.dispose();
   }
 }
 

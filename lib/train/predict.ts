@@ -1,6 +1,10 @@
 import { tf } from "../tfjs.ts";
 import { resizeImage, type RgbImage } from "../data/image_file.ts";
-import { DeviceSplit, type Preprocessing } from "./batches.ts";
+import { withGpuCheck } from "../backend/device.ts";
+import { DeviceSplit, inOrder, type Preprocessing } from "./batches.ts";
+
+/** Images of one pass through the model, so that any number of files fits the device. */
+const BATCH = 32;
 
 /** One guess. */
 export interface Prediction {
@@ -30,6 +34,32 @@ export async function predictImages(
   { preprocessing, classNames }: PredictionContext,
   count = 5,
 ): Promise<Prediction[][]> {
+  const predictions: Prediction[][] = [];
+  for (const records of inOrder(images.length, BATCH)) {
+    const batch = images.slice(records[0], records[0]! + records.length);
+    const values = await probabilitiesOf(model, batch, preprocessing);
+    const classes = values.length / batch.length;
+    batch.forEach((_, i) => {
+      const row = values.subarray(i * classes, (i + 1) * classes);
+      const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
+      predictions.push(
+        order.slice(0, count).map((classIndex) => ({
+          classIndex,
+          className: classNames[classIndex] ?? `class ${classIndex}`,
+          probability: row[classIndex]!,
+        })),
+      );
+    });
+  }
+  return predictions;
+}
+
+/** float32 `[images, classes]`, each row's sum 1. */
+async function probabilitiesOf(
+  model: tf.LayersModel,
+  images: RgbImage[],
+  preprocessing: Preprocessing,
+): Promise<Float32Array> {
   const { height, width, channels } = preprocessing;
   const bytes = new Uint8Array(images.length * height * width * channels);
   images.forEach((image, index) => {
@@ -43,16 +73,9 @@ export async function predictImages(
     return tf.softmax(model.apply(batch.images, { training: false }) as tf.Tensor2D);
   });
   split.dispose();
-  const classes = probabilities.shape[1]!;
-  const values = await probabilities.data<"float32">();
-  probabilities.dispose();
-  return images.map((_, i) => {
-    const row = values.subarray(i * classes, (i + 1) * classes);
-    const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
-    return order.slice(0, count).map((classIndex) => ({
-      classIndex,
-      className: classNames[classIndex] ?? `class ${classIndex}`,
-      probability: row[classIndex]!,
-    }));
-  });
+  try {
+    return await withGpuCheck(() => probabilities.data<"float32">());
+  } finally {
+    probabilities.dispose();
+  }
 }

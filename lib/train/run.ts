@@ -3,6 +3,7 @@
  * loop, what is saved when, and the evaluation of the best weights on the test images.
  */
 import { tf } from "../tfjs.ts";
+import { withGpuCheck } from "../backend/device.ts";
 import { modelConfigOf, type RunConfig } from "../config.ts";
 import { appendHistory, rewindHistory, type RunFolder } from "../checkpoint/run_folder.ts";
 import {
@@ -26,10 +27,19 @@ import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts
 import { AdamW } from "../optim/adamw.ts";
 import { DeviceSplit, type Preprocessing } from "./batches.ts";
 import { evaluate, type Evaluation } from "./evaluate.ts";
-import { type EpochRecord, fit, type FitOptions, type Progress, startOfRun } from "./fit.ts";
+import {
+  diverged,
+  type EpochRecord,
+  fit,
+  type FitOptions,
+  type Progress,
+  startOfRun,
+  stepsPerEpoch,
+} from "./fit.ts";
+import { assertStepFits } from "./memory.ts";
 
 /** What a run is made of. */
-export interface RunOptions extends Pick<FitOptions, "readEvery" | "signal" | "checkDevice"> {
+export interface RunOptions extends Pick<FitOptions, "readEvery" | "signal"> {
   config: RunConfig;
   dataset: ImageDataset;
   folder: RunFolder;
@@ -57,7 +67,8 @@ export interface RunResult {
  * Trains, saving `last` and, where val_accuracy rose, `best` after each epoch and when stopped.
  *
  * @throws {UserError} when data and model do not fit, when the state to resume is of another run,
- * or when the loss becomes NaN
+ * when a tensor is above the device's limit, when the device is lost, or when the loss becomes NaN;
+ * what is saved by then stays as it is
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { config, dataset, folder, resume } = options;
@@ -80,52 +91,53 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
       `validationSplit ${config.validationSplit} of ${all.count} records leaves none to train on.`,
     );
   }
+  assertStepFits(config, Math.min(config.batchSize, train.count));
 
-  const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
+  using owned = new DisposableStack();
+  const own = <T extends { dispose(): unknown }>(resource: T): T =>
+    owned.adopt(resource, () => void resource.dispose());
+  const model = own(createViTClassifier(modelConfigOf(config), { seed: config.seed }));
   const variables = namedVariables(model);
-  const optimizer = new AdamW(config);
+  const optimizer = own(new AdamW(config));
   const progress: Progress = resume ? restore(resume, variables, optimizer) : startOfRun();
   // The epoch under way has no line yet, even if all its images are seen.
   if (resume) await rewindHistory(folder.history, resume.epoch);
 
-  const splits = [new DeviceSplit(train, how)];
-  if (validation.count > 0) splits.push(new DeviceSplit(validation, how));
-  const snapshot = async (): Promise<TrainingState> => ({
-    ...await readState(variables, optimizer),
-    ...positionOf(progress, Math.ceil(train.count / config.batchSize)),
-    seed: config.seed,
-    config,
-    dataset: identity,
-    preprocessing: how,
-    classNames: dataset.classNames,
-    versions: options.versions,
+  const snapshot = async (): Promise<TrainingState> => {
+    const read = await readState(variables, optimizer);
+    for (const [name, { data }] of read.weights) {
+      // The loss of the next step would show it, but by then the weights that were good are lost.
+      if (!isFinite(data)) throw diverged(`weight ${name}`, progress.step, config);
+    }
+    return {
+      ...read,
+      ...positionOf(progress, stepsPerEpoch(config, train.count)),
+      seed: config.seed,
+      config,
+      dataset: identity,
+      preprocessing: how,
+      classNames: dataset.classNames,
+      versions: options.versions,
+    };
+  };
+  const complete = await fit({
+    ...options,
+    model,
+    variables: [...variables.values()],
+    optimizer,
+    train: own(new DeviceSplit(train, how)),
+    validation: validation.count > 0 ? own(new DeviceSplit(validation, how)) : null,
+    progress,
+    onEpoch: async (record, isBest) => {
+      const state = await snapshot();
+      if (isBest) await saveWeights(folder.best, state);
+      await appendHistory(folder.history, { ...record });
+      await saveState(folder.last, state);
+      options.onEpoch?.(record, isBest);
+    },
   });
-
-  let complete: boolean;
-  try {
-    complete = await fit({
-      ...options,
-      model,
-      variables: [...variables.values()],
-      optimizer,
-      train: splits[0]!,
-      validation: splits[1] ?? null,
-      progress,
-      onEpoch: async (record, isBest) => {
-        const state = await snapshot();
-        if (isBest) await saveWeights(folder.best, state);
-        await appendHistory(folder.history, { ...record });
-        await saveState(folder.last, state);
-        options.onEpoch?.(record, isBest);
-      },
-    });
-    if (!complete) await saveState(folder.last, await snapshot());
-  } finally {
-    for (const split of splits) split.dispose();
-    optimizer.dispose();
-  }
+  if (!complete) await saveState(folder.last, await snapshot());
   const test = complete ? await testBest(options, model, how) : null;
-  model.dispose();
   return { complete, step: progress.step, test };
 }
 
@@ -235,18 +247,22 @@ async function readState(
   variables: ReadonlyMap<string, tf.Variable>,
   optimizer: AdamW,
 ): Promise<Pick<TrainingState, "weights" | "moments1" | "moments2">> {
-  const weights = new Map<string, FloatTensor>();
-  const moments1 = new Map<string, FloatTensor>();
-  const moments2 = new Map<string, FloatTensor>();
-  for (const [name, variable] of variables) {
-    const { m, v } = optimizer.momentsFor(variable);
-    weights.set(name, await floatTensor(variable));
-    moments1.set(name, await floatTensor(m));
-    moments2.set(name, await floatTensor(v));
-  }
-  return { weights, moments1, moments2 };
+  const readAll = async (tensorOf: (variable: tf.Variable) => tf.Tensor) => {
+    // At once, because on webgpu each read alone waits for some 11 ms.
+    const read = [...variables].map(async ([name, variable]): Promise<[string, FloatTensor]> => {
+      const tensor = tensorOf(variable);
+      return [name, { shape: tensor.shape, data: await tensor.data<"float32">() }];
+    });
+    return new Map(await withGpuCheck(() => Promise.all(read)));
+  };
+  return {
+    weights: await readAll((variable) => variable),
+    moments1: await readAll((variable) => optimizer.momentsFor(variable).m),
+    moments2: await readAll((variable) => optimizer.momentsFor(variable).v),
+  };
 }
 
-async function floatTensor(tensor: tf.Tensor): Promise<FloatTensor> {
-  return { shape: tensor.shape, data: await tensor.data<"float32">() };
+function isFinite(data: Float32Array): boolean {
+  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return false;
+  return true;
 }

@@ -71,6 +71,13 @@ Deno.test("a state comes back to the last bit", () =>
     await saveState(`${folder}/last.safetensors`, state);
     const { configHash, ...back } = await loadState(`${folder}/last.safetensors`);
     assertEquals(back, state);
+    for (const [name, { data }] of state.weights) {
+      // The bits, since -0 equals 0.
+      assertEquals(
+        new Uint32Array(back.weights.get(name)!.data.buffer),
+        new Uint32Array(data.buffer),
+      );
+    }
     assertEquals(configHash, await hashConfig(state.config));
     assertEquals(await names(folder), ["last.safetensors"]);
   }));

@@ -76,7 +76,7 @@ Deno.test("an absent folder and a file in place of a folder are named", () =>
     }
   }));
 
-Deno.test("a folder without permission is named", {
+Deno.test("a folder without permission is named (ignored for root, whom modes do not bind)", {
   ignore: !modesBind(),
 }, () =>
   inFolder(async (folder) => {

@@ -148,34 +148,38 @@ async function assertAgrees(c: Case, tolerance = { value: 1e-5, gradient: 1e-4 }
   assert(errors.slice(2).every((e) => e <= tolerance.gradient), text);
 }
 
-const shapes: Case[] = [
-  { batch: 3, tokens: 1, heads: 3, keyDim: 3 },
+// Few of them with wide heads: a software adapter takes seconds to compile those kernels.
+const plain: Case[] = [
   { batch: 2, tokens: 5, heads: 1, keyDim: 8 },
   { batch: 2, tokens: 65, heads: 3, keyDim: 3 },
-  { batch: 1, tokens: 65, heads: 4, keyDim: 16 },
-  { batch: 1, tokens: 144, heads: 4, keyDim: 64 },
   { batch: 1, tokens: 7, heads: 2, keyDim: 128 },
+];
+const dropped: Case[] = [
+  { batch: 3, tokens: 1, heads: 3, keyDim: 3, rate: 0.3 },
+  { batch: 2, tokens: 65, heads: 3, keyDim: 3, rate: 0.3 },
+  { batch: 2, tokens: 65, heads: 4, keyDim: 16, rate: 0.1 },
+  { batch: 1, tokens: 144, heads: 4, keyDim: 64, rate: 0.1 },
 ];
 
 forEachBackend("attention and its gradients agree with the definition in float64", async () => {
-  for (const shape of shapes) await assertAgrees(shape);
+  for (const shape of plain) await assertAgrees(shape);
 });
 
 forEachBackend(
   "attention drops the weights whose random bits are below the threshold",
   async () => {
-    for (const shape of shapes) await assertAgrees({ ...shape, rate: 0.3 });
+    for (const shape of dropped) await assertAgrees(shape);
   },
 );
 
 forEachBackend("attention stays finite and exact when one key takes all the weight", async () => {
-  const c = { batch: 1, tokens: 65, heads: 2, keyDim: 16, rate: 0.1, scale: 30 };
+  const c = { batch: 1, tokens: 65, heads: 4, keyDim: 16, rate: 0.1, scale: 30 };
   // Scores near 3000 carry rounding errors of 1e-4, which the exponential turns into relative ones.
   await assertAgrees(c, { value: 1e-3, gradient: 1e-3 });
 });
 
 forEachBackend("attention of tiny queries averages the values", async () => {
-  await assertAgrees({ batch: 2, tokens: 65, heads: 2, keyDim: 16, scale: 1e-6 });
+  await assertAgrees({ batch: 2, tokens: 65, heads: 4, keyDim: 16, rate: 0.1, scale: 1e-6 });
 });
 
 forEachBackend("attention gives equal bytes twice", async () => {
@@ -184,9 +188,12 @@ forEachBackend("attention gives equal bytes twice", async () => {
 });
 
 forEachBackend("attention computes weights again when there are too many to keep", async () => {
-  // 33 MiB of weights, above what is kept.
-  const c = { batch: 2, tokens: 1472, heads: 2, keyDim: 4, rate: 0.2 };
-  await assertAgrees(c);
+  // The weights of one image are kept, those of 2100 (33 MiB) are not; the first image's numbers,
+  // random ones included, do not depend on the batch.
+  const c = { batch: 1, tokens: 64, heads: 1, keyDim: 4, rate: 0.2 };
+  const alone = await computed(c);
+  const among = await computed({ ...c, batch: 2100 });
+  assertEquals(among.map((values, i) => values.slice(0, alone[i]!.length)), alone);
 }, { backends: ["wasm"] });
 
 Deno.test("attention refuses what its kernels cannot do", async () => {

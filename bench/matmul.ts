@@ -1,0 +1,138 @@
+/** Every matrix product of a model's dense layers, forward and backward: ours beside tf.matMul. */
+import type { RunConfig } from "../lib/config.ts";
+import { matmul, matmulOverRows } from "../lib/kernels/matmul.ts";
+import { tf } from "../lib/tfjs.ts";
+import { deviceMs } from "./peak.ts";
+import { median } from "./statistics.ts";
+
+/** A dense layer as a product `[rows, inner] x [inner, columns]`. */
+export interface DenseShape {
+  name: string;
+  rows: number;
+  inner: number;
+  columns: number;
+  /** How many layers of the model have this shape. */
+  count: number;
+  /** False for the first layer, whose input needs no gradient. */
+  needsInputGradient: boolean;
+}
+
+/** One product, measured on both sides. */
+export interface MatmulRow {
+  name: string;
+  /** forward: x k; input: dy k^T; kernel: x^T dy. */
+  pass: "forward" | "input" | "kernel";
+  /** Rows and columns of the result, and what is summed over, as rows x depth x columns. */
+  shape: string;
+  /** How many times a training step has it. */
+  count: number;
+  tfjsGflops: number;
+  oursGflops: number;
+  ratio: number;
+}
+
+/** The dense layers of a model, those of one shape together. */
+export function denseShapes(config: RunConfig): DenseShape[] {
+  const c = config;
+  const patches = (c.imageSize / c.patchSize) ** 2;
+  const tokens = patches + (c.pooling === "token" ? 1 : 0);
+  const inBlocks = { rows: c.batchSize * tokens, count: c.transformerLayers };
+  const width = c.numHeads * c.keyDim;
+  const shapes: Omit<DenseShape, "needsInputGradient">[] = [
+    {
+      name: "patches",
+      rows: c.batchSize * patches,
+      inner: c.patchSize ** 2 * c.channels,
+      columns: c.projectionDim,
+      count: 1,
+    },
+    {
+      ...inBlocks,
+      name: "query, key, value",
+      inner: c.projectionDim,
+      columns: width,
+      count: 3 * c.transformerLayers,
+    },
+    { ...inBlocks, name: "attention output", inner: width, columns: c.projectionDim },
+  ];
+  let inner = c.projectionDim;
+  c.transformerUnits.forEach((columns, i) => {
+    shapes.push({ ...inBlocks, name: `mlp ${i}`, inner, columns });
+    inner = columns;
+  });
+  inner = c.projectionDim * (c.pooling === "flatten" ? tokens : 1);
+  [...c.mlpHeadUnits, c.numClasses].forEach((columns, i, all) => {
+    const name = i === all.length - 1 ? "classifier" : `head ${i}`;
+    shapes.push({ name, rows: c.batchSize, inner, columns, count: 1 });
+    inner = columns;
+  });
+  return shapes.map((shape, i) => ({ ...shape, needsInputGradient: i > 0 }));
+}
+
+/**
+ * Measures all of them on the current webgpu backend, interleaved, by timestamp query.
+ *
+ * @param repeats measurements of each side, of which the median counts
+ */
+export async function measureMatmuls(config: RunConfig, repeats: number): Promise<MatmulRow[]> {
+  const rows: MatmulRow[] = [];
+  for (const dense of denseShapes(config)) {
+    for (const pass of ["forward", "input", "kernel"] as const) {
+      if (pass === "input" && !dense.needsInputGradient) continue;
+      rows.push(await measurePass(dense, pass, repeats));
+    }
+  }
+  return rows;
+}
+
+async function measurePass(
+  { name, rows, inner, columns, count }: DenseShape,
+  pass: MatmulRow["pass"],
+  repeats: number,
+): Promise<MatmulRow> {
+  const x: tf.Tensor2D = tf.fill([rows, inner], 0.5);
+  const kernel: tf.Tensor2D = tf.fill([inner, columns], 0.25);
+  const dy: tf.Tensor2D = tf.fill([rows, columns], 0.125);
+  const pair = {
+    forward: {
+      shape: [rows, inner, columns],
+      tfjs: () => tf.matMul(x, kernel),
+      ours: () => matmul({ layout: "nn", a: x, b: kernel, rows, depth: inner, columns }),
+    },
+    input: {
+      shape: [rows, columns, inner],
+      tfjs: () => tf.matMul(dy, kernel, false, true),
+      ours: () => matmul({ layout: "nt", a: dy, b: kernel, rows, depth: columns, columns: inner }),
+    },
+    kernel: {
+      shape: [inner, rows, columns],
+      tfjs: () => tf.matMul(x, dy, true, false),
+      ours: () =>
+        matmulOverRows({ layout: "tn", a: x, b: dy, rows: inner, depth: rows, columns }, false),
+    },
+  }[pass];
+  const times: { tfjs: number[]; ours: number[] } = { tfjs: [], ours: [] };
+  for (let i = 0; i <= repeats; i++) {
+    for (const side of ["tfjs", "ours"] as const) {
+      const ms = await deviceMs(() => {
+        const results = [pair[side]()].flat();
+        for (const { dataId } of results) tf.backend().disposeData(dataId);
+      });
+      // The first run compiles the pipeline.
+      if (i > 0) times[side].push(ms);
+    }
+  }
+  tf.dispose([x, kernel, dy]);
+  const flops = 2 * rows * inner * columns;
+  const tfjsMs = median(times.tfjs);
+  const oursMs = median(times.ours);
+  return {
+    name,
+    pass,
+    shape: pair.shape.join("x"),
+    count,
+    tfjsGflops: flops / tfjsMs / 1e6,
+    oursGflops: flops / oursMs / 1e6,
+    ratio: tfjsMs / oursMs,
+  };
+}

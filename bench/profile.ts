@@ -1,0 +1,56 @@
+/** Where one training step's time on the device goes, kernel by kernel. */
+import { tf } from "../lib/tfjs.ts";
+import { type StepSizes, workOf } from "./work.ts";
+
+/** All calls of one kernel with one shape in one step. */
+export interface KernelRow {
+  name: string;
+  shape: string;
+  calls: number;
+  ms: number;
+  /** Share of the step's device time, 0 to 1. */
+  share: number;
+  /** 10^9 operations of matrix products a second; 0 where there are none. */
+  gflops: number;
+  /** 10^9 bytes of unavoidable traffic a second. */
+  gigabytes: number;
+}
+
+/**
+ * Runs one step with every dispatch in a pass of its own, between two timestamps.
+ *
+ * @param run records the step on the current webgpu backend, whose pipelines must be compiled
+ * @returns the longest first
+ */
+export async function profileStep(run: () => void, sizes: StepSizes): Promise<KernelRow[]> {
+  const { kernels } = await tf.profile(() => {
+    run();
+    return [];
+  });
+  const rows = new Map<string, KernelRow & { flops: number; bytes: number }>();
+  for (const kernel of kernels) {
+    const ms = kernel.kernelTimeMs;
+    // Reshapes and the like dispatch nothing.
+    if (typeof ms !== "number" || kernel.extraInfo === "") continue;
+    const { shape, flops, bytes } = workOf(kernel, sizes);
+    const key = `${kernel.name} ${shape}`;
+    const row = rows.get(key) ?? {
+      name: kernel.name.replace(/^Vit/, ""),
+      ...{ shape, calls: 0, ms: 0, share: 0, gflops: 0, gigabytes: 0, flops: 0, bytes: 0 },
+    };
+    row.calls++;
+    row.ms += ms;
+    row.flops += flops;
+    row.bytes += bytes;
+    rows.set(key, row);
+  }
+  const total = [...rows.values()].reduce((sum, { ms }) => sum + ms, 0);
+  return [...rows.values()]
+    .map(({ flops, bytes, ...row }) => ({
+      ...row,
+      share: row.ms / total,
+      gflops: flops / row.ms / 1e6,
+      gigabytes: bytes / row.ms / 1e6,
+    }))
+    .sort((a, b) => b.ms - a.ms);
+}

@@ -1,0 +1,216 @@
+/**
+ * The two sides of the comparison: the plain tfjs step and ours, on the same data, from the same
+ * weights, with the same transforms.
+ *
+ * On webgpu each side has a tfjs backend of its own on the one device, so that neither profits from
+ * the other's pool of buffers, and memory can be told apart.
+ */
+import { drawTransforms } from "../lib/augment/transforms.ts";
+import { currentGpu, type Gpu } from "../lib/backend/device.ts";
+import { modelConfigOf, type RunConfig } from "../lib/config.ts";
+import { channelStatistics, type ImageDataset } from "../lib/data/dataset.ts";
+import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
+import { AdamW } from "../lib/optim/adamw.ts";
+import { tf, WebGPUBackend } from "../lib/tfjs.ts";
+import { DeviceSplit, inOrder, type Preprocessing } from "../lib/train/batches.ts";
+import { DeviceMetrics } from "../lib/train/metrics.ts";
+import { trainStep } from "../lib/train/step.ts";
+import { Baseline, type HostBatch, type InitialWeight } from "./baseline.ts";
+import { Meter, useMeter } from "./instrument.ts";
+
+/** One way to do a training step. */
+export interface Side {
+  readonly name: "tfjs" | "ours";
+  /** Its tfjs backend. */
+  readonly backendName: string;
+  readonly meter: Meter;
+  /** Records one training step; the device may still be at work when it returns. */
+  step(): void;
+  /** Mean loss of the steps since the last call; needed once in {@linkcode MOST_STEPS} steps. */
+  loss(): Promise<number>;
+  dispose(): void;
+}
+
+/** Both sides, and what the report says of the model. */
+export interface Sides {
+  tfjs: Side;
+  ours: Side;
+  parameters: number;
+  /** Bytes of the stored images of one batch. */
+  imageBytes: number;
+}
+
+/** Steps of one side between two reads of its loss. */
+export const MOST_STEPS = 64;
+
+const BASELINE_BACKEND = "webgpu-baseline";
+
+/** Makes a side's backend the current one and sends WebGPU calls to its meter. */
+export async function activate(side: Pick<Side, "backendName" | "meter">): Promise<void> {
+  await tf.setBackend(side.backendName);
+  useMeter(side.meter);
+}
+
+/** Both sides on the current backend; on webgpu the baseline gets another on the same device. */
+export async function createSides(config: RunConfig, dataset: ImageDataset): Promise<Sides> {
+  const { height, width, channels } = dataset;
+  const how = { height, width, channels, ...channelStatistics(dataset.train, channels) };
+  const ourBackend = tf.getBackend();
+  const gpu = currentGpu();
+  const shared = {
+    config,
+    dataset,
+    how,
+    batches: [...inOrder(dataset.train.count, config.batchSize)],
+  };
+  const ours = { backendName: ourBackend, meter: meterOf(ourBackend) };
+  await activate(ours);
+  const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
+  const initial = await valuesOf(namedVariables(model));
+  const oursSide = createOurs(model, shared, ours);
+
+  const tfjsName = gpu ? registerStockBackend(gpu) : ourBackend;
+  const tfjs = { backendName: tfjsName, meter: gpu ? meterOf(tfjsName) : ours.meter };
+  await activate(tfjs);
+  const tfjsSide = createBaseline(initial, shared, tfjs);
+  useMeter(null);
+  return {
+    ours: oursSide,
+    tfjs: tfjsSide,
+    parameters: model.countParams(),
+    imageBytes: config.batchSize * height * width * channels,
+  };
+}
+
+interface Shared {
+  config: RunConfig;
+  dataset: ImageDataset;
+  how: Preprocessing;
+  batches: Int32Array[];
+}
+
+function createOurs(
+  model: tf.LayersModel,
+  { config, dataset, how, batches }: Shared,
+  side: Pick<Side, "backendName" | "meter">,
+): Side {
+  const variables = [...namedVariables(model).values()];
+  const optimizer = new AdamW(config);
+  const train = new DeviceSplit(dataset.train, how);
+  const metrics = new DeviceMetrics(MOST_STEPS);
+  let step = 0;
+  return {
+    name: "ours",
+    ...side,
+    step() {
+      tf.tidy(() => {
+        const batch = train.trainingBatch(batches[step % batches.length]!, config, step);
+        const stepKey = tf.tensor1d([config.seed, step], "int32");
+        metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
+      });
+      step++;
+    },
+    async loss() {
+      const sums = await metrics.take();
+      return sums.reduce((sum, { loss, images }) => sum + loss / images, 0) / sums.length;
+    },
+    dispose() {
+      train.dispose();
+      metrics.dispose();
+      optimizer.dispose();
+      model.dispose();
+    },
+  };
+}
+
+function createBaseline(
+  initial: ReadonlyMap<string, InitialWeight>,
+  { config, dataset, how, batches }: Shared,
+  side: Pick<Side, "backendName" | "meter">,
+): Side {
+  const baseline = new Baseline(config, how, initial);
+  const losses: tf.Scalar[] = [];
+  let step = 0;
+  return {
+    name: "tfjs",
+    ...side,
+    step() {
+      const records = batches[step % batches.length]!;
+      losses.push(baseline.step(hostBatch(records, dataset, config, step)));
+      step++;
+    },
+    async loss() {
+      const values: number[] = [];
+      for (const loss of losses) values.push((await loss.data<"float32">())[0]!);
+      tf.dispose(losses.splice(0));
+      return values.reduce((a, b) => a + b) / values.length;
+    },
+    dispose: () => baseline.dispose(),
+  };
+}
+
+/** The images of some records, and the transforms that our side draws for the same step. */
+export function hostBatch(
+  records: Int32Array,
+  dataset: ImageDataset,
+  { seed, flip, rotation, zoom, imageSize }: RunConfig,
+  step: number,
+): HostBatch {
+  const stride = dataset.height * dataset.width * dataset.channels;
+  const images = new Uint8Array(records.length * stride);
+  records.forEach((record, i) => {
+    images.set(dataset.train.images.subarray(record * stride, (record + 1) * stride), i * stride);
+  });
+  const batch = records.length;
+  return {
+    images,
+    labels: Int32Array.from(records, (record) => dataset.train.labels[record]!),
+    transforms: drawTransforms({ batch, size: imageSize, seed, step, flip, rotation, zoom }),
+  };
+}
+
+/** Weights, read from the device. */
+export async function valuesOf(
+  variables: ReadonlyMap<string, tf.Variable>,
+): Promise<Map<string, InitialWeight>> {
+  const values = new Map<string, InitialWeight>();
+  for (const [name, variable] of variables) {
+    // A copy, because a host backend hands out its own memory.
+    const data = (await variable.data<"float32">()).slice();
+    values.set(name, { shape: variable.shape, data });
+  }
+  return values;
+}
+
+/** tfjs's own backend once more, on our device. */
+function registerStockBackend(gpu: Gpu): string {
+  if (!tf.findBackendFactory(BASELINE_BACKEND)) {
+    tf.registerBackend(BASELINE_BACKEND, () => new WebGPUBackend(gpu.device, gpu.info), 0);
+    tf.copyRegisteredKernels("webgpu", BASELINE_BACKEND);
+  }
+  return BASELINE_BACKEND;
+}
+
+/** A meter that can ask the backend how many bytes its tensors hold. */
+function meterOf(backendName: string): Meter {
+  let backend: WebGPUBackend | null = null;
+  return new Meter(() => {
+    backend ??= tf.findBackend(backendName) as WebGPUBackend;
+    return (backend.memory() as { numBytesInGPU?: number }).numBytesInGPU ?? 0;
+  });
+}
+
+/** Submits what is recorded; returns when the device has taken it, which on software is the end. */
+export function flush(): void {
+  const backend = tf.backend();
+  if (!(backend instanceof WebGPUBackend)) return;
+  backend.ensureCommandEncoderReady();
+  backend.endComputePassEncoder();
+  backend.submitQueue();
+}
+
+/** Waits for the device; WebGPU in Deno takes at least 11 ms to say that it is done. */
+export async function deviceDone(): Promise<void> {
+  const backend = tf.backend();
+  if (backend instanceof WebGPUBackend) await backend.device.queue.onSubmittedWorkDone();
+}

@@ -1,0 +1,80 @@
+/**
+ * How much work a kernel of ours has to do, from the shapes that tfjs's profiler reports: the least
+ * traffic (every input read once, every output written once) and the multiply-adds of its matrix
+ * products, each counted as two operations. What is elementwise counts no operations.
+ */
+
+/** A kernel as `tf.profile` lists it. */
+export interface KernelCall {
+  name: string;
+  /** In the order of the kernel's named inputs; null for one left out. */
+  inputShapes: (number[] | null)[];
+  outputShapes: number[][];
+}
+
+/** What the profiler cannot see, because it is no input of a kernel. */
+export interface StepSizes {
+  /** Numbers that the optimizer updates. */
+  parameters: number;
+  /** Bytes of the stored images of a batch. */
+  imageBytes: number;
+}
+
+/** Work of one call. */
+export interface Work {
+  /** The sizes that decide the work, for people. */
+  shape: string;
+  flops: number;
+  bytes: number;
+}
+
+/**
+ * Products of attention, each of batch x tokens x tokens x width. Forward: scores and output.
+ * Backward, where the weights are computed again in each of two kernels: scores, their gradient and
+ * dQuery in the one; scores, their gradient, dKey and dValue in the other.
+ */
+const attentionProducts: Record<string, number> = { VitAttention: 2, VitAttentionGrad: 7 };
+
+/** What one call of a kernel has to compute and to move. */
+export function workOf(call: KernelCall, step: StepSizes): Work {
+  const { name, inputShapes, outputShapes } = call;
+  const inputs = inputShapes.map((shape) => shape ? sizeOf(shape) : 0);
+  const numbers = [...inputs, ...outputShapes.map(sizeOf)].reduce((a, b) => a + b, 0);
+  const usual = { shape: shapeText(inputShapes[0] ?? []), flops: 0, bytes: 4 * numbers };
+  const [first, second] = inputShapes;
+
+  if (name === "VitLinear" && second) {
+    return { ...usual, ...product(inputs[0]! / second[0]!, second[0]!, second[1]!) };
+  }
+  if (name === "VitLinearGradX" && second) {
+    return { ...usual, ...product(inputs[0]! / second[1]!, second[1]!, second[0]!) };
+  }
+  if (name === "VitLinearGradKernel" && outputShapes[0]?.length === 2) {
+    const [rows, columns] = outputShapes[0] as [number, number];
+    return { ...usual, ...product(rows, inputs[0]! / rows, columns) };
+  }
+  if (name in attentionProducts && first) {
+    const [batch, tokens, width] = first as [number, number, number];
+    return { ...usual, flops: attentionProducts[name]! * 2 * batch * tokens * tokens * width };
+  }
+  if (name === "VitAdamW") {
+    // Reads gradient, value and both moments, writes all but the gradient.
+    return { shape: String(step.parameters), flops: 0, bytes: 7 * 4 * step.parameters };
+  }
+  if (name === "VitAugmentBatch") {
+    const output = outputShapes[0] ?? [];
+    return {
+      shape: shapeText(output),
+      flops: 0,
+      bytes: step.imageBytes + 4 * sizeOf(output),
+    };
+  }
+  return usual;
+}
+
+function product(rows: number, inner: number, columns: number): { shape: string; flops: number } {
+  return { shape: shapeText([rows, inner, columns]), flops: 2 * rows * inner * columns };
+}
+
+const sizeOf = (shape: number[]): number => shape.reduce((a, b) => a * b, 1);
+const shapeText = (shape: number[]): string => shape.join("x") || "1";

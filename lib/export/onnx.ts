@@ -1,0 +1,214 @@
+/**
+ * The classifier as an ONNX graph, opset 17 of the default domain, for inference.
+ *
+ * Input `images` `[batch, imageSize, imageSize, channels]` float32, normalized; output `logits`
+ * `[batch, numClasses]`. The batch is symbolic. Initializers keep the plain names of the weights.
+ * GELU and attention are written in the patterns that runtimes fuse.
+ */
+import { UserError } from "../errors.ts";
+import {
+  attributeTypes,
+  elementTypes,
+  encodeOnnxModel,
+  type OnnxAttribute,
+  type OnnxNode,
+  type OnnxTensor,
+  type OnnxValueInfo,
+} from "./onnx_schema.ts";
+import { checkWeightShapes, portableMetadata, type PortableModel } from "./portable_model.ts";
+
+/** A protobuf message is at most 2 GiB, and the graph itself takes far less than 16 MiB. */
+const maxWeightBytes = 2 ** 31 - 2 ** 24;
+
+/**
+ * Encodes a model as an ONNX file.
+ * @param options.version version of the program that makes the file
+ * @throws {UserError} if the weights are not those of the configuration, or take more than 2 GiB.
+ */
+export function encodeOnnx(
+  model: PortableModel,
+  options: { version?: string } = {},
+): Uint8Array {
+  const { config, weights } = model;
+  const shapes = new Map([...weights].map(([name, { shape }]) => [name, shape]));
+  checkWeightShapes(config, shapes, "The model");
+  const bytes = [...weights.values()].reduce((sum, { data }) => sum + data.byteLength, 0);
+  if (bytes > maxWeightBytes) {
+    throw new UserError(
+      `The model's weights take ${bytes} bytes, and an ONNX file holds at most 2 GiB; ` +
+        `export it as safetensors.`,
+    );
+  }
+
+  const graph = new Graph();
+  for (const [name, { shape, data }] of weights) graph.initializer(name, shape, data);
+  classify(graph, model);
+  return encodeOnnxModel({
+    irVersion: 8,
+    opsetImport: [{ domain: "", version: 17 }],
+    producerName: "deno-vit",
+    producerVersion: options.version ?? "",
+    metadataProps: Object.entries(portableMetadata(model)).map(([key, value]) => ({ key, value })),
+    graph: {
+      name: "vit_classifier",
+      node: graph.nodes,
+      initializer: [...graph.initializers.values()],
+      input: [
+        valueInfo(
+          "images",
+          [config.imageSize, config.imageSize, config.channels],
+          "(pixel - mean) / sqrt(variance) of each channel, pixel values 0..255, then resized",
+        ),
+      ],
+      output: [valueInfo("logits", [config.numClasses], "before softmax")],
+    },
+  });
+}
+
+function classify(g: Graph, { config: c }: PortableModel): void {
+  let tokens = patchEncoder(g, c);
+  for (let i = 0; i < c.transformerLayers; i++) {
+    const block = `blocks.${i}`;
+    const normed1 = norm(g, `${block}.norm1`, tokens, c.layerNormEpsilon);
+    const attended = attention(g, `${block}.attention`, normed1, c);
+    tokens = g.node(block, "Add", [attended, tokens]);
+    const normed2 = norm(g, `${block}.norm2`, tokens, c.layerNormEpsilon);
+    const mapped = mlp(g, `${block}.mlp`, normed2, c.transformerUnits.length);
+    tokens = g.node(block, "Add", [mapped, tokens]);
+  }
+  const normed = norm(g, "norm", tokens, c.layerNormEpsilon);
+  const features = mlp(g, "head", pool(g, normed, c.pooling), c.mlpHeadUnits.length);
+  dense(g, "classifier", features, "logits");
+}
+
+type Config = PortableModel["config"];
+
+function patchEncoder(g: Graph, c: Config): string {
+  const [p, side] = [c.patchSize, c.imageSize / c.patchSize];
+  const rows = g.node("patches", "Reshape", ["images", g.ints([-1, p, side, p * c.channels])]);
+  const swapped = g.node("patches", "Transpose", [rows], { perm: [0, 2, 1, 3] });
+  const flat = g.ints([-1, side * side, p * p * c.channels]);
+  const patches = g.node("patches", "Reshape", [swapped, flat]);
+  const scope = "patch_encoder";
+  let tokens = dense(g, `${scope}.projection`, patches);
+  if (c.pooling === "token") {
+    const batch = g.node(scope, "Shape", ["images"], { start: 0, end: 1 });
+    const shape = g.node(scope, "Concat", [batch, g.ints([1, c.projectionDim])], { axis: 0 });
+    const token = g.node(scope, "Expand", [`${scope}.class_token`, shape]);
+    tokens = g.node(scope, "Concat", [token, tokens], { axis: 1 });
+  }
+  return g.node(scope, "Add", [tokens, `${scope}.position_embedding`]);
+}
+
+function attention(g: Graph, scope: string, x: string, { numHeads, keyDim }: Config): string {
+  const split = g.ints([0, 0, numHeads, keyDim]);
+  const heads = (name: string, perm: number[]) => {
+    const projected = dense(g, `${scope}.${name}`, x);
+    const apart = g.node(`${scope}.${name}`, "Reshape", [projected, split]);
+    return g.node(`${scope}.${name}`, "Transpose", [apart], { perm });
+  };
+  const query = heads("query", [0, 2, 1, 3]);
+  const key = heads("key", [0, 2, 3, 1]);
+  const value = heads("value", [0, 2, 1, 3]);
+  const products = g.node(scope, "MatMul", [query, key]);
+  const scores = g.node(scope, "Mul", [products, g.scalar(1 / Math.sqrt(keyDim))]);
+  const weights = g.node(scope, "Softmax", [scores], { axis: -1 });
+  const mixed = g.node(scope, "MatMul", [weights, value]);
+  const back = g.node(scope, "Transpose", [mixed], { perm: [0, 2, 1, 3] });
+  const joined = g.node(scope, "Reshape", [back, g.ints([0, 0, numHeads * keyDim])]);
+  return dense(g, `${scope}.output`, joined);
+}
+
+function mlp(g: Graph, scope: string, x: string, count: number): string {
+  for (let i = 0; i < count; i++) x = gelu(g, `${scope}.${i}`, dense(g, `${scope}.${i}`, x));
+  return x;
+}
+
+/** Exact, x * (1 + erf(x / sqrt 2)) / 2. */
+function gelu(g: Graph, scope: string, x: string): string {
+  const scaled = g.node(scope, "Div", [x, g.scalar(Math.SQRT2)]);
+  const shifted = g.node(scope, "Add", [g.node(scope, "Erf", [scaled]), g.scalar(1)]);
+  return g.node(scope, "Mul", [g.node(scope, "Mul", [x, shifted]), g.scalar(0.5)]);
+}
+
+function norm(g: Graph, scope: string, x: string, epsilon: number): string {
+  const inputs = [x, `${scope}.gamma`, `${scope}.beta`];
+  return g.node(scope, "LayerNormalization", inputs, { axis: -1 }, { epsilon });
+}
+
+function dense(g: Graph, scope: string, x: string, output?: string): string {
+  const product = g.node(scope, "MatMul", [x, `${scope}.kernel`]);
+  return g.node(scope, "Add", [product, `${scope}.bias`], {}, {}, output);
+}
+
+function pool(g: Graph, tokens: string, pooling: Config["pooling"]): string {
+  if (pooling === "flatten") return g.node("pooling", "Flatten", [tokens], { axis: 1 });
+  if (pooling === "token") {
+    return g.node("pooling", "Gather", [tokens, g.ints([], [0])], { axis: 1 });
+  }
+  return g.node("pooling", "ReduceMean", [tokens], { axes: [1], keepdims: 0 });
+}
+
+/** Collects nodes and constants under unique names. */
+class Graph {
+  readonly nodes: OnnxNode[] = [];
+  readonly initializers = new Map<string, OnnxTensor>();
+  readonly #uses = new Map<string, number>();
+
+  /** Adds an operation; returns the name of its output, `scope/opType` and a number if needed. */
+  node(
+    scope: string,
+    opType: string,
+    input: string[],
+    integers: Record<string, number | number[]> = {},
+    floats: Record<string, number> = {},
+    output?: string,
+  ): string {
+    const plain = `${scope}/${opType}`;
+    const uses = this.#uses.get(plain) ?? 0;
+    this.#uses.set(plain, uses + 1);
+    const name = uses === 0 ? plain : `${plain}_${uses}`;
+    const attribute: OnnxAttribute[] = [
+      ...Object.entries(integers).map(([name, value]) =>
+        Array.isArray(value)
+          ? { name, type: attributeTypes.ints, ints: value }
+          : { name, type: attributeTypes.int, i: value }
+      ),
+      ...Object.entries(floats).map(([name, f]) => ({ name, type: attributeTypes.float, f })),
+    ];
+    this.nodes.push({ name, opType, input, output: [output ?? name], attribute });
+    return output ?? name;
+  }
+
+  /** Adds a float32 constant. */
+  initializer(name: string, shape: readonly number[], data: Float32Array): string {
+    const rawData = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    const dataType = elementTypes.float;
+    this.initializers.set(name, { name, dims: [...shape], dataType, rawData });
+    return name;
+  }
+
+  /** A float32 scalar. */
+  scalar(value: number): string {
+    return this.initializer(`constant/${value}`, [], Float32Array.of(value));
+  }
+
+  /** An int64 constant: a list of `shape`'s length, or `values` in a shape of their own. */
+  ints(shape: number[], values?: number[]): string {
+    const list = values ?? shape;
+    const dims = values ? shape : [shape.length];
+    const name = `constant/${values ? "scalar" : "shape"}_${list.join("_")}`;
+    const rawData = new Uint8Array(BigInt64Array.from(list, BigInt).buffer);
+    this.initializers.set(name, { name, dims, dataType: elementTypes.int64, rawData });
+    return name;
+  }
+}
+
+function valueInfo(name: string, shape: number[], docString: string): OnnxValueInfo {
+  const dim = [{ dimParam: "batch" }, ...shape.map((dimValue) => ({ dimValue }))];
+  return {
+    name,
+    docString,
+    type: { tensorType: { elemType: elementTypes.float, shape: { dim } } },
+  };
+}

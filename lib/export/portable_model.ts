@@ -1,0 +1,173 @@
+/**
+ * A classifier as other programs need it, and its exchange file: safetensors with plain names, which
+ * any library of that format reads, and the configuration in the metadata.
+ */
+import { parseViTConfig, type ViTConfig } from "../config.ts";
+import { z } from "../deps.ts";
+import { UserError } from "../errors.ts";
+import type { tf } from "../tfjs.ts";
+import {
+  bytesOf,
+  encodeHead,
+  layOut,
+  SafetensorsReader,
+  type TensorData,
+  tensorOf,
+} from "../checkpoint/safetensors.ts";
+import type { FloatTensor } from "../checkpoint/state.ts";
+import { writeFileAtomic } from "../checkpoint/store.ts";
+import { weightShapes } from "./weight_shapes.ts";
+
+const preprocessingSchema = z.strictObject({
+  /** Of a stored image, in pixels. */
+  height: z.int().min(1),
+  width: z.int().min(1),
+  channels: z.int().min(1),
+  /** Of each channel, pixel values 0..255: an input is (pixel - mean) / sqrt(variance). */
+  mean: z.array(z.number()),
+  variance: z.array(z.number()),
+}).refine(({ channels, mean, variance }) =>
+  mean.length === channels && variance.length === channels
+);
+
+/** A classifier's weights and what their use takes. */
+export interface PortableModel {
+  /** Of the model alone; fields of training are not exported. */
+  config: ViTConfig;
+  /** By plain name, such as `blocks.0.attention.query.kernel`. */
+  weights: ReadonlyMap<string, FloatTensor>;
+  /** In the order of the logits. */
+  classNames: readonly string[];
+  /** How a stored image becomes model input: normalized, then resized bilinearly to imageSize. */
+  preprocessing: z.infer<typeof preprocessingSchema>;
+}
+
+const format = "deno-vit-weights/1";
+
+/** The metadata that every export format carries: values are JSON. */
+export function portableMetadata(model: PortableModel): Record<string, string> {
+  return {
+    config: JSON.stringify(model.config),
+    classNames: JSON.stringify(model.classNames),
+    preprocessing: JSON.stringify(model.preprocessing),
+  };
+}
+
+/** Reads a model's weights from the device; `variables` as `namedVariables(model)` gives them. */
+export async function readWeights(
+  variables: ReadonlyMap<string, tf.Tensor>,
+): Promise<Map<string, FloatTensor>> {
+  const read = [...variables].map(async ([name, tensor]): Promise<[string, FloatTensor]> => [
+    name,
+    { shape: tensor.shape, data: await tensor.data<"float32">() },
+  ]);
+  return new Map(await Promise.all(read));
+}
+
+/**
+ * Checks that weights are those of a configuration: none missing, none more, each of its shape.
+ * @param shapeOf shapes by name
+ * @param source named in the error
+ * @throws {UserError} naming the first weight that is wrong.
+ */
+export function checkWeightShapes(
+  config: ViTConfig,
+  shapeOf: ReadonlyMap<string, readonly number[]>,
+  source: string,
+): void {
+  const needed = weightShapes(config);
+  for (const [name, shape] of needed) {
+    const found = shapeOf.get(name);
+    if (`${found}` === `${shape}`) continue;
+    throw new UserError(
+      `${source} does not fit its configuration: its weight ${name} ` +
+        `${found ? `has the shape [${found}]` : "is missing"}, [${shape}] is needed.`,
+    );
+  }
+  for (const name of shapeOf.keys()) {
+    if (needed.has(name)) continue;
+    throw new UserError(
+      `${source} does not fit its configuration, which has no weight ` +
+        `${JSON.stringify(name.slice(0, 80))}.`,
+    );
+  }
+}
+
+/**
+ * Saves a model's weights for other programs: no optimizer state, no checksums.
+ * @throws {UserError} if the weights are not those of the configuration, or the file cannot be
+ * written; an older file of that name then stays as it was.
+ */
+export async function savePlainWeights(path: string, model: PortableModel): Promise<void> {
+  const shapes = new Map([...model.weights].map(([name, { shape }]) => [name, shape]));
+  checkWeightShapes(model.config, shapes, "The model");
+  const tensors = new Map<string, TensorData>(
+    [...model.weights].map(([name, weight]) => [name, { dtype: "F32", ...weight }]),
+  );
+  const entries = layOut(tensors);
+  const head = encodeHead(entries, { format, ...portableMetadata(model) });
+  await writeFileAtomic(path, [head, ...entries.map(({ name }) => bytesOf(tensors.get(name)!))]);
+}
+
+/**
+ * Loads a file of {@linkcode savePlainWeights}; nobody needs to vouch for it. Names, shapes and
+ * dtypes are checked against the file's configuration before memory is taken for the weights.
+ * @throws {UserError} naming the file and the fault.
+ */
+export async function loadPlainWeights(path: string): Promise<PortableModel> {
+  await using reader = await SafetensorsReader.open(path);
+  const { entries, metadata } = reader.header;
+  if (metadata.format !== format) {
+    throw new UserError(
+      `${path} is no file of exported weights: its format is ` +
+        `${JSON.stringify(metadata.format?.slice(0, 40) ?? "unnamed")}, not "${format}"; ` +
+        `make one with deno task export --format safetensors.`,
+    );
+  }
+  const config = parseConfig(jsonOf(metadata, "config", path), path);
+  const classNames = z.array(z.string()).safeParse(jsonOf(metadata, "classNames", path));
+  if (!classNames.success) throw unusable(path, "classNames");
+  const how = preprocessingSchema.safeParse(jsonOf(metadata, "preprocessing", path));
+  if (!how.success) throw unusable(path, "preprocessing");
+  checkWeightShapes(config, new Map(entries.map(({ name, shape }) => [name, shape])), path);
+  for (const entry of entries) {
+    if (entry.dtype !== "F32") {
+      throw new UserError(
+        `${path} holds ${entry.name} as ${entry.dtype}; only F32 can be loaded.`,
+      );
+    }
+  }
+  const weights = new Map<string, FloatTensor>();
+  for (const entry of entries) {
+    const { shape, data } = tensorOf(entry, await reader.read(entry));
+    weights.set(entry.name, { shape, data: data as Float32Array });
+  }
+  return { config, weights, classNames: classNames.data, preprocessing: how.data };
+}
+
+function parseConfig(value: unknown, path: string): ViTConfig {
+  try {
+    return parseViTConfig(value);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(
+      `${path} holds a configuration that this version cannot use: ${error.message}`,
+    );
+  }
+}
+
+function jsonOf(metadata: Record<string, string>, key: string, path: string): unknown {
+  const text = metadata[key];
+  if (text === undefined || text.length > 1 << 20) throw unusable(path, key);
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw unusable(path, key);
+  }
+}
+
+function unusable(path: string, key: string): UserError {
+  return new UserError(
+    `${path} cannot be used: its metadata ${key} is missing or wrong; export the model again.`,
+  );
+}

@@ -1,0 +1,65 @@
+/** What a training step keeps on the device, as far as one buffer might be too large for it. */
+import { assertFits, bufferLimit } from "../backend/device.ts";
+import type { RunConfig } from "../config.ts";
+
+/** One tensor of a training step. */
+export interface StepTensor {
+  name: string;
+  /** Without the batch axis where it has one. */
+  shape: number[];
+  /** Whether there is one for each image of the batch. */
+  perImage: boolean;
+}
+
+/** The tensors of a training step that grow with the configuration. */
+export function stepTensors(config: RunConfig): StepTensor[] {
+  const { imageSize, channels, projectionDim, pooling } = config;
+  const patches = (imageSize / config.patchSize) ** 2;
+  const tokens = patches + (pooling === "token" ? 1 : 0);
+  const features = pooling === "flatten" ? tokens * projectionDim : projectionDim;
+  const heads = config.numHeads * config.keyDim;
+  const widest = Math.max(...config.transformerUnits);
+  const head = [features, ...config.mlpHeadUnits, config.numClasses];
+  const perImage = (name: string, shape: number[]) => ({ name, shape, perImage: true });
+  return [
+    perImage("the images [batch, size, size, channels]", [imageSize, imageSize, channels]),
+    perImage("the queries of one attention [batch, tokens, heads * keyDim]", [tokens, heads]),
+    perImage("the tokens of one MLP layer [batch, tokens, units]", [tokens, widest]),
+    ...head.map((units, i) =>
+      perImage(
+        i === 0 ? "the pooled features [batch, features]" : "the head's layer [batch, units]",
+        [units],
+      )
+    ),
+    ...head.slice(1).map((units, i) => ({
+      name: "a kernel of the head [features, units]",
+      shape: [head[i]!, units],
+      perImage: false,
+    })),
+  ];
+}
+
+/**
+ * Asserts before training that no tensor of a step is above the device's limit on one buffer.
+ *
+ * @param batch images of the largest batch
+ * @throws {UserError} naming the largest tensor, its size, the limit and the batch that would fit
+ */
+export function assertStepFits(config: RunConfig, batch: number, limit = bufferLimit()): void {
+  const bytesOf = ({ shape, perImage }: StepTensor) =>
+    4 * shape.reduce((product, extent) => product * extent, perImage ? batch : 1);
+  const tensors = stepTensors(config);
+  // No batch mends a kernel that is too large, so those come first.
+  const ordered = tensors.sort((a, b) =>
+    Number(a.perImage) - Number(b.perImage) || bytesOf(b) - bytesOf(a)
+  );
+  for (const tensor of ordered) {
+    const { name, shape, perImage } = tensor;
+    const shown = perImage ? [batch, ...shape] : shape;
+    assertFits({
+      name: `A tensor of a step, ${name} = [${shown.join(", ")}],`,
+      bytes: bytesOf(tensor),
+      batchSize: perImage ? batch : 0,
+    }, limit);
+  }
+}

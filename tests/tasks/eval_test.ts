@@ -1,0 +1,157 @@
+/** `eval` and `predict` on one small run, and on what is wrong with copies of it. */
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { encodePng } from "../../lib/data/image_file.ts";
+import { inFolder } from "../data/fixtures.ts";
+import {
+  assertRefused,
+  contentsOf,
+  jsonLines,
+  projectRoot,
+  runTask,
+  runTaskWell,
+  smallRun,
+} from "./run_task.ts";
+
+const onWasm = ["--backend", "wasm"];
+let folder: string;
+let run: string;
+/** What training itself said of the test images. */
+let reported: { loss: number; accuracy: number; top5: number };
+
+Deno.test.beforeAll(async () => {
+  folder = await Deno.makeTempDir();
+  run = `${folder}/run`;
+  const stdout = await runTaskWell("train", [...smallRun, "--out", run, "--json"]);
+  reported = jsonLines(stdout).at(-1).test;
+});
+
+Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
+
+/** Gives the test a copy of the run to spoil. */
+function withCopy(test: (copy: string) => Promise<void>): Promise<void> {
+  return inFolder(async (copy) => {
+    for (const [name, bytes] of Object.entries(await contentsOf(run))) {
+      await Deno.writeFile(`${copy}/${name}`, bytes);
+    }
+    await test(copy);
+  });
+}
+
+Deno.test("eval --json repeats what training reported, and adds up by class", async () => {
+  const [report, ...rest] = jsonLines(await runTaskWell("eval", [run, "--json", ...onWasm]));
+  assertEquals(rest, []);
+  for (const key of ["loss", "accuracy", "top5"] as const) {
+    assertAlmostEquals(report[key], reported[key], 1e-4);
+  }
+  assertEquals([report.weights, report.split, report.step], ["best", "test", 2]);
+  assertEquals(report.classes.length, 100);
+  let images = 0;
+  let hits = 0;
+  for (const { count, top5 } of report.classes) {
+    images += count;
+    if (count > 0) hits += count * top5;
+  }
+  assertEquals(images, 60);
+  assertAlmostEquals(hits / images, report.top5, 1e-6);
+});
+
+Deno.test("eval prints loss, top-1, top-5 and a table of the classes", async () => {
+  const args = [run, "--split", "train", "--weights", "last", "--limit", "20", ...onWasm];
+  const stdout = await runTaskWell("eval", args);
+  assertStringIncludes(stdout, "last.safetensors, step 2, 20 train images");
+  assert(
+    /^train: loss \d+\.\d{4} {2}top-1 \d+\.\d\d % {2}top-5 \d+\.\d\d %$/m.test(stdout),
+    stdout,
+  );
+  assert(/^\| class +\| images \| +top-1 \| +top-5 \|$/m.test(stdout), stdout);
+  assert(/^\| black circle +\| +\d+ \|/m.test(stdout), stdout);
+});
+
+Deno.test("predict prints the five likeliest classes of each image", async () => {
+  const image = `${folder}/wide.png`;
+  const data = Uint8Array.from({ length: 50 * 30 * 3 }, (_, i) => (i * 37) % 256);
+  await Deno.writeFile(image, encodePng({ width: 50, height: 30, channels: 3, data }));
+
+  const lines = (await runTaskWell("predict", [run, image, image, ...onWasm])).trimEnd().split(
+    "\n",
+  );
+  assertEquals(lines.length, 12);
+  assertEquals([lines[0], lines[6]], [image, image]);
+  for (const line of lines.slice(1, 6)) assert(/^ +\d+\.\d\d % {2}\w+ \w+$/.test(line), line);
+
+  const [object] = jsonLines(await runTaskWell("predict", [run, image, "--json", ...onWasm]));
+  assertEquals(object.image, image);
+  const values: number[] = object.predictions.map((p: { probability: number }) => p.probability);
+  assertEquals(values.length, 5);
+  assertEquals(values, values.toSorted((a, b) => b - a));
+  assert(values.every((value) => value > 0 && value < 1), `${values}`);
+});
+
+Deno.test("predict refuses what is not an image", async () => {
+  const file = `${folder}/poem.png`;
+  await Deno.writeTextFile(file, "a rose is a rose");
+  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "not an image");
+});
+
+Deno.test("predict refuses an image that is not there", async () => {
+  assertRefused(await runTask("predict", [run, `${folder}/none.png`]), `${folder}/none.png`);
+});
+
+Deno.test("predict refuses weights that it does not know", async () => {
+  assertRefused(await runTask("predict", [run, "a.png", "--weights", "bets"]), '"bets"', "best");
+});
+
+Deno.test("eval refuses a folder without a run", async () => {
+  assertRefused(await runTask("eval", [`${folder}/none`]), `${folder}/none`, "no config.json");
+});
+
+Deno.test("eval asks for the run", async () => {
+  assertRefused(await runTask("eval", []), "run");
+});
+
+Deno.test("eval refuses a split that it does not know", async () => {
+  const result = await runTask("eval", [run, "--split", "dev", ...onWasm]);
+  assertRefused(result, '"dev"', "test or train");
+});
+
+Deno.test("eval refuses a checkpoint with one flipped bit", () =>
+  withCopy(async (copy) => {
+    const path = `${copy}/best.safetensors`;
+    const bytes = await Deno.readFile(path);
+    bytes[bytes.length - 1000]! ^= 4;
+    await Deno.writeFile(path, bytes);
+    assertRefused(await runTask("eval", [copy, ...onWasm]), path, "damaged");
+  }));
+
+Deno.test("eval refuses a checkpoint cut short", () =>
+  withCopy(async (copy) => {
+    const path = `${copy}/best.safetensors`;
+    await Deno.truncate(path, 100_000);
+    assertRefused(await runTask("eval", [copy, ...onWasm]), path);
+  }));
+
+Deno.test("eval refuses a foreign safetensors file", () =>
+  withCopy(async (copy) => {
+    const path = `${copy}/best.safetensors`;
+    await Deno.copyFile(`${projectRoot}tests/golden/small-mean.safetensors`, path);
+    assertRefused(await runTask("eval", [copy, ...onWasm]), path);
+  }));
+
+Deno.test("eval refuses a checkpoint of another configuration", () =>
+  withCopy(async (copy) => {
+    const path = `${copy}/config.json`;
+    const config = JSON.parse(await Deno.readTextFile(path));
+    // All weights keep their shapes, so that only the configuration tells.
+    const other = { ...config, numHeads: 2, keyDim: 32 };
+    await Deno.writeTextFile(path, JSON.stringify(other));
+    const result = await runTask("eval", [copy, ...onWasm]);
+    assertRefused(result, "another configuration", "numHeads is 4", "2");
+  }));
+
+Deno.test("--resume refuses weights of another configuration, and changes nothing", () =>
+  withCopy(async (copy) => {
+    const before = await contentsOf(copy);
+    const args = ["--resume", copy, "--transformer-layers", "2", ...onWasm];
+    assertRefused(await runTask("train", args), "another configuration", "transformerLayers is 1");
+    assertEquals(await contentsOf(copy), before);
+  }));

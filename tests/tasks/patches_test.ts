@@ -1,0 +1,47 @@
+import { assert, assertEquals } from "@std/assert";
+import { decodeImage, encodePng } from "../../lib/data/image_file.ts";
+import { inFolder } from "../data/fixtures.ts";
+import { assertRefused, exists, runTask, runTaskWell } from "./run_task.ts";
+
+Deno.test("patches prints the example's four lines and draws the picture", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/patches.png`;
+    const stdout = await runTaskWell("patches", ["--out", out]);
+    assertEquals(stdout.trimEnd().split("\n"), [
+      "Image size: 72 X 72",
+      "Patch size: 6 X 6",
+      "Patches per image: 144",
+      "Elements per patch: 108",
+      `Picture: ${out}`,
+    ]);
+    const { width, height } = decodeImage(await Deno.readFile(out), out);
+    assert(width > 2 * 432 && height > 432, `${width}x${height}`);
+  }));
+
+Deno.test("patches takes an image file and other sizes", () =>
+  inFolder(async (folder) => {
+    const image = `${folder}/red.png`;
+    const data = Uint8Array.from({ length: 8 * 8 * 3 }, (_, i) => i % 3 === 0 ? 255 : 0);
+    await Deno.writeFile(image, encodePng({ width: 8, height: 8, channels: 3, data }));
+    const out = `${folder}/out.png`;
+    const sizes = ["--image-size", "32", "--patch-size", "16"];
+    const stdout = await runTaskWell("patches", ["--image", image, ...sizes, "--out", out]);
+    assert(stdout.includes("Patches per image: 4\nElements per patch: 768\n"), stdout);
+    const picture = decodeImage(await Deno.readFile(out), out);
+    const middle = ((picture.height >> 1) * picture.width + (picture.width >> 2)) * 3;
+    assertEquals([...picture.data.subarray(middle, middle + 3)], [255, 0, 0]);
+  }));
+
+Deno.test("patches refuses a patch that does not divide the image", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/patches.png`;
+    const result = await runTask("patches", ["--patch-size", "5", "--out", out]);
+    assertRefused(result, "72", "5");
+    assert(!await exists(out), "a picture was drawn");
+  }));
+
+Deno.test("patches refuses a folder that is not there", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/none/patches.png`;
+    assertRefused(await runTask("patches", ["--out", out]), out, "no such file or folder");
+  }));
