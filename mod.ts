@@ -64,3 +64,11 @@ export { assignWeights, type RunOptions, type RunResult, trainRun } from "./lib/
 export { evaluationStep, trainStep } from "./lib/train/step.ts";
 export { createRunFolder, openRunFolder, type RunFolder } from "./lib/checkpoint/run_folder.ts";
 export { loadState, loadWeights, saveState, type TrainingState } from "./lib/checkpoint/state.ts";
+export { fileHandler } from "./lib/export/file_handler.ts";
+export { encodeOnnx } from "./lib/export/onnx.ts";
+export {
+  loadPlainWeights,
+  type PortableModel,
+  readWeights,
+  savePlainWeights,
+} from "./lib/export/portable_model.ts";

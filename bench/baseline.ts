@@ -119,36 +119,25 @@ export class Baseline {
   }
 
   private attention(x: tf.Tensor3D, name: string): tf.Tensor3D {
-    const { numHeads, keyDim, attentionDropout } = this.config;
-    const [batch, tokens] = x.shape;
-    const heads = (part: string) =>
-      this.dense(x, `${name}.${part}`)
-        .reshape([batch, tokens, numHeads, keyDim])
-        .transpose([0, 2, 1, 3]);
-    const query = heads("query").mul(1 / Math.sqrt(keyDim));
-    const scores = tf.matMul(query, heads("key"), false, true);
-    const weights = dropout(tf.softmax(scores), attentionDropout);
-    const attended = tf.matMul(weights, heads("value"))
-      .transpose([0, 2, 1, 3])
-      .reshape([batch, tokens, numHeads * keyDim]) as tf.Tensor3D;
+    const { numHeads, attentionDropout } = this.config;
+    const project = (part: string) => this.dense(x, `${name}.${part}`);
+    const attended = attend(
+      project("query"),
+      project("key"),
+      project("value"),
+      numHeads,
+      attentionDropout,
+    );
     return this.dense(attended, `${name}.output`);
   }
 
   private norm(x: tf.Tensor3D, name: string): tf.Tensor3D {
-    const { mean, variance } = tf.moments(x, -1, true);
-    return x.sub(mean)
-      .div(variance.add(this.config.layerNormEpsilon).sqrt())
-      .mul(this.weight(`${name}.gamma`))
-      .add(this.weight(`${name}.beta`));
+    const [gamma, beta] = [this.weight(`${name}.gamma`), this.weight(`${name}.beta`)];
+    return normalize(x, gamma, beta, this.config.layerNormEpsilon);
   }
 
-  /** `[..., in]` to `[..., out]`; tf.matMul has no gradient for a kernel that it broadcasts. */
   private dense<T extends tf.Tensor>(x: T, name: string): T {
-    const kernel = this.weight(`${name}.kernel`) as tf.Tensor2D;
-    const rows = x.reshape([-1, kernel.shape[0]]) as tf.Tensor2D;
-    return tf.matMul(rows, kernel)
-      .add(this.weight(`${name}.bias`))
-      .reshape([...x.shape.slice(0, -1), kernel.shape[1]]) as T;
+    return dense(x, this.weight(`${name}.kernel`) as tf.Tensor2D, this.weight(`${name}.bias`));
   }
 
   private pool(tokens: tf.Tensor3D): tf.Tensor2D {
@@ -180,10 +169,48 @@ export class Baseline {
   }
 }
 
-function gelu<T extends tf.Tensor>(x: T): T {
+/** `[..., in]` to `[..., out]`; tf.matMul has no gradient for a kernel that it broadcasts. */
+export function dense<T extends tf.Tensor>(x: T, kernel: tf.Tensor2D, bias: tf.Tensor): T {
+  const rows = x.reshape([-1, kernel.shape[0]]) as tf.Tensor2D;
+  return tf.matMul(rows, kernel)
+    .add(bias)
+    .reshape([...x.shape.slice(0, -1), kernel.shape[1]]) as T;
+}
+
+/** Attention of `[batch, tokens, heads * keyDim]`, with dropout on its weights. */
+export function attend(
+  query: tf.Tensor3D,
+  key: tf.Tensor3D,
+  value: tf.Tensor3D,
+  numHeads: number,
+  rate: number,
+): tf.Tensor3D {
+  const [batch, tokens, width] = query.shape;
+  const keyDim = width / numHeads;
+  const heads = (x: tf.Tensor3D) =>
+    x.reshape([batch, tokens, numHeads, keyDim]).transpose([0, 2, 1, 3]);
+  const scores = tf.matMul(heads(query).mul(1 / Math.sqrt(keyDim)), heads(key), false, true);
+  const weights = dropout(tf.softmax(scores), rate);
+  return tf.matMul(weights, heads(value)).transpose([0, 2, 1, 3]).reshape([batch, tokens, width]);
+}
+
+/** Layer normalization over the last axis. */
+export function normalize<T extends tf.Tensor>(
+  x: T,
+  gamma: tf.Tensor,
+  beta: tf.Tensor,
+  epsilon: number,
+): T {
+  const { mean, variance } = tf.moments(x, -1, true);
+  return x.sub(mean).div(variance.add(epsilon).sqrt()).mul(gamma).add(beta);
+}
+
+/** The exact GELU. */
+export function gelu<T extends tf.Tensor>(x: T): T {
   return x.mul(0.5).mul(tf.erf(x.mul(Math.SQRT1_2)).add(1));
 }
 
-function dropout<T extends tf.Tensor>(x: T, rate: number): T {
+/** tf.dropout, whose random numbers tfjs draws in JavaScript. */
+export function dropout<T extends tf.Tensor>(x: T, rate: number): T {
   return rate === 0 ? x : tf.dropout(x, rate) as T;
 }

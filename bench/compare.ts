@@ -18,7 +18,7 @@ export interface SideReport {
     bindGroups: number;
     /** Milliseconds of JavaScript, without what passes inside `submit()`. */
     hostMs: number;
-    /** Milliseconds inside `submit()`. */
+    /** Milliseconds inside `submit()`, where a software adapter waits for the submission before. */
     submitMs: number;
     /** Most bytes of buffers that existed at once, those kept for reuse among them. */
     peakBytes: number;
@@ -32,6 +32,8 @@ export interface SideReport {
 /** How to measure. */
 export interface CompareOptions {
   batchSize: number;
+  /** Whether the adapter computes on the CPU. */
+  isSoftware: boolean;
   /** Measured turns of each side; with 0 the sides are only warmed up. */
   turns: number;
   /** Steps between two waits for the device. */
@@ -60,9 +62,10 @@ export async function compareSides(
   for (let turn = -warmup; turn < turns; turn++) {
     for (const side of sides) {
       onTurn?.(side.name, turn < 0 ? turn + warmup : turn, turn < 0);
-      const result = await takeTurn(side, turn < 0 ? 1 : stepsPerTurn);
+      const result = await takeTurn(side, turn < 0 ? 1 : stepsPerTurn, options.isSoftware);
       if (turn >= 0) measured.get(side.name)!.push(result);
       losses.set(side.name, await side.loss());
+      useMeter(null);
       assertGpuHealthy();
     }
   }
@@ -73,16 +76,17 @@ export async function compareSides(
   ]));
 }
 
-async function takeTurn(side: Side, steps: number): Promise<Turn> {
+async function takeTurn(side: Side, steps: number, isSoftware: boolean): Promise<Turn> {
   await activate(side);
   const before = { ...side.meter.counts };
   const start = performance.now();
   for (let i = 0; i < steps; i++) side.step();
   flush();
   const recorded = performance.now() - start;
-  await deviceDone();
-  const ms = performance.now() - start;
   const counts = side.meter.since(before);
+  useMeter(null);
+  await deviceDone(isSoftware);
+  const ms = performance.now() - start;
   return { ms, hostMs: recorded - counts.submitMs, counts };
 }
 

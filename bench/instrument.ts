@@ -14,7 +14,7 @@ export interface Counts {
   buffers: number;
   bindGroups: number;
   pipelines: number;
-  /** Milliseconds inside `submit()`, where a software adapter does the device's work. */
+  /** Milliseconds inside `submit()`, where a software adapter waits for the submission before. */
   submitMs: number;
 }
 

@@ -11,7 +11,9 @@ export interface DenseShape {
   rows: number;
   inner: number;
   columns: number;
-  /** How many layers of the model have this shape. */
+  /** Layers that share their input, which our step computes together. */
+  parts: number;
+  /** How many such groups the model has. */
   count: number;
   /** False for the first layer, whose input needs no gradient. */
   needsInputGradient: boolean;
@@ -22,7 +24,7 @@ export interface MatmulRow {
   name: string;
   /** forward: x k; input: dy k^T; kernel: x^T dy. */
   pass: "forward" | "input" | "kernel";
-  /** Rows and columns of the result, and what is summed over, as rows x depth x columns. */
+  /** Rows, what is summed over, and columns of a result, and how many parts there are. */
   shape: string;
   /** How many times a training step has it. */
   count: number;
@@ -31,12 +33,16 @@ export interface MatmulRow {
   ratio: number;
 }
 
+/** Operations of a measurement that is long enough. */
+const ENOUGH_FLOPS = 2e7;
+const MOST_CALLS = 16;
+
 /** The dense layers of a model, those of one shape together. */
 export function denseShapes(config: RunConfig): DenseShape[] {
   const c = config;
   const patches = (c.imageSize / c.patchSize) ** 2;
   const tokens = patches + (c.pooling === "token" ? 1 : 0);
-  const inBlocks = { rows: c.batchSize * tokens, count: c.transformerLayers };
+  const inBlocks = { rows: c.batchSize * tokens, parts: 1, count: c.transformerLayers };
   const width = c.numHeads * c.keyDim;
   const shapes: Omit<DenseShape, "needsInputGradient">[] = [
     {
@@ -44,6 +50,7 @@ export function denseShapes(config: RunConfig): DenseShape[] {
       rows: c.batchSize * patches,
       inner: c.patchSize ** 2 * c.channels,
       columns: c.projectionDim,
+      parts: 1,
       count: 1,
     },
     {
@@ -51,7 +58,7 @@ export function denseShapes(config: RunConfig): DenseShape[] {
       name: "query, key, value",
       inner: c.projectionDim,
       columns: width,
-      count: 3 * c.transformerLayers,
+      parts: 3,
     },
     { ...inBlocks, name: "attention output", inner: width, columns: c.projectionDim },
   ];
@@ -63,7 +70,7 @@ export function denseShapes(config: RunConfig): DenseShape[] {
   inner = c.projectionDim * (c.pooling === "flatten" ? tokens : 1);
   [...c.mlpHeadUnits, c.numClasses].forEach((columns, i, all) => {
     const name = i === all.length - 1 ? "classifier" : `head ${i}`;
-    shapes.push({ name, rows: c.batchSize, inner, columns, count: 1 });
+    shapes.push({ name, rows: c.batchSize, inner, columns, parts: 1, count: 1 });
     inner = columns;
   });
   return shapes.map((shape, i) => ({ ...shape, needsInputGradient: i > 0 }));
@@ -86,53 +93,62 @@ export async function measureMatmuls(config: RunConfig, repeats: number): Promis
 }
 
 async function measurePass(
-  { name, rows, inner, columns, count }: DenseShape,
+  dense: DenseShape,
   pass: MatmulRow["pass"],
   repeats: number,
 ): Promise<MatmulRow> {
+  const { name, rows, inner, columns, parts, count } = dense;
   const x: tf.Tensor2D = tf.fill([rows, inner], 0.5);
-  const kernel: tf.Tensor2D = tf.fill([inner, columns], 0.25);
-  const dy: tf.Tensor2D = tf.fill([rows, columns], 0.125);
+  const kernels = copies<tf.Tensor2D>(parts, () => tf.fill([inner, columns], 0.25));
+  const dys = copies<tf.Tensor2D>(parts, () => tf.fill([rows, columns], 0.125));
   const pair = {
     forward: {
       shape: [rows, inner, columns],
-      tfjs: () => tf.matMul(x, kernel),
-      ours: () => matmul({ layout: "nn", a: x, b: kernel, rows, depth: inner, columns }),
+      tfjs: () => kernels.map((kernel) => tf.matMul(x, kernel)),
+      ours: () => matmul({ layout: "nn", a: x, b: kernels, rows, depth: inner, columns }),
     },
     input: {
       shape: [rows, columns, inner],
-      tfjs: () => tf.matMul(dy, kernel, false, true),
-      ours: () => matmul({ layout: "nt", a: dy, b: kernel, rows, depth: columns, columns: inner }),
+      tfjs: () => kernels.map((kernel, i) => tf.matMul(dys[i]!, kernel, false, true)),
+      // The sum over the parts, for which tfjs would need additions.
+      ours: () =>
+        matmul({ layout: "nt", a: dys, b: kernels, rows, depth: columns, columns: inner }),
     },
     kernel: {
       shape: [inner, rows, columns],
-      tfjs: () => tf.matMul(x, dy, true, false),
+      tfjs: () => dys.map((dy) => tf.matMul(x, dy, true, false)),
       ours: () =>
-        matmulOverRows({ layout: "tn", a: x, b: dy, rows: inner, depth: rows, columns }, false),
+        matmulOverRows({ layout: "tn", a: x, b: dys, rows: inner, depth: rows, columns }, false),
     },
   }[pass];
+  const flops = parts * 2 * rows * inner * columns;
+  // One timestamp does not resolve a small product well.
+  const calls = Math.max(1, Math.min(MOST_CALLS, Math.round(ENOUGH_FLOPS / flops)));
   const times: { tfjs: number[]; ours: number[] } = { tfjs: [], ours: [] };
   for (let i = 0; i <= repeats; i++) {
     for (const side of ["tfjs", "ours"] as const) {
       const ms = await deviceMs(() => {
-        const results = [pair[side]()].flat();
-        for (const { dataId } of results) tf.backend().disposeData(dataId);
+        for (let call = 0; call < calls; call++) {
+          for (const { dataId } of pair[side]()) tf.backend().disposeData(dataId);
+        }
       });
       // The first run compiles the pipeline.
-      if (i > 0) times[side].push(ms);
+      if (i > 0) times[side].push(ms / calls);
     }
   }
-  tf.dispose([x, kernel, dy]);
-  const flops = 2 * rows * inner * columns;
-  const tfjsMs = median(times.tfjs);
-  const oursMs = median(times.ours);
+  tf.dispose([x, ...kernels, ...dys]);
+  const [tfjsMs, oursMs] = [median(times.tfjs), median(times.ours)];
   return {
     name,
     pass,
-    shape: pair.shape.join("x"),
+    shape: (parts === 1 ? "" : `${parts} of `) + pair.shape.join("x"),
     count,
     tfjsGflops: flops / tfjsMs / 1e6,
     oursGflops: flops / oursMs / 1e6,
     ratio: tfjsMs / oursMs,
   };
+}
+
+function copies<T>(count: number, make: () => T): T[] {
+  return Array.from({ length: count }, make);
 }

@@ -15,7 +15,7 @@ export interface Peak {
 }
 
 const LANES = 64;
-const REPEATS = 3;
+const REPEATS = 5;
 
 /** Milliseconds that the device spends on what `run` records; 0 without timestamp queries. */
 export async function deviceMs(run: () => void): Promise<number> {

@@ -7,6 +7,7 @@ export interface KernelRow {
   name: string;
   shape: string;
   calls: number;
+  dispatches: number;
   ms: number;
   /** Share of the step's device time, 0 to 1. */
   share: number;
@@ -15,6 +16,9 @@ export interface KernelRow {
   /** 10^9 bytes of unavoidable traffic a second. */
   gigabytes: number;
 }
+
+/** `extraInfo` lists the dispatches of a kernel as "name: ms, name: ms". */
+const PER_DISPATCH = /: [\d.e-]+(?=,|$)/g;
 
 /**
  * Runs one step with every dispatch in a pass of its own, between two timestamps.
@@ -30,15 +34,28 @@ export async function profileStep(run: () => void, sizes: StepSizes): Promise<Ke
   const rows = new Map<string, KernelRow & { flops: number; bytes: number }>();
   for (const kernel of kernels) {
     const ms = kernel.kernelTimeMs;
+    // No promise any more, whatever its type says.
+    const list = kernel.extraInfo as string;
     // Reshapes and the like dispatch nothing.
-    if (typeof ms !== "number" || kernel.extraInfo === "") continue;
+    if (typeof ms !== "number" || list === "") continue;
     const { shape, flops, bytes } = workOf(kernel, sizes);
     const key = `${kernel.name} ${shape}`;
     const row = rows.get(key) ?? {
       name: kernel.name.replace(/^Vit/, ""),
-      ...{ shape, calls: 0, ms: 0, share: 0, gflops: 0, gigabytes: 0, flops: 0, bytes: 0 },
+      ...{
+        shape,
+        calls: 0,
+        dispatches: 0,
+        ms: 0,
+        share: 0,
+        gflops: 0,
+        gigabytes: 0,
+        flops: 0,
+        bytes: 0,
+      },
     };
     row.calls++;
+    row.dispatches += list.match(PER_DISPATCH)?.length ?? 0;
     row.ms += ms;
     row.flops += flops;
     row.bytes += bytes;

@@ -110,6 +110,7 @@ await runTask(async () => {
       profiles: parts.has("kernels") && isTimed,
       steps,
       warmup,
+      isSoftware: choice.isSoftware,
       stepsPerTurn: choice.isSoftware ? 1 : HARDWARE_STEPS_PER_TURN,
       progress,
     });
@@ -131,6 +132,7 @@ interface SideOptions {
   profiles: boolean;
   steps: number;
   warmup: number;
+  isSoftware: boolean;
   stepsPerTurn: number;
   progress: (text: string) => void;
 }
@@ -138,13 +140,14 @@ interface SideOptions {
 async function measureSides(
   report: Report,
   config: RunConfig,
-  { compares, profiles, steps, warmup, stepsPerTurn, progress }: SideOptions,
+  { compares, profiles, steps, warmup, isSoftware, stepsPerTurn, progress }: SideOptions,
 ): Promise<void> {
   const dataset = createShapes({ train: 2 * config.batchSize, test: 1 });
   const sides = await createSides(config, dataset);
   report.parameters = sides.parameters;
   const measured = await compareSides(compares ? [sides.tfjs, sides.ours] : [sides.ours], {
     batchSize: config.batchSize,
+    isSoftware,
     turns: compares ? steps : 0,
     stepsPerTurn,
     warmup,
@@ -207,6 +210,7 @@ function kernelsText(kernels: readonly KernelRow[], peak: Peak): string {
     row.name,
     row.shape,
     String(row.calls),
+    String(row.dispatches),
     row.ms.toFixed(2),
     percent(row.share),
     row.gflops === 0 ? "" : row.gflops.toFixed(1),
@@ -214,7 +218,9 @@ function kernelsText(kernels: readonly KernelRow[], peak: Peak): string {
     row.gigabytes.toFixed(2),
     percent(row.gigabytes / peak.gigabytes),
   ]);
-  const head = ["kernel", "shape", "calls", "ms", "share", "GFLOP/s", "of peak", "GB/s", "of copy"];
+  const head = ["kernel", "shape", "calls", "dispatches", "ms", "share"].concat(
+    ["GFLOP/s", "of peak", "GB/s", "of copy"],
+  );
   const hidden = kernels.slice(SHOWN_KERNELS);
   const rest = hidden.length === 0
     ? ""
@@ -226,7 +232,7 @@ function kernelsText(kernels: readonly KernelRow[], peak: Peak): string {
 function matmulsText(matmuls: readonly MatmulRow[], peak: Peak): string {
   const rows = matmuls.map((row) => [
     row.name,
-    row.pass,
+    row.pass === "forward" ? row.pass : `${row.pass} gradient`,
     row.shape,
     String(row.count),
     row.tfjsGflops.toFixed(2),
@@ -236,7 +242,7 @@ function matmulsText(matmuls: readonly MatmulRow[], peak: Peak): string {
   ]);
   const least = matmuls.reduce((a, b) => a.ratio < b.ratio ? a : b);
   return "\nMatrix products, GFLOP/s\n\n" + markdownTable(
-    ["layer", "gradient of", "shape", "a step", "tfjs", "ours", "ratio", "of peak"],
+    ["layer", "pass", "shape", "a step", "tfjs", "ours", "ratio", "of peak"],
     rows,
   ) + `least ratio ${least.ratio.toFixed(2)}: ${least.name}, ${least.pass}\n`;
 }

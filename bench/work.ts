@@ -53,6 +53,27 @@ export function workOf(call: KernelCall, step: StepSizes): Work {
     const [rows, columns] = outputShapes[0] as [number, number];
     return { ...usual, ...product(rows, inputs[0]! / rows, columns) };
   }
+  // Several layers of one input: [x, kernels, biases], [dys, kernels] and [x, dys].
+  if (name === "VitParallelLinear" && second) {
+    return {
+      ...usual,
+      ...product(inputs[0]! / second[0]!, second[0]!, second[1]!, outputShapes.length),
+    };
+  }
+  if (name === "VitParallelLinearGradX") {
+    const parts = inputs.length / 2;
+    const [columns, inner] = inputShapes[parts] as [number, number];
+    return { ...usual, ...product(inputs[0]! / inner, inner, columns, parts) };
+  }
+  if (name === "VitParallelLinearGradKernels") {
+    const [rows, columns] = outputShapes[0] as [number, number];
+    return { ...usual, ...product(rows, inputs[0]! / rows, columns, inputs.length - 1) };
+  }
+  if (name === "VitLayerNorm") {
+    // A third output is the input itself, handed on.
+    const written = outputShapes.slice(0, 2).map(sizeOf);
+    return { ...usual, bytes: 4 * [...inputs, ...written].reduce((a, b) => a + b, 0) };
+  }
   if (name in attentionProducts && first) {
     const [batch, tokens, width] = first as [number, number, number];
     return { ...usual, flops: attentionProducts[name]! * 2 * batch * tokens * tokens * width };
@@ -72,8 +93,17 @@ export function workOf(call: KernelCall, step: StepSizes): Work {
   return usual;
 }
 
-function product(rows: number, inner: number, columns: number): { shape: string; flops: number } {
-  return { shape: shapeText([rows, inner, columns]), flops: 2 * rows * inner * columns };
+function product(
+  rows: number,
+  inner: number,
+  columns: number,
+  parts = 1,
+): { shape: string; flops: number } {
+  const shape = shapeText([rows, inner, columns]);
+  return {
+    shape: parts === 1 ? shape : `${parts} of ${shape}`,
+    flops: parts * 2 * rows * inner * columns,
+  };
 }
 
 const sizeOf = (shape: number[]): number => shape.reduce((a, b) => a * b, 1);

@@ -59,6 +59,10 @@ export const trainingFields = {
   beta1: rate.describe("decay rate of the first moment"),
   beta2: rate.describe("decay rate of the second moment"),
   epsilon: z.number().positive().describe("added to the root of the second moment"),
+  // With a default, so that the configurations of runs from before it are still read.
+  clipNorm: z.number().min(0).default(0).describe(
+    "largest global norm of the gradients, larger ones are scaled down to it; 0 means no clipping",
+  ),
 };
 
 const modelSchema = z.strictObject(modelFields);
@@ -121,6 +125,7 @@ const kerasCifar100: RunConfig = {
   beta1: 0.9,
   beta2: 0.999,
   epsilon: 1e-7,
+  clipNorm: 0,
 };
 
 /** The presets by name. */

@@ -21,8 +21,9 @@ export interface BackendTestOptions {
 if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) {
   Deno.env.set("XDG_RUNTIME_DIR", "/tmp");
 }
-const requireWebgpu = Deno.env.get("DENO_VIT_REQUIRE_WEBGPU") === "1";
-const hasAdapter = (await findAdapter()) !== null;
+/** Whether tests of WebGPU are ignored, for want of an adapter and of a demand for one. */
+export const ignoreWebgpu: boolean = Deno.env.get("DENO_VIT_REQUIRE_WEBGPU") !== "1" &&
+  (await findAdapter()) === null;
 
 /**
  * Registers `name [webgpu]`, `name [wasm]` and `name [cpu]`. Each has its backend active in tfjs,
@@ -34,7 +35,7 @@ export function forEachBackend(
   { backends = backendNames, allowTensorLeak = false }: BackendTestOptions = {},
 ): void {
   for (const backend of backends) {
-    const ignore = backend === "webgpu" && !hasAdapter && !requireWebgpu;
+    const ignore = backend === "webgpu" && ignoreWebgpu;
     Deno.test({
       name: `${name} [${backend}]${ignore ? " (ignored: this machine has no WebGPU adapter)" : ""}`,
       ignore,

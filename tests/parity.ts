@@ -48,7 +48,7 @@ export async function parityErrors(path: string): Promise<TensorError[]> {
   const load = () => assignWeights(model, parameters(tensors), path);
   load();
   const images = tensorOf(tensors, "input.images", path);
-  const labels = tensorOf(tensors, "input.labels", path).toInt() as tf.Tensor1D;
+  const labels = tf.tidy(() => tensorOf(tensors, "input.labels", path).toInt() as tf.Tensor1D);
   const list = [...variables.values()];
   const errors: TensorError[] = [];
   const compare = async (name: string, actual: tf.Tensor, tolerance: number) => {

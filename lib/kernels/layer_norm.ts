@@ -2,18 +2,17 @@
  * Layer normalization over the last axis: y = (x - mean) / sqrt(variance + epsilon) * gamma + beta.
  *
  * The forward pass keeps each row's mean and reciprocal deviation, `[rows, 2]`, for the backward
- * pass. There, on webgpu, one dispatch makes dx (a thread a row) and, in the same workgroups (a
- * thread a column), the sums of a chunk of rows for dgamma and dbeta; a second dispatch adds the
- * chunks. Every sum has one order, so equal inputs give equal bytes.
+ * pass. Every sum has one order, so equal inputs give equal bytes.
  */
 import { hostAllocate, hostBackends, hostFloats } from "../backend/host.ts";
-import { dispatch, uniformWords } from "../backend/compute.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
-
-const LANES = 64;
-/** Chunks of rows beyond which a chunk rather grows: what the second dispatch adds up. */
-const MAX_CHUNKS = 512;
+import {
+  type GradInputs,
+  type Inputs,
+  rowsOf,
+  webgpuBackward,
+  webgpuForward,
+} from "./layer_norm_wgsl.ts";
 
 /**
  * Normalizes the rows of `x`, as `keras.layers.LayerNormalization` does it.
@@ -31,6 +30,33 @@ export function layerNorm<T extends tf.Tensor>(
   beta: tf.Tensor1D,
   epsilon: number,
 ): T {
+  return normalize(x, gamma, beta, epsilon, false)[0]!;
+}
+
+/**
+ * {@linkcode layerNorm} for a residual branch: normalizes `x` and passes it on for what adds the
+ * residual. Their gradients then meet in the kernel of the backward pass, which adds them; used
+ * twice, `x` would cost the tape an addition of its own.
+ *
+ * @returns `[normed, residual]`; the residual is x, with x's data and not a copy.
+ * @throws {RangeError} when gamma or beta is not `[dim]`.
+ */
+export function layerNormResidual<T extends tf.Tensor>(
+  x: T,
+  gamma: tf.Tensor1D,
+  beta: tf.Tensor1D,
+  epsilon: number,
+): [normed: T, residual: T] {
+  return normalize(x, gamma, beta, epsilon, true) as [T, T];
+}
+
+function normalize<T extends tf.Tensor>(
+  x: T,
+  gamma: tf.Tensor1D,
+  beta: tf.Tensor1D,
+  epsilon: number,
+  residual: boolean,
+): T[] {
   const dim = x.shape.at(-1);
   if (gamma.size !== dim || beta.size !== dim) {
     throw new RangeError(
@@ -38,197 +64,16 @@ export function layerNorm<T extends tf.Tensor>(
         `not [${gamma.shape}] and [${beta.shape}].`,
     );
   }
-  if (x.size === 0) return x.clone();
+  if (x.size === 0) return residual ? [x.clone(), x.clone()] : [x.clone()];
   return tf.tidy(() => {
-    const outputs = tf.engine().runKernel("VitLayerNorm", { x, gamma, beta }, { epsilon });
-    return (outputs as unknown as tf.Tensor[])[0] as T;
+    const attributes = { epsilon, residual };
+    const outputs = tf.engine().runKernel("VitLayerNorm", { x, gamma, beta }, attributes);
+    const [y, , passed] = outputs as unknown as T[];
+    return residual ? [y!, passed!] : [y!];
   });
 }
 
-interface Inputs {
-  x: TensorInfo;
-  gamma: TensorInfo;
-  beta: TensorInfo;
-}
-interface GradInputs {
-  dy: TensorInfo;
-  x: TensorInfo;
-  gamma: TensorInfo;
-  moments: TensorInfo;
-}
-
-function rowsOf(x: TensorInfo): { rows: number; dim: number } {
-  const dim = x.shape.at(-1)!;
-  return { rows: tf.util.sizeFromShape(x.shape) / dim, dim };
-}
-
-function webgpuForward({ x, gamma, beta }: Inputs, { epsilon }: { epsilon: number }) {
-  const { rows, dim } = rowsOf(x);
-  return dispatch({
-    key: `layer_norm/${dim}`,
-    wgsl: () => forwardWgsl(dim),
-    inputs: [x, gamma, beta],
-    outputs: [
-      { shape: x.shape, dtype: "float32" },
-      { shape: [rows, 2], dtype: "float32" },
-    ],
-    uniforms: uniformWords([["u", rows], ["f", epsilon]]),
-    workgroups: gridOf(Math.ceil(rows / LANES)),
-  });
-}
-
-const mainWgsl = /* wgsl */ `
-@compute @workgroup_size(${LANES})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-)`;
-
-/** A row is read in vectors where its length allows it. */
-function rowType(dim: number): { width: 1 | 4; type: string; sum: (v: string) => string } {
-  return dim % 4 === 0
-    ? { width: 4, type: "vec4<f32>", sum: (v) => `dot(${v}, vec4<f32>(1.0))` }
-    : { width: 1, type: "f32", sum: (v) => v };
-}
-
-function forwardWgsl(dim: number): string {
-  const { width, type, sum } = rowType(dim);
-  const steps = dim / width;
-  return /* wgsl */ `
-struct Uniforms { rows: u32, epsilon: f32 }
-@group(0) @binding(0) var<storage, read> x: array<${type}>;
-@group(0) @binding(1) var<storage, read> gamma: array<${type}>;
-@group(0) @binding(2) var<storage, read> beta: array<${type}>;
-@group(0) @binding(3) var<storage, read_write> y: array<${type}>;
-@group(0) @binding(4) var<storage, read_write> moments: array<vec2<f32>>;
-@group(0) @binding(5) var<uniform> u: Uniforms;
-${gridWgsl}${mainWgsl} {
-  let row = block_of(workgroup, workgroups) * ${LANES}u + lane;
-  if (row >= u.rows) { return; }
-  let base = row * ${steps}u;
-  var total = ${type}();
-  for (var d = 0u; d < ${steps}u; d++) { total += x[base + d]; }
-  let mean = ${sum("total")} * ${1 / dim};
-  // The second pass over the row keeps precision when the mean is far larger than the deviation.
-  var squares = ${type}();
-  for (var d = 0u; d < ${steps}u; d++) {
-    let centered = x[base + d] - mean;
-    squares += centered * centered;
-  }
-  let scale = inverseSqrt(${sum("squares")} * ${1 / dim} + u.epsilon);
-  for (var d = 0u; d < ${steps}u; d++) {
-    y[base + d] = (x[base + d] - mean) * scale * gamma[d] + beta[d];
-  }
-  moments[row] = vec2<f32>(mean, scale);
-}
-`;
-}
-
-function webgpuBackward({ dy, x, gamma, moments }: GradInputs): TensorInfo[] {
-  const { rows, dim } = rowsOf(x);
-  const chunkRows = LANES * Math.ceil(rows / LANES / MAX_CHUNKS);
-  const chunks = Math.ceil(rows / chunkRows);
-  const [dx, sums] = dispatch({
-    key: `layer_norm_grad/${dim}`,
-    wgsl: () => backwardWgsl(dim),
-    inputs: [dy, x, gamma, moments],
-    outputs: [
-      { shape: x.shape, dtype: "float32" },
-      { shape: [chunks, 2, dim], dtype: "float32" },
-    ],
-    uniforms: uniformWords([["u", rows], ["u", chunkRows]]),
-    workgroups: [chunks, 1, 1],
-  });
-  const [dGamma, dBeta] = dispatch({
-    key: `layer_norm_sums/${dim}`,
-    wgsl: () => sumsWgsl(dim),
-    inputs: [sums!],
-    outputs: [{ shape: [dim], dtype: "float32" }, { shape: [dim], dtype: "float32" }],
-    uniforms: uniformWords([["u", chunks]]),
-    workgroups: gridOf(dim),
-  });
-  tf.backend().disposeData(sums!.dataId);
-  return [dx!, dGamma!, dBeta!];
-}
-
-function backwardWgsl(dim: number): string {
-  const { width, type, sum } = rowType(dim);
-  const steps = dim / width;
-  return /* wgsl */ `
-struct Uniforms { rows: u32, chunk_rows: u32 }
-@group(0) @binding(0) var<storage, read> dy: array<${type}>;
-@group(0) @binding(1) var<storage, read> x: array<${type}>;
-@group(0) @binding(2) var<storage, read> gamma: array<${type}>;
-@group(0) @binding(3) var<storage, read> moments: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read_write> dx: array<${type}>;
-@group(0) @binding(5) var<storage, read_write> sums: array<${type}>;
-@group(0) @binding(6) var<uniform> u: Uniforms;
-${gridWgsl}${mainWgsl} {
-  let chunk = block_of(workgroup, workgroups);
-  let first = chunk * u.chunk_rows;
-  let end = min(first + u.chunk_rows, u.rows);
-  for (var row = first + lane; row < end; row += ${LANES}u) {
-    let base = row * ${steps}u;
-    let moment = moments[row];
-    var plain = ${type}();
-    var weighted = ${type}();
-    for (var d = 0u; d < ${steps}u; d++) {
-      let g = dy[base + d] * gamma[d];
-      plain += g;
-      weighted += g * ((x[base + d] - moment.x) * moment.y);
-    }
-    let plain_mean = ${sum("plain")} * ${1 / dim};
-    let weighted_mean = ${sum("weighted")} * ${1 / dim};
-    for (var d = 0u; d < ${steps}u; d++) {
-      let normalized = (x[base + d] - moment.x) * moment.y;
-      dx[base + d] = moment.y * (dy[base + d] * gamma[d] - plain_mean - normalized * weighted_mean);
-    }
-  }
-  for (var d = lane; d < ${steps}u; d += ${LANES}u) {
-    var d_gamma = ${type}();
-    var d_beta = ${type}();
-    for (var row = first; row < end; row++) {
-      let moment = moments[row];
-      let g = dy[row * ${steps}u + d];
-      d_gamma += g * ((x[row * ${steps}u + d] - moment.x) * moment.y);
-      d_beta += g;
-    }
-    sums[chunk * ${2 * steps}u + d] = d_gamma;
-    sums[chunk * ${2 * steps}u + ${steps}u + d] = d_beta;
-  }
-}
-`;
-}
-
-/** A workgroup adds the chunks' sums of one column. */
-function sumsWgsl(dim: number): string {
-  return /* wgsl */ `
-struct Uniforms { chunks: u32 }
-@group(0) @binding(0) var<storage, read> sums: array<f32>;
-@group(0) @binding(1) var<storage, read_write> d_gamma: array<f32>;
-@group(0) @binding(2) var<storage, read_write> d_beta: array<f32>;
-@group(0) @binding(3) var<uniform> u: Uniforms;
-var<workgroup> lane_sums: array<vec2<f32>, ${LANES}>;
-${gridWgsl}${mainWgsl} {
-  let d = min(block_of(workgroup, workgroups), ${dim - 1}u);
-  var total = vec2<f32>();
-  for (var chunk = lane; chunk < u.chunks; chunk += ${LANES}u) {
-    let at = chunk * ${2 * dim}u + d;
-    total += vec2<f32>(sums[at], sums[at + ${dim}u]);
-  }
-  lane_sums[lane] = total;
-  workgroupBarrier();
-  if (lane == 0u) {
-    for (var other = 1u; other < ${LANES}u; other++) { total += lane_sums[other]; }
-    d_gamma[d] = total.x;
-    d_beta[d] = total.y;
-  }
-}
-`;
-}
-
-function hostForward({ x, gamma, beta }: Inputs, { epsilon }: { epsilon: number }) {
+function hostForward({ x, gamma, beta }: Inputs, epsilon: number): TensorInfo[] {
   const { rows, dim } = rowsOf(x);
   const y = hostAllocate(x.shape);
   const moments = hostAllocate([rows, 2]);
@@ -257,7 +102,7 @@ function hostForward({ x, gamma, beta }: Inputs, { epsilon }: { epsilon: number 
   return [y, moments];
 }
 
-function hostBackward({ dy, x, gamma, moments }: GradInputs): TensorInfo[] {
+function hostBackward({ dy, x, gamma, moments, added }: GradInputs): TensorInfo[] {
   const { rows, dim } = rowsOf(x);
   const outputs = [hostAllocate(x.shape), hostAllocate([dim]), hostAllocate([dim])];
   const from = hostFloats(x);
@@ -265,6 +110,7 @@ function hostBackward({ dy, x, gamma, moments }: GradInputs): TensorInfo[] {
   const kept = hostFloats(moments);
   const scales = hostFloats(gamma);
   const dx = hostFloats(outputs[0]!);
+  const residual = added && hostFloats(added);
   const dGamma = new Float64Array(dim);
   const dBeta = new Float64Array(dim);
   for (let row = 0; row < rows; row++) {
@@ -289,10 +135,18 @@ function hostBackward({ dy, x, gamma, moments }: GradInputs): TensorInfo[] {
       dx[base + d] = scale *
         (upstream[base + d]! * scales[d]! - plainMean - normalized * weightedMean);
     }
+    if (residual) { for (let i = base; i < base + dim; i++) dx[i]! += residual[i]!; }
   }
   hostFloats(outputs[1]!).set(dGamma);
   hostFloats(outputs[2]!).set(dBeta);
   return outputs;
+}
+
+/** The same data under a new tensor. */
+function share({ dataId, shape, dtype }: TensorInfo): TensorInfo {
+  // KernelBackend declares incRef, but tfjs exports the class without it in its types.
+  (tf.backend() as unknown as { incRef(dataId: object): void }).incRef(dataId);
+  return { dataId, shape, dtype };
 }
 
 for (const backendName of ["webgpu", ...hostBackends]) {
@@ -300,11 +154,12 @@ for (const backendName of ["webgpu", ...hostBackends]) {
   tf.registerKernel({
     kernelName: "VitLayerNorm",
     backendName,
-    kernelFunc: ({ inputs, attrs }) =>
-      (onDevice ? webgpuForward : hostForward)(
-        inputs as unknown as Inputs,
-        attrs as { epsilon: number },
-      ),
+    kernelFunc: ({ inputs, attrs }) => {
+      const { epsilon, residual } = attrs as unknown as { epsilon: number; residual: boolean };
+      const given = inputs as unknown as Inputs;
+      const outputs = (onDevice ? webgpuForward : hostForward)(given, epsilon);
+      return residual ? [...outputs, share(given.x)] : outputs;
+    },
   });
   tf.registerKernel({
     kernelName: "VitLayerNormGrad",
@@ -317,16 +172,15 @@ for (const backendName of ["webgpu", ...hostBackends]) {
 tf.registerGradient({
   kernelName: "VitLayerNorm",
   inputsToSave: ["x", "gamma"],
-  outputsToSave: [false, true],
+  outputsToSave: [false, true, false],
   gradFunc: (dys, saved) => {
     const [x, gamma, moments] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+    const [dy, , added] = dys as tf.Tensor[];
     // One kernel makes all three. Not inside the thunks: the tape tidies after each of them.
-    const [dx, dGamma, dBeta] = tf.engine().runKernel("VitLayerNormGrad", {
-      dy: (dys as tf.Tensor[])[0]!,
-      x,
-      gamma,
-      moments,
-    }) as unknown as [tf.Tensor, tf.Tensor, tf.Tensor];
+    const [dx, dGamma, dBeta] = tf.engine().runKernel(
+      "VitLayerNormGrad",
+      added ? { dy: dy!, x, gamma, moments, added } : { dy: dy!, x, gamma, moments },
+    ) as unknown as [tf.Tensor, tf.Tensor, tf.Tensor];
     return { x: () => dx, gamma: () => dGamma, beta: () => dBeta };
   },
 });

@@ -12,8 +12,9 @@ import { type TensorInfo, tf } from "../tfjs.ts";
 import { type Dropout, dropout, dropoutNumbers, dropsAny, hostMaskKey } from "./dropout.ts";
 import { gridOf, gridWgsl } from "./grid.ts";
 import { finishRows, sumRows } from "./linear_host.ts";
-import { matmul, matmulOverRows } from "./matmul.ts";
-import { hostForward, hostGradKernel, hostGradX } from "./matmul_host.ts";
+import { isTapeOn, record, registerKernels, runKernel, withoutNulls } from "./lazy_gradient.ts";
+import { matmul, matmulOverRows, matrixOf } from "./matmul.ts";
+import { hostForward, hostGradKernels, hostGradX } from "./matmul_host.ts";
 import { sumLeading } from "./sum_leading.ts";
 
 /** What follows the product and the bias, in this order. */
@@ -46,42 +47,37 @@ export function linear(
   const { activation, residual } = options;
   if (options.dropout) dropoutNumbers(options.dropout.rate);
   const drop = dropsAny(options.dropout) ? options.dropout : undefined;
-  const engine = tf.engine() as unknown as TapeEngine;
   const attrs = {
     gelu: activation === "gelu",
     rate: drop?.rate ?? 0,
     stream: drop?.stream ?? 0,
-    slope: activation === "gelu" && engine.isTapeOn(),
+    slope: activation === "gelu" && isTapeOn(),
   };
   const given = withoutNulls({ x, kernel, bias, residual });
-  const run = (name: string, inputs: Record<string, tf.Tensor | null | undefined>, options = {}) =>
-    tf.engine().runKernel(name, withoutNulls(inputs), options) as tf.Tensor[];
-
-  // Not tf.registerGradient: for a second output it would make a gradient of zeros at every step.
-  // Not tf.customGrad: it computes the gradients of all inputs, wanted or not.
-  return engine.runKernelFunc({
+  return record({
     inputs: given,
-    attrs: {},
-    forwardFunc: (_backend, save) => {
-      const outputs = run("VitLinear", { ...given, stepKey: drop?.stepKey }, attrs);
+    forward: (save) => {
+      const outputs = runKernel("VitLinear", { ...given, stepKey: drop?.stepKey }, attrs);
       save([x, kernel, ...outputs.slice(1), ...(drop && !attrs.slope ? [drop.stepKey] : [])]);
       return outputs[0]!.reshape(shape);
     },
-    backwardsFunc: (dy, [x, kernel, last]) => {
+    backward: (dy, [x, kernel, last]) => {
       // What only the kernel's gradient needs is computed here, not in its thunk, because the
       // bias's gradient comes with it and outlives the thunk's scope.
-      const dz = attrs.slope
-        ? run("VitLinearSlope", { dy, slope: last })[0]!
-        : drop
+      const fused = attrs.slope && tf.getBackend() === "webgpu";
+      const slope = fused ? last : undefined;
+      const dz = attrs.slope && !fused
+        ? runKernel("VitLinearSlope", { dy, slope: last })[0]!
+        : drop && !attrs.slope
         ? dropout(dy, { ...drop, stepKey: last as tf.Tensor1D })
         : dy;
-      const [dKernel, dBias] = run("VitLinearGradKernel", { x, dz }, {
+      const [dKernel, dBias] = runKernel("VitLinearGradKernel", { x, dz, slope }, {
         columns: kernel!.shape[1],
         bias: bias !== null,
       });
       return {
         x: () => {
-          const [dx] = run("VitLinearGradX", { dz, kernel }, { shape: x!.shape });
+          const [dx] = runKernel("VitLinearGradX", { dz, kernel, slope }, { shape: x!.shape });
           if (dz !== dy) dz.dispose();
           return dx!;
         },
@@ -89,31 +85,11 @@ export function linear(
         bias: () => dBias!,
         residual: () => {
           if (residual!.size === dy.size) return dy.reshape(residual!.shape);
-          return run("VitSumLeading", { dy }, { shape: residual!.shape })[0]!;
+          return runKernel("VitSumLeading", { dy }, { shape: residual!.shape })[0]!;
         },
       };
     },
   });
-}
-
-/** The private members of tfjs's engine that a gradient with lazy inputs needs. */
-interface TapeEngine {
-  isTapeOn(): boolean;
-  runKernelFunc(invocation: {
-    inputs: Record<string, tf.Tensor>;
-    attrs: object;
-    forwardFunc: (backend: unknown, save: (tensors: tf.Tensor[]) => void) => tf.Tensor;
-    backwardsFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => Record<string, () => tf.Tensor>;
-  }): tf.Tensor;
-}
-
-function withoutNulls<T>(tensors: Record<string, T | null | undefined>): Record<string, T> {
-  const present: Record<string, T> = {};
-  for (const name in tensors) {
-    const tensor = tensors[name];
-    if (tensor !== null && tensor !== undefined) present[name] = tensor;
-  }
-  return present;
 }
 
 function checkedShape(
@@ -155,11 +131,6 @@ interface Attributes {
   slope: boolean;
 }
 
-function matrixOf(tensor: TensorInfo, columns: number): TensorInfo {
-  const rows = tf.util.sizeFromShape(tensor.shape) / columns;
-  return { dataId: tensor.dataId, dtype: tensor.dtype, shape: [rows, columns] };
-}
-
 const webgpu = {
   VitLinear({ x, kernel, bias, residual, stepKey }: Inputs, attrs: Attributes): TensorInfo[] {
     const [inner, columns] = kernel.shape as [number, number];
@@ -185,22 +156,23 @@ const webgpu = {
     });
   },
   VitLinearGradX(
-    { dz, kernel }: { dz: TensorInfo; kernel: TensorInfo },
+    { dz, kernel, slope }: { dz: TensorInfo; kernel: TensorInfo; slope?: TensorInfo },
     { shape }: { shape: number[] },
   ): TensorInfo[] {
     const [columns, depth] = kernel.shape as [number, number];
     const a = matrixOf(dz, depth);
-    const [dx] = matmul({ layout: "nt", a, b: kernel, rows: a.shape[0]!, depth, columns });
+    const rows = a.shape[0]!;
+    const [dx] = matmul({ layout: "nt", a, b: kernel, factor: slope, rows, depth, columns });
     return [{ ...dx!, shape }];
   },
   VitLinearGradKernel(
-    { x, dz }: { x: TensorInfo; dz: TensorInfo },
+    { x, dz, slope }: { x: TensorInfo; dz: TensorInfo; slope?: TensorInfo },
     { columns, bias }: { columns: number; bias: boolean },
   ): TensorInfo[] {
     const b = matrixOf(dz, columns);
     const depth = b.shape[0]!;
     const rows = tf.util.sizeFromShape(x.shape) / depth;
-    return matmulOverRows({ layout: "tn", a: x, b, rows, depth, columns }, bias);
+    return matmulOverRows({ layout: "tn", a: x, b, factor: slope, rows, depth, columns }, bias);
   },
   VitSumLeading({ dy }: { dy: TensorInfo }, { shape }: { shape: number[] }): TensorInfo[] {
     const count = tf.util.sizeFromShape(dy.shape) / tf.util.sizeFromShape(shape);
@@ -261,22 +233,13 @@ const host: typeof webgpu = {
   VitLinearGradKernel({ x, dz }, { columns, bias }) {
     const rows = tf.util.sizeFromShape(dz.shape) / columns;
     const inner = tf.util.sizeFromShape(x.shape) / rows;
-    const dKernel = hostGradKernel(matrixOf(x, inner), matrixOf(dz, columns));
-    return bias ? [dKernel, sumRows(dz, [columns])] : [dKernel];
+    const dKernels = hostGradKernels(matrixOf(x, inner), [matrixOf(dz, columns)]);
+    return bias ? [...dKernels, sumRows(dz, [columns])] : dKernels;
   },
   VitSumLeading({ dy }, { shape }) {
     return [sumRows(dy, shape)];
   },
 };
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const kernels = backendName === "webgpu" ? webgpu : host;
-  for (const [kernelName, run] of Object.entries(kernels)) {
-    tf.registerKernel({
-      kernelName,
-      backendName,
-      kernelFunc: ({ inputs, attrs }) =>
-        (run as (inputs: unknown, attrs: unknown) => TensorInfo[])(inputs, attrs),
-    });
-  }
-}
+registerKernels("webgpu", webgpu);
+for (const backendName of hostBackends) registerKernels(backendName, host);

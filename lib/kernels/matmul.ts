@@ -11,23 +11,47 @@ import { currentGpu } from "../backend/device.ts";
 import { randomWgsl } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { geluWgsl } from "./gelu.ts";
-import { type Layout, matmulWgsl, type Tile, type Width, workgroupTile } from "./matmul_wgsl.ts";
+import {
+  gridParts,
+  type Layout,
+  matmulWgsl,
+  type Tile,
+  type Width,
+  workgroupTile,
+} from "./matmul_wgsl.ts";
 import { sumLeading } from "./sum_leading.ts";
 
-/** A product with output [rows, columns], summed over `depth`; see `matmul_wgsl.ts` for layouts. */
-export interface Product {
+/** The shape of a product: its output is [rows, columns], summed over `depth`. */
+export interface ProductShape {
   layout: Layout;
-  a: TensorInfo;
-  b: TensorInfo;
   rows: number;
   depth: number;
   columns: number;
+  /** How many products of this shape are one operation; 1 by default. */
+  parts?: number;
+}
+
+/**
+ * One product, or several that are one operation: in layout nt as many of a as of b, whose products
+ * are added up, in nn and tn one a and several b with an output each.
+ */
+export interface Product extends ProductShape {
+  a: TensorInfo | TensorInfo[];
+  b: TensorInfo | TensorInfo[];
+  /** Multiplies the gradient's operand element by element: a in layout nt, b in tn. */
+  factor?: TensorInfo | TensorInfo[];
+}
+
+/** A tensor as a matrix whose rows are its last dimension. */
+export function matrixOf(tensor: TensorInfo, columns: number): TensorInfo {
+  const rows = tf.util.sizeFromShape(tensor.shape) / columns;
+  return { dataId: tensor.dataId, dtype: tensor.dtype, shape: [rows, columns] };
 }
 
 /** What is done to each element of a product before it is written. */
 export interface Epilogue {
-  /** [columns], added first. */
-  bias?: TensorInfo;
+  /** [columns], added first; one for each output. */
+  bias?: TensorInfo | TensorInfo[];
   /** Then the exact GELU. */
   gelu?: boolean;
   /** Then dropout; `stepKey` is int32 [2]. */
@@ -71,8 +95,8 @@ export const tiles = {
 export const measuredTiles = new Map<string, Tile>();
 
 /** Names a product's shape in {@linkcode measuredTiles}. */
-export function productKey({ layout, rows, depth, columns }: Omit<Product, "a" | "b">): string {
-  return `${layout}/${rows}x${depth}x${columns}`;
+export function productKey({ layout, rows, depth, columns, parts = 1 }: ProductShape): string {
+  return `${layout}/${rows}x${depth}x${columns}${parts > 1 ? `x${parts}` : ""}`;
 }
 
 /** True when each workgroup of 8 lanes is exactly one subgroup, as the subgroup tiles need. */
@@ -83,7 +107,7 @@ export function hasSubgroupsOf8(): boolean {
 }
 
 /** The tile of a product: the measured one, else by a rule on its shape. */
-export function chooseTile(product: Omit<Product, "a" | "b">, subgroups: boolean): Tile {
+export function chooseTile(product: ProductShape, subgroups: boolean): Tile {
   const measured = measuredTiles.get(productKey(product));
   if (measured) return measured;
   const { rows, columns, depth } = product;
@@ -102,12 +126,21 @@ const widthOf = (length: number): Width => length % 4 === 0 ? 4 : 1;
 const tileName = ({ kind, rows, columns, lanes }: Tile): string =>
   `${kind}${rows}x${columns}x${lanes}`;
 
-const uniformsWgsl = (binding: number) => /* wgsl */ `
+const uniformsWgsl = /* wgsl */ `
 struct Uniforms {
   rows: u32, columns: u32, depth: u32, chunk: u32, residual_rows: u32, stream: u32, threshold: u32, scale: f32,
 }
-@group(0) @binding(${binding}) var<uniform> u: Uniforms;
 `;
+
+/** The operands as lists, in the order of their bindings. */
+function operandsOf({ a, b, factor }: Product) {
+  const bs = [b].flat();
+  return {
+    parts: bs.length,
+    scaled: factor !== undefined,
+    inputs: [...[a].flat(), ...bs, ...(factor ? [factor].flat() : [])],
+  };
+}
 
 function productUniforms(
   { rows, columns, depth }: Product,
@@ -130,67 +163,65 @@ function productUniforms(
 /**
  * A product in layout nn or nt, with its epilogue, in one dispatch.
  *
- * @returns [rows, columns], and the slope of that shape where the epilogue asks for it.
+ * @returns Of each output [rows, columns], then its slope if the epilogue asks for it.
  */
 export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] {
   const { layout, rows, depth, columns } = product;
-  const { bias, gelu = false, dropout, residual, slope = false } = epilogue;
-  const tile = chooseTile(product, hasSubgroupsOf8());
+  const { gelu = false, dropout, residual, slope = false } = epilogue;
+  const { parts, scaled, inputs } = operandsOf(product);
+  const biases = epilogue.bias ? [epilogue.bias].flat() : [];
+  const tile = chooseTile({ ...product, parts }, hasSubgroupsOf8());
   const residualRows = residual ? tf.util.sizeFromShape(residual.shape) / columns : 1;
   const steps = [
-    bias && "bias",
+    biases.length > 0 && "bias",
     gelu && "gelu",
     dropout && "dropout",
     residual && (residualRows === rows ? "residual" : "repeated"),
     slope && "slope",
   ].filter((step) => step !== false && step !== undefined);
-  const extra = [bias, residual, dropout?.stepKey].filter((tensor) => tensor !== undefined);
   const output = { shape: [rows, columns], dtype: "float32" as const };
+  const outputs = (layout === "nt" ? 1 : parts) + (slope ? 1 : 0);
   const group = workgroupTile(tile);
   const [widthA, width] = [widthOf(depth), widthOf(columns)];
+  const kind = `${layout}${parts > 1 ? parts : ""}${scaled ? "*" : ""}`;
   return dispatch({
-    key: `matmul/${layout}/${widthA}${width}/${tileName(tile)}/${steps.join("+")}`,
+    key: `matmul/${kind}/${widthA}${width}/${tileName(tile)}/${steps.join("+")}`,
     wgsl: () =>
       matmulWgsl({
         layout,
         tile,
         widthA,
         width,
+        parts,
+        scaled,
         columnSums: false,
-        extraInputs: extra.length,
-        declarations: uniformsWgsl(2 + extra.length + (slope ? 2 : 1)) +
-          epilogueBindings(epilogue, 2 + extra.length),
+        extraInputs: [
+          ...biases.map((_, i): [string, string] => [`bias${i}`, "Value"]),
+          ...(residual ? [["residual", "Value"] as [string, string]] : []),
+          ...(dropout ? [["step_key", "u32"] as [string, string]] : []),
+        ],
+        extraOutputs: slope ? ["slopes"] : [],
+        declarations: uniformsWgsl + (dropout ? `var<private> key: vec2<u32>;${randomWgsl}` : "") +
+          (gelu ? geluWgsl : ""),
         prologue: dropout ? "key = stream_key(step_key[0], u.stream, step_key[1]);" : "",
-        store: epilogueWgsl(steps, width),
+        store: (output) => epilogueWgsl(steps, width, output),
       }),
-    inputs: [product.a, product.b, ...extra],
-    outputs: slope ? [output, output] : [output],
+    inputs: [
+      ...inputs,
+      ...biases,
+      ...[residual, dropout?.stepKey].filter((tensor) => tensor !== undefined),
+    ],
+    outputs: Array(outputs).fill(output),
     uniforms: productUniforms(product, depth, residualRows, dropout),
-    workgroups: [Math.ceil(columns / group.columns), Math.ceil(rows / group.rows), 1],
+    workgroups: [
+      Math.ceil(columns / group.columns),
+      Math.ceil(rows / group.rows),
+      gridParts({ layout, parts, tile }),
+    ],
   });
 }
 
-function epilogueBindings({ bias, gelu, dropout, residual, slope }: Epilogue, outputs: number) {
-  let binding = 2;
-  const lines: string[] = [];
-  const input = (name: string, type: string) =>
-    lines.push(
-      `@group(0) @binding(${binding++}) var<storage, read> ${name}: array<${type}>;`,
-    );
-  if (bias) input("bias", "Value");
-  if (residual) input("residual", "Value");
-  if (dropout) input("step_key", "u32");
-  if (slope) {
-    lines.push(
-      `@group(0) @binding(${outputs + 1}) var<storage, read_write> slopes: array<Value>;`,
-    );
-  }
-  if (dropout) lines.push(`var<private> key: vec2<u32>;`, randomWgsl);
-  if (gelu) lines.push(geluWgsl);
-  return lines.join("\n");
-}
-
-function epilogueWgsl(steps: string[], width: Width): string {
+function epilogueWgsl(steps: string[], width: Width, output: number): string {
   const has = (step: string) => steps.includes(step);
   const bits = width === 1
     ? "random_bits(key, e)"
@@ -201,7 +232,7 @@ function epilogueWgsl(steps: string[], width: Width): string {
   return [
     `let e = row * u.columns + column;`,
     `var value = sum;`,
-    has("bias") && `value += bias[column / ${width}u];`,
+    has("bias") && `value += bias${output}[column / ${width}u];`,
     has("slope") && `var slope = Value(1.0);`,
     has("gelu") && `let parts = normal_parts(value);`,
     has("gelu") && has("slope") && `slope = parts.cdf + value * parts.pdf;`,
@@ -212,7 +243,7 @@ function epilogueWgsl(steps: string[], width: Width): string {
     has("dropout") && has("slope") && `slope *= keep;`,
     (has("residual") || has("repeated")) &&
     `value += residual[(${row} * u.columns + column) / ${width}u];`,
-    `y[e / ${width}u] = value;`,
+    `y${output}[e / ${width}u] = value;`,
     has("slope") && `slopes[e / ${width}u] = slope;`,
   ].filter((line) => line !== false).map((line) => `  ${line}`).join("\n");
 }
@@ -233,43 +264,49 @@ function splitCount(workgroups: number, depth: number): number {
 /**
  * A product in layout tn, in one dispatch, or two where its rows are split.
  *
- * @returns [rows, columns], and where `columnSums` asks for it the sums [columns] of b's columns.
+ * @returns Of each b [rows, columns], then of each, where `columnSums` asks for it, the sums
+ * [columns] of its columns.
  */
 export function matmulOverRows(product: Product, columnSums: boolean): TensorInfo[] {
   const { layout, rows, depth, columns } = product;
-  const tile = chooseTile(product, hasSubgroupsOf8());
+  const { parts, scaled, inputs } = operandsOf(product);
+  const tile = chooseTile({ ...product, parts }, hasSubgroupsOf8());
   const group = workgroupTile(tile);
   const across = Math.ceil(columns / group.columns);
   const down = Math.ceil(rows / group.rows);
-  const wanted = splitCount(across * down, depth);
+  const wanted = splitCount(across * down * gridParts({ layout, parts, tile }), depth);
   const chunk = Math.ceil(depth / wanted / 8) * 8;
   const splits = Math.ceil(depth / chunk);
   const [widthA, width] = [widthOf(rows), widthOf(columns)];
-  const parts = splits > 1 ? [splits] : [];
+  const splitShape = splits > 1 ? [splits] : [];
+  const outputs = (shape: number[]) =>
+    Array(parts).fill({ shape: [...splitShape, ...shape], dtype: "float32" as const });
+  const kind = `tn${parts > 1 ? parts : ""}${scaled ? "*" : ""}`;
   const results = dispatch({
-    key: `matmul/tn/${widthA}${width}/${tileName(tile)}/${columnSums}`,
+    key: `matmul/${kind}/${widthA}${width}/${tileName(tile)}/${columnSums}`,
     wgsl: () =>
       matmulWgsl({
         layout,
         tile,
         widthA,
         width,
+        parts,
+        scaled,
         columnSums,
-        extraInputs: 0,
-        declarations: uniformsWgsl(columnSums ? 4 : 3) + "var<private> part: u32;",
-        prologue: "part = workgroup.z * u.rows * u.columns;",
-        store: `y[(part + row * u.columns + column) / ${width}u] = sum;`,
+        extraInputs: [],
+        extraOutputs: [],
+        declarations: uniformsWgsl,
+        prologue: "",
+        store: (output) =>
+          `y${output}[((split * u.rows + row) * u.columns + column) / ${width}u] = sum;`,
       }),
-    inputs: [product.a, product.b],
-    outputs: [
-      { shape: [...parts, rows, columns], dtype: "float32" },
-      ...(columnSums ? [{ shape: [...parts, columns], dtype: "float32" as const }] : []),
-    ],
+    inputs,
+    outputs: [...outputs([rows, columns]), ...(columnSums ? outputs([columns]) : [])],
     uniforms: productUniforms(product, chunk),
-    workgroups: [across, down, splits],
+    workgroups: [down, across, splits * gridParts({ layout, parts, tile })],
   });
   if (splits === 1) return results;
   const whole = sumLeading(results, splits);
-  for (const part of results) tf.backend().disposeData(part.dataId);
+  for (const result of results) tf.backend().disposeData(result.dataId);
   return whole;
 }

@@ -68,11 +68,22 @@ export function hostGradX(dz: TensorInfo, kernel: TensorInfo): TensorInfo {
   return result;
 }
 
-/** x^T @ dz: [rows, in] x [rows, out] -> [in, out]. */
-export function hostGradKernel(x: TensorInfo, dz: TensorInfo): TensorInfo {
-  if (tf.getBackend() !== "wasm") return product(x, dz, true, false);
+/** x^T @ dz of each dz: [rows, in] x [rows, out] -> [in, out]. */
+export function hostGradKernels(x: TensorInfo, dzs: TensorInfo[]): TensorInfo[] {
+  if (tf.getBackend() !== "wasm") return dzs.map((dz) => product(x, dz, true, false));
   const xTurned = transposed(x);
-  const result = product(xTurned, dz);
+  const results = dzs.map((dz) => product(xTurned, dz));
   dispose(xTurned);
-  return result;
+  return results;
+}
+
+/** The sum over all pairs of dz @ kernel^T. */
+export function hostGradXOfMany(dzs: TensorInfo[], kernels: TensorInfo[]): TensorInfo {
+  const [result, ...others] = dzs.map((dz, i) => hostGradX(dz, kernels[i]!));
+  for (const other of others) {
+    const [to, from] = [hostFloats(result!), hostFloats(other)];
+    for (let i = 0; i < to.length; i++) to[i]! += from[i]!;
+    dispose(other);
+  }
+  return result!;
 }

@@ -10,6 +10,12 @@
  * | nt | gradient of the input | [rows, depth] | [columns, depth] |
  * | tn | gradient of the kernel | [depth, rows] | [depth, columns] |
  *
+ * Several products can be one module, by `parts`: in nn and tn several b's meet one a, each with an
+ * output of its own; in nt several products of a and b are added up in one output. The outputs are
+ * spread over the workgroups, or on the CPU made one after the other: a branch costs more there
+ * than it gives. (To make them at once would save loads of a, but LLVM takes half a minute to
+ * compile that many accumulators.)
+ *
  * A thread owns `rows` x `columns` elements of the output, each in a variable of its own: a private
  * array's dynamic indices are clamped, so one appears only after the sum, where a loop keeps the
  * code of the epilogue small. The plain form reads both operands four elements at a time wherever
@@ -40,27 +46,56 @@ export type Width = 1 | 4;
 export interface MatmulCode {
   layout: Layout;
   tile: Tile;
-  /** The width of a's rows. */
+  /** The width of a's rows, and of b's in nt. */
   widthA: Width;
   /** The width of the output's rows, and of b's in nn and tn. */
   width: Width;
-  /** Layout nt: the width of b's rows, which is that of a's. Layout tn: also sum b's columns. */
+  /** nn and tn: b's and outputs; nt: pairs of a and b. */
+  parts: number;
+  /** The gradient's operand (a in nt, b in tn) is multiplied by a factor as it is read. */
+  scaled: boolean;
+  /** Layout tn: also sum b's columns. */
   columnSums: boolean;
-  /** How many bindings stand between b and the outputs. */
-  extraInputs: number;
+  /** Names and types of what is bound after the operands. */
+  extraInputs: [name: string, type: string][];
+  /** Names of more outputs of Value. */
+  extraOutputs: string[];
   /**
-   * Declarations of further bindings and functions; the uniform `u` must have the fields rows,
-   * columns, depth and chunk.
+   * Declarations of functions and of the uniform's type `Uniforms`, which must have the fields rows,
+   * columns, depth and chunk; the uniform itself is `u`.
    */
   declarations: string;
   /** Statements at the start of `main`. */
   prologue: string;
   /**
-   * Body of `store(row: u32, column: u32, sum: Value)`, where Value is f32 or vec4<f32> by `width`
-   * and column that of its first element.
+   * Body of `store(row: u32, column: u32, sum: Value)` for one output, where Value is f32 or
+   * vec4<f32> by `width` and column that of its first element.
    */
-  store: string;
+  store: (output: number) => string;
 }
+
+/** The operands in the order of their bindings: all a's, all b's, all factors; then the outputs. */
+function bindings(code: MatmulCode): string {
+  const { layout, parts, width } = code;
+  const nt = layout === "nt";
+  const typeA = typeOf(code.widthA);
+  const typeB = typeOf(nt ? code.widthA : width);
+  const inputs = [
+    ...range(nt ? parts : 1).map((p) => [`a${p}`, typeA]),
+    ...range(parts).map((p) => [`b${p}`, typeB]),
+    ...range(code.scaled ? parts : 0).map((p) => [`factor${p}`, nt ? typeA : typeB]),
+    ...code.extraInputs,
+  ].map(([name, type]) => `var<storage, read> ${name}: array<${type}>;`);
+  const outputs = [
+    ...outputsOf(code).map((p) => `y${p}`),
+    ...(code.columnSums ? range(parts).map((p) => `sums${p}`) : []),
+    ...code.extraOutputs,
+  ].map((name) => `var<storage, read_write> ${name}: array<Value>;`);
+  return [...inputs, ...outputs, "var<uniform> u: Uniforms;"]
+    .map((line, binding) => `@group(0) @binding(${binding}) ${line}`).join("\n");
+}
+
+const outputsOf = ({ layout, parts }: MatmulCode): number[] => range(layout === "nt" ? 1 : parts);
 
 /** Rows and columns that one workgroup computes. */
 export function workgroupTile(tile: Tile): { rows: number; columns: number } {
@@ -70,45 +105,74 @@ export function workgroupTile(tile: Tile): { rows: number; columns: number } {
 const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 const typeOf = (width: Width): string => width === 4 ? "vec4<f32>" : "f32";
 
-/** The module of one matrix product. */
+/** How many times the grid's third dimension must repeat for all outputs to be made. */
+export function gridParts({ layout, parts, tile }: Pick<MatmulCode, "layout" | "parts" | "tile">) {
+  return layout === "nt" || tile.kind === "subgroup" ? 1 : parts;
+}
+
+/** The module of matrix products. */
 export function matmulWgsl(code: MatmulCode): string {
-  const { tile, width, columnSums } = code;
+  const { tile, width } = code;
   const values = range(tile.columns / width);
-  const rows = range(tile.rows);
   const group = workgroupTile(tile);
-  const output = 2 + code.extraInputs;
-  const widthB = code.layout === "nt" ? code.widthA : width;
+  // What follows each other shares the operand that is long: in tn a strip of b, else rows of a.
+  const [across, down] = code.layout === "tn"
+    ? ["workgroup.y", "workgroup.x"]
+    : ["workgroup.x", "workgroup.y"];
   const columnOf = (v: number) =>
     tile.kind === "subgroup"
-      ? `workgroup.x * ${group.columns}u + ${v * 8 * width}u + lane.x * ${width}u`
-      : `workgroup.x * ${group.columns}u + lane.x * ${tile.columns}u + ${v * width}u`;
+      ? `${across} * ${group.columns}u + ${v * 8 * width}u + lane.x * ${width}u`
+      : `${across} * ${group.columns}u + lane.x * ${tile.columns}u + ${v * width}u`;
+  const outputs = outputsOf(code);
+  const spread = gridParts(code);
+  const bodies = outputs.map((output) => outputWgsl(code, output));
   return /* wgsl */ `
 alias Value = ${typeOf(width)};
-@group(0) @binding(0) var<storage, read> a: array<${typeOf(code.widthA)}>;
-@group(0) @binding(1) var<storage, read> b: array<${typeOf(widthB)}>;
-@group(0) @binding(${output}) var<storage, read_write> y: array<Value>;
-${
-    columnSums
-      ? `@group(0) @binding(${output + 1}) var<storage, read_write> sums: array<Value>;`
-      : ""
-  }
+var<private> split: u32;
 ${code.declarations}
-fn store(row: u32, column: u32, sum: Value) {
-${code.store}
-}
+${bindings(code)}
+${
+    outputs.map((output) =>
+      `fn store${output}(row: u32, column: u32, sum: Value) {\n${code.store(output)}\n}`
+    ).join("\n")
+  }
 @compute @workgroup_size(${tile.lanes[0]}, ${tile.lanes[1]})
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(local_invocation_id) lane: vec3<u32>,
 ) {
   ${code.prologue}
-  let top = workgroup.y * ${group.rows}u + lane.y * ${tile.rows}u;
+  split = workgroup.z / ${spread}u;
+  let top = ${down} * ${group.rows}u + lane.y * ${tile.rows}u;
   ${values.map((v) => `let column${v} = ${columnOf(v)};`).join("\n  ")}
   // Indices outside the matrix read its last element instead; what they give is never stored.
   ${values.map((v) => `let inside${v} = min(column${v}, u.columns - ${width}u);`).join("\n  ")}
-  ${rows.flatMap((r) => values.map((v) => `var c${r}_${v} = Value();`)).join("\n  ")}
-  ${columnSums ? values.map((v) => `var s${v} = Value();`).join("\n  ") : ""}
-  ${code.layout === "tn" ? overRows(code) : alongRows(code)}
+  ${
+    spread === 1
+      ? bodies.map((body) => `{\n  ${body}\n  }`).join("\n  ")
+      : `switch (workgroup.z % ${spread}u) {
+    ${bodies.map((body, output) => `case ${output}u: {\n  ${body}\n  }`).join("\n  ")}
+    default: {}
+  }`
+  }
+}
+`;
+}
+
+/** The statements that compute and store a thread's tile of one output. */
+function outputWgsl(code: MatmulCode, output: number): string {
+  const { tile, width, layout, columnSums } = code;
+  const values = range(tile.columns / width);
+  const rows = range(tile.rows);
+  return `${rows.flatMap((r) => values.map((v) => `var c${r}_${v} = Value();`)).join("\n  ")}
+  ${columnSums ? values.map((v) => `var sum${v} = Value();`).join("\n  ") : ""}
+  ${
+    layout === "tn"
+      ? overRows(code, output)
+      : layout === "nn"
+      ? alongRows(code, output)
+      : range(code.parts).map((part) => `{ ${alongRows(code, part)} }`).join("\n  ")
+  }
   var all: array<Value, ${rows.length * values.length}>;
   ${
     rows.flatMap((r) => values.map((v) => `all[${r * values.length + v}] = c${r}_${v};`))
@@ -117,7 +181,8 @@ fn main(
   for (var r = 0u; r < min(${tile.rows}u, u.rows - min(top, u.rows)); r++) {
     ${
     values.map((v) =>
-      `if (column${v} < u.columns) { store(top + r, column${v}, all[r * ${values.length}u + ${v}u]); }`
+      `if (column${v} < u.columns) ` +
+      `{ store${output}(top + r, column${v}, all[r * ${values.length}u + ${v}u]); }`
     ).join("\n    ")
   }
   }
@@ -126,18 +191,17 @@ fn main(
       ? `if (top == 0u) {
     ${
         values.map((v) =>
-          `if (column${v} < u.columns) { sums[(workgroup.z * u.columns + column${v}) / ${width}u] = s${v}; }`
+          `if (column${v} < u.columns) ` +
+          `{ sums${output}[(split * u.columns + column${v}) / ${width}u] = sum${v}; }`
         ).join("\n    ")
       }
   }`
       : ""
-  }
-}
-`;
+  }`;
 }
 
-/** Layouts nn and nt: a's rows run along the sum. */
-function alongRows(code: MatmulCode): string {
+/** The sum of one part in layouts nn and nt: a's rows run along it. */
+function alongRows(code: MatmulCode, part: number): string {
   const { layout, tile, widthA, width } = code;
   const values = range(tile.columns / width);
   const columns = range(tile.columns);
@@ -151,13 +215,14 @@ function alongRows(code: MatmulCode): string {
   if (layout === "nt") {
     setup.push(
       ...columns.map((c) =>
-        `let b${c} = (inside${Math.floor(c / width)} + ${c % width}u) * u.depth / ${widthA}u;`
+        `let start${c} = (inside${Math.floor(c / width)} + ${c % width}u) * u.depth / ${widthA}u;`
       ),
     );
     // Row of b by row of b, then regrouped into one value for each step.
     for (const c of columns) {
-      for (const part of range(steps / widthA)) {
-        body.push(`let w${c}_${part} = b[b${c} + ${stepIndex(subgroup, part * widthA, widthA)}];`);
+      for (const load of range(steps / widthA)) {
+        const index = stepIndex(subgroup, load * widthA, widthA);
+        body.push(`let w${c}_${load} = b${part}[start${c} + ${index}];`);
       }
     }
     for (const i of range(steps)) {
@@ -170,11 +235,13 @@ function alongRows(code: MatmulCode): string {
       }
     }
   } else {
-    setup.push(...values.map((v) => `let b${v} = inside${v} / ${width}u;`));
+    setup.push(...values.map((v) => `let from${v} = inside${v} / ${width}u;`));
     for (const i of range(steps)) {
       const row = subgroup ? `min(k + ${i}u, u.depth - 1u)` : `(k + ${i}u)`;
       body.push(`let at${i} = ${row} * (u.columns / ${width}u);`);
-      body.push(...values.map((v) => `let q${i}_${v} = b[at${i} + b${v}];`));
+      body.push(
+        ...values.map((v) => `let q${i}_${v} = b${part}[at${i} + from${v}];`),
+      );
     }
   }
 
@@ -182,10 +249,14 @@ function alongRows(code: MatmulCode): string {
     body.push(`let f${r}_${i} = Value(${factor});`);
     body.push(...values.map((v) => `c${r}_${v} = fma(f${r}_${i}, q${i}_${v}, c${r}_${v});`));
   };
+  const loadA = (index: string) => {
+    if (layout === "nn") return `a0[${index}]`;
+    return code.scaled ? `a${part}[${index}] * factor${part}[${index}]` : `a${part}[${index}]`;
+  };
   if (!subgroup) {
     for (const r of rows) {
-      setup.push(`let a${r} = min(top + ${r}u, u.rows - 1u) * (u.depth / ${widthA}u);`);
-      body.push(`let p${r} = a[a${r} + k / ${widthA}u];`);
+      setup.push(`let row${r} = min(top + ${r}u, u.rows - 1u) * (u.depth / ${widthA}u);`);
+      body.push(`let p${r} = ${loadA(`row${r} + k / ${widthA}u`)};`);
     }
     for (const i of range(steps)) {
       for (const r of rows) multiply(r, i, widthA === 4 ? `p${r}[${i}]` : `p${r}`);
@@ -197,14 +268,17 @@ function alongRows(code: MatmulCode): string {
     setup.push(`let mine = lane.x % ${lanesPerRow}u * ${widthA}u;`);
     for (const load of range(tile.rows / rowsPerLoad)) {
       setup.push(
-        `let a${load} = min(top + ${load * rowsPerLoad}u + lane.x / ${lanesPerRow}u, u.rows - 1u)` +
+        `let row${load} = min(top + ${
+          load * rowsPerLoad
+        }u + lane.x / ${lanesPerRow}u, u.rows - 1u)` +
           ` * u.depth + mine;`,
       );
     }
     body.push(`let valid = k + mine < u.depth;`);
     for (const load of range(tile.rows / rowsPerLoad)) {
       body.push(
-        `let p${load} = select(${typeOf(widthA)}(), a[(a${load} + k) / ${widthA}u], valid);`,
+        `let p${load} = select(${typeOf(widthA)}(), ` +
+          `${loadA(`(row${load} + k) / ${widthA}u`)}, valid);`,
       );
       for (const r of range(rowsPerLoad)) {
         for (const i of range(8)) {
@@ -226,40 +300,42 @@ function stepIndex(clamped: boolean, offset: number, width: Width): string {
   return `${step} / ${width}u`;
 }
 
-/** Layout tn: each step of the sum is one row of a and one of b; a workgroup takes `u.chunk`. */
-function overRows(code: MatmulCode): string {
-  const { tile, widthA, width, columnSums } = code;
+/** Layout tn: each step of the sum is one row of a and one of b; a split of them takes `u.chunk`. */
+function overRows(code: MatmulCode, output: number): string {
+  const { tile, widthA, width, columnSums, scaled } = code;
   const values = range(tile.columns / width);
   const subgroup = tile.kind === "subgroup";
+  const loadB = (index: string) =>
+    scaled ? `b${output}[${index}] * factor${output}[${index}]` : `b${output}[${index}]`;
   const steps = subgroup ? 4 : 1;
   // Rows of the output that one load of a covers.
   const reach = subgroup ? Math.min(tile.rows, 8 * widthA) : widthA;
   const loads = range(tile.rows / reach);
   const setup = [
     ...loads.map((load) =>
-      `let a${load} = min(top + ${load * reach}u${subgroup ? ` + lane.x * ${widthA}u` : ""}, ` +
+      `let at_a${load} = min(top + ${load * reach}u${subgroup ? ` + lane.x * ${widthA}u` : ""}, ` +
       `u.rows - ${widthA}u) / ${widthA}u;`
     ),
-    ...values.map((v) => `let b${v} = inside${v} / ${width}u;`),
-    `let end = min(u.depth, (workgroup.z + 1u) * u.chunk);`,
+    ...values.map((v) => `let from${v} = inside${v} / ${width}u;`),
+    `let end = min(u.depth, (split + 1u) * u.chunk);`,
   ];
   const body: string[] = [];
   for (const i of range(steps)) {
     body.push(
       subgroup ? `let row${i} = min(k + ${i}u, end - 1u);` : `let row${i} = k;`,
       ...loads.map((load) => {
-        const loaded = `a[row${i} * (u.rows / ${widthA}u) + a${load}]`;
+        const loaded = `a0[row${i} * (u.rows / ${widthA}u) + at_a${load}]`;
         return `let p${i}_${load} = ${
           i === 0 ? loaded : `select(${typeOf(widthA)}(), ${loaded}, k + ${i}u < end)`
         };`;
       }),
       `let at${i} = row${i} * (u.columns / ${width}u);`,
-      ...values.map((v) => `let q${i}_${v} = b[at${i} + b${v}];`),
+      ...values.map((v) => `let q${i}_${v} = ${loadB(`at${i} + from${v}`)};`),
     );
     if (columnSums) {
       body.push(
         ...values.map((v) =>
-          `s${v} += ${i === 0 ? `q${i}_${v}` : `select(Value(), q${i}_${v}, k + ${i}u < end)`};`
+          `sum${v} += ${i === 0 ? `q${i}_${v}` : `select(Value(), q${i}_${v}, k + ${i}u < end)`};`
         ),
       );
     }
@@ -276,7 +352,7 @@ function overRows(code: MatmulCode): string {
     }
   }
   return `${setup.join("\n  ")}
-  for (var k = workgroup.z * u.chunk; k < end; k += ${steps}u) {
+  for (var k = split * u.chunk; k < end; k += ${steps}u) {
     ${body.join("\n    ")}
   }`;
 }

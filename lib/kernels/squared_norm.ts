@@ -31,15 +31,15 @@ export function squaredNorm(tensors: TensorInfo[]): tf.Scalar {
 function webgpuSquaredNorm(tensors: TensorInfo[]): TensorInfo {
   const sizes = tensors.map(sizeOf);
   const groups = groupsOf(sizes, mostBuffers() - 1);
-  const tables = groups.map((group) => tableOf(group, sizes, () => 0));
+  const tables = groups.map((group) => tableOf(group, sizes));
   const count = tables.reduce((sum, { blocks }) => sum + blocks, 0);
   const partials = webgpuBackend().makeTensorInfo([Math.max(1, count)], "float32");
   let first = 0;
   groups.forEach(({ width, members }, n) => {
-    const { rows, blocks } = tables[n]!;
+    const { rows, rounds, blocks } = tables[n]!;
     dispatch({
-      key: `squared_norm/${width}x${members.length}`,
-      wgsl: () => squaresWgsl(width, members.length),
+      key: `squared_norm/${width}x${members.length},${rounds}`,
+      wgsl: () => squaresWgsl(width, members.length, rounds),
       inputs: members.map((index) => tensors[index]!),
       outputs: [partials],
       uniforms: uniformWords([["u", first], ["u", blocks], ["u", 0], ["u", 0], ...rows]),
@@ -75,7 +75,7 @@ fn total_of(lane: u32, value: f32) -> f32 {
 `;
 }
 
-function squaresWgsl(width: 1 | 4, count: number): string {
+function squaresWgsl(width: 1 | 4, count: number, rounds: number): string {
   const type = width === 4 ? "vec4<f32>" : "f32";
   const square = width === 4 ? "dot(value, value)" : "value * value";
   return /* wgsl */ `
@@ -89,7 +89,7 @@ ${
 ${gridWgsl}${treeWgsl(LANES)}${mainWgsl} {
   let block = block_of(workgroup, workgroups);
   var sum = 0.0;
-  ${branchesWgsl(count, (k) => `let value = g${k}[i]; sum += ${square};`)}
+  ${branchesWgsl(count, rounds, (k) => `let value = g${k}[i]; sum += ${square};`)}
   let total = total_of(lane, sum);
   if (lane == 0u && block < u.blocks) { partials[u.first + block] = total; }
 }

@@ -3,8 +3,14 @@ import { dispatch, uniformWords } from "../backend/compute.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridOf, gridWgsl } from "./grid.ts";
 
-/** Sums of one or two tensors over their leading `count` parts, in one dispatch. */
+/** Tensors of one dispatch: each takes two of the storage buffers, of which WebGPU grants 8. */
+const MOST = 4;
+
+/** Sums of tensors over their leading `count` parts, four tensors a dispatch. */
 export function sumLeading(parts: TensorInfo[], count: number): TensorInfo[] {
+  if (parts.length > MOST) {
+    return [...sumLeading(parts.slice(0, MOST), count), ...sumLeading(parts.slice(MOST), count)];
+  }
   const sizes = parts.map((part) => tf.util.sizeFromShape(part.shape) / count);
   const threads = sizes.reduce((a, b) => a + b);
   return dispatch({
@@ -12,19 +18,18 @@ export function sumLeading(parts: TensorInfo[], count: number): TensorInfo[] {
     wgsl: () => sumLeadingWgsl(parts.length),
     inputs: parts,
     outputs: parts.map((part) => ({ shape: part.shape.slice(1), dtype: "float32" })),
-    uniforms: uniformWords([["u", count], ["u", sizes[0]!], ["u", sizes[1] ?? 0]]),
+    uniforms: uniformWords([["u", count], ...sizes.map((size): ["u", number] => ["u", size])]),
     workgroups: gridOf(Math.ceil(threads / 64)),
   });
 }
 
 function sumLeadingWgsl(count: number): string {
-  const index = (i: number) => i === 0 ? "i" : "(i - u.size0)";
   const names = Array.from({ length: count }, (_, i) => i);
   return /* wgsl */ `
-struct Uniforms { count: u32, size0: u32, size1: u32 }
-${names.map((i) => `@group(0) @binding(${i}) var<storage, read> x${i}: array<f32>;`).join("\n")}
+struct Uniforms { count: u32, ${names.map((n) => `size${n}: u32`).join(", ")} }
+${names.map((n) => `@group(0) @binding(${n}) var<storage, read> x${n}: array<f32>;`).join("\n")}
 ${
-    names.map((i) => `@group(0) @binding(${count + i}) var<storage, read_write> y${i}: array<f32>;`)
+    names.map((n) => `@group(0) @binding(${count + n}) var<storage, read_write> y${n}: array<f32>;`)
       .join("\n")
   }
 @group(0) @binding(${2 * count}) var<uniform> u: Uniforms;
@@ -35,14 +40,16 @@ fn main(
   @builtin(num_workgroups) workgroups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let i = block_of(workgroup, workgroups) * 64u + lane;
+  var i = block_of(workgroup, workgroups) * 64u + lane;
   ${
     names.map((n) =>
-      `if (${n === 0 ? "i < u.size0" : "i >= u.size0 && i - u.size0 < u.size1"}) {
+      `if (i < u.size${n}) {
     var sum = 0.0;
-    for (var part = 0u; part < u.count; part++) { sum += x${n}[part * u.size${n} + ${index(n)}]; }
-    y${n}[${index(n)}] = sum;
-  }`
+    for (var part = 0u; part < u.count; part++) { sum += x${n}[part * u.size${n} + i]; }
+    y${n}[i] = sum;
+    return;
+  }
+  i -= u.size${n};`
     ).join("\n  ")
   }
 }

@@ -3,17 +3,18 @@
  * tensors as the device allows, in a shader with one branch per tensor; a table in the uniform
  * block says which workgroups serve which tensor.
  *
- * A large tensor gets a dispatch of its own, because a software adapter walks through every branch.
+ * Large tensors keep to themselves, because a software adapter walks through every branch in every
+ * workgroup, and their workgroups make more loads, so that the walk weighs less.
  */
 import { webgpuBackend } from "../backend/compute.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 
 /** Lanes of a workgroup. */
 export const LANES = 64;
-/** Loads (of vec4 where the size allows) that one lane makes. */
-const ROUNDS = 16;
-/** Above this many loads a tensor has a dispatch of its own. */
-const ALONE = 1 << 17;
+/** Above this many loads a tensor is large. */
+const LARGE = 1 << 17;
+/** Loads (of vec4 where the size allows) that one lane makes in a group of small and of large. */
+const ROUNDS = { small: 16, large: 128 };
 /** Branches of one shader; more are no use, and compilers slow down. */
 const MOST_BRANCHES = 32;
 
@@ -23,26 +24,34 @@ export interface Group {
   members: number[];
 }
 
-/** Packs tensors of the given sizes so that no dispatch has more than `capacity` of them. */
-export function groupsOf(sizes: number[], capacity: number): Group[] {
+/**
+ * Packs tensors of the given sizes into groups of like kind.
+ *
+ * @param capacity how many tensors one dispatch can take
+ * @param mostElements how many elements a group may have, unless one tensor alone has more
+ */
+export function groupsOf(sizes: number[], capacity: number, mostElements = Infinity): Group[] {
   const groups: Group[] = [];
-  const open: { [width: number]: Group } = {};
+  const open = new Map<string, { group: Group; elements: number }>();
   const most = Math.max(1, Math.min(capacity, MOST_BRANCHES));
   sizes.forEach((size, index) => {
     if (size === 0) return;
     const width = size % 4 === 0 ? 4 : 1;
-    if (size / width > ALONE) {
-      groups.push({ width, members: [index] });
-      return;
+    const kind = `${width},${isLarge(size, width)}`;
+    let last = open.get(kind);
+    if (!last || last.group.members.length === most || last.elements + size > mostElements) {
+      last = { group: { width, members: [] }, elements: 0 };
+      open.set(kind, last);
+      groups.push(last.group);
     }
-    let group = open[width];
-    if (!group || group.members.length === most) {
-      group = open[width] = { width, members: [] };
-      groups.push(group);
-    }
-    group.members.push(index);
+    last.group.members.push(index);
+    last.elements += size;
   });
   return groups;
+}
+
+function isLarge(size: number, width: 1 | 4): boolean {
+  return size / width > LARGE;
 }
 
 /** Storage buffers that a dispatch can bind. */
@@ -50,21 +59,26 @@ export function mostBuffers(): number {
   return webgpuBackend().device.limits.maxStorageBuffersPerShaderStage;
 }
 
-/** Rows [first workgroup, end workgroup, loads, flag] of a group, and its number of workgroups. */
+/**
+ * What a shader must know of a group: rows [first workgroup, loads, ...extra] for its uniform
+ * block, how many loads a lane makes, and its number of workgroups.
+ */
 export function tableOf(
   { width, members }: Group,
   sizes: number[],
-  flags: (index: number) => number,
-) {
+  extra: (index: number) => [number, number] = () => [0, 0],
+): { rows: ["u", number][]; rounds: number; blocks: number } {
+  const large = members.some((index) => isLarge(sizes[index]!, width));
+  const rounds = large ? ROUNDS.large : ROUNDS.small;
   const rows: ["u", number][] = [];
   let blocks = 0;
   for (const index of members) {
     const loads = sizes[index]! / width;
-    const end = blocks + Math.ceil(loads / (LANES * ROUNDS));
-    rows.push(["u", blocks], ["u", end], ["u", loads], ["u", flags(index)]);
-    blocks = end;
+    const [z, w] = extra(index);
+    rows.push(["u", blocks], ["u", loads], ["u", z], ["u", w]);
+    blocks += Math.ceil(loads / (LANES * rounds));
   }
-  return { rows, blocks };
+  return { rows, rounds, blocks };
 }
 
 /** The number of elements of a tensor. */
@@ -80,14 +94,21 @@ fn main(
 )`;
 
 /** One branch per tensor of a group around `body`, which sees its index `i` and its `row`. */
-export function branchesWgsl(count: number, body: (k: number) => string): string {
+export function branchesWgsl(
+  count: number,
+  rounds: number,
+  body: (k: number) => string,
+): string {
+  // Of a later tensor's workgroup the beginning is past the end.
   return Array.from({ length: count }, (_, k) => /* wgsl */ `
-  if (block >= u.table[${k}].x && block < u.table[${k}].y) {
+  {
     let row = u.table[${k}];
-    let begin = (block - row.x) * ${LANES * ROUNDS}u;
-    let end = min(row.z, begin + ${LANES * ROUNDS}u);
-    for (var i = begin + lane; i < end; i += ${LANES}u) {
-      ${body(k)}
+    let begin = (block - row.x) * ${LANES * rounds}u;
+    if (block >= row.x && begin < row.y) {
+      let end = min(row.y, begin + ${LANES * rounds}u);
+      for (var i = begin + lane; i < end; i += ${LANES}u) {
+        ${body(k)}
+      }
     }
   }`).join("");
 }

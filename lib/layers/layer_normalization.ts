@@ -1,22 +1,37 @@
 import { tf } from "../tfjs.ts";
-import { layerNorm } from "../kernels/layer_norm.ts";
-import { firstShape, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
+import { layerNorm, layerNormResidual } from "../kernels/layer_norm.ts";
+import {
+  type CallOptions,
+  firstShape,
+  inputAndResidual,
+  type InputShape,
+  VitLayer,
+} from "./layer.ts";
 
 /**
  * Layer normalization over the last axis (Ba et al., 2016), shape unchanged.
  *
  * tfjs-layers has a layer of this name; this one is a fused kernel instead of a dozen operations
- * on full-size temporaries.
+ * on full-size temporaries. With `residual` its output is the pair `[normed, residual]`, where the
+ * residual is the input: what a pre-norm residual branch needs, so that in the backward pass the
+ * two gradients meet here instead of in an addition of their own.
  */
 export class LayerNormalization extends VitLayer {
   static readonly className = "VitLayerNormalization";
   readonly epsilon: number;
+  readonly residual: boolean;
   private gamma!: tf.LayerVariable;
   private beta!: tf.LayerVariable;
+  /**
+   * A model of tfjs calls a layer once for each of its outputs, with the same input and the same
+   * options. The pair that the first call made waits here for the second.
+   */
+  private readonly unclaimed = new WeakMap<object, { x: tf.Tensor; pair: tf.Tensor[] }>();
 
-  constructor(config: { name?: string; epsilon?: number }) {
+  constructor(config: { name?: string; epsilon?: number; residual?: boolean }) {
     super(config);
     this.epsilon = config.epsilon ?? 1e-6;
+    this.residual = config.residual ?? false;
   }
 
   override build(inputShape: InputShape): void {
@@ -26,21 +41,31 @@ export class LayerNormalization extends VitLayer {
     super.build(inputShape);
   }
 
-  override computeOutputShape(inputShape: InputShape): tf.Shape {
-    return firstShape(inputShape);
+  override computeOutputShape(inputShape: InputShape): InputShape {
+    const shape = firstShape(inputShape);
+    return this.residual ? [shape, shape] : shape;
   }
 
-  override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
+  override call(
+    inputs: tf.Tensor | tf.Tensor[],
+    options: CallOptions = {},
+  ): tf.Tensor | tf.Tensor[] {
     return tf.tidy(() => {
       const [x] = inputAndResidual(inputs);
       const gamma = this.gamma.read() as tf.Tensor1D;
       const beta = this.beta.read() as tf.Tensor1D;
-      return layerNorm(x, gamma, beta, this.epsilon);
+      if (!this.residual) return layerNorm(x, gamma, beta, this.epsilon);
+      const made = this.unclaimed.get(options);
+      this.unclaimed.delete(options);
+      if (made?.x === x && made.pair.every(({ isDisposed }) => !isDisposed)) return made.pair;
+      const pair = layerNormResidual(x, gamma, beta, this.epsilon);
+      this.unclaimed.set(options, { x, pair });
+      return pair;
     });
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), epsilon: this.epsilon };
+    return { ...super.getConfig(), epsilon: this.epsilon, residual: this.residual };
   }
 }
 tf.serialization.registerClass(LayerNormalization);

@@ -1,6 +1,7 @@
 import { tf } from "../tfjs.ts";
 import { attention } from "../kernels/attention.ts";
 import { linear } from "../kernels/linear.ts";
+import { parallelLinear } from "../kernels/parallel_linear.ts";
 import {
   type CallOptions,
   firstShape,
@@ -74,20 +75,20 @@ export class MultiHeadAttention extends VitLayer {
   override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
     return tf.tidy(() => {
       const [x, residual] = inputAndResidual(inputs);
-      const project = (input: tf.Tensor, { kernel, bias }: Projection, added?: tf.Tensor) =>
-        linear(input, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
-          residual: added,
-        }) as tf.Tensor3D;
-      const attended = attention(
-        project(x, this.query),
-        project(x, this.key),
-        project(x, this.value),
-        {
-          numHeads: this.numHeads,
-          dropout: this.dropout(this.dropoutRate, "weights", options),
-        },
-      );
-      return project(attended, this.output_, residual);
+      const projections = [this.query, this.key, this.value];
+      const [query, key, value] = parallelLinear(
+        x,
+        projections.map(({ kernel }) => kernel.read() as tf.Tensor2D),
+        projections.map(({ bias }) => bias.read() as tf.Tensor1D),
+      ) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
+      const attended = attention(query, key, value, {
+        numHeads: this.numHeads,
+        dropout: this.dropout(this.dropoutRate, "weights", options),
+      });
+      const { kernel, bias } = this.output_;
+      return linear(attended, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
+        residual,
+      });
     });
   }
 

@@ -14,7 +14,8 @@ import { Patches } from "../layers/patches.ts";
  * example "Image classification with Vision Transformer".
  *
  * Input `[batch, imageSize, imageSize, channels]`, normalized; output `[batch, numClasses]`
- * logits. Layers that end a residual branch take the residual as their second input and add it.
+ * logits. The normalization that starts a residual branch also passes its input on, and the layer
+ * that ends the branch takes that as its second input and adds it.
  *
  * @param config the shape of the model; see the presets
  * @param options.seed seed of the initial weights
@@ -38,6 +39,8 @@ export function createViTClassifier(
 
   const images = tf.input({ shape: [c.imageSize, c.imageSize, c.channels], name: "images" });
   const patches = new Patches({ name: "patches", patchSize: c.patchSize }).apply(images);
+  const normedAndResidual = (name: string, x: tf.SymbolicTensor) =>
+    new LayerNormalization({ name, epsilon, residual: true }).apply(x) as tf.SymbolicTensor[];
   let tokens = new PatchEncoder({
     name: "patch_encoder",
     seed,
@@ -47,21 +50,19 @@ export function createViTClassifier(
 
   for (let i = 0; i < c.transformerLayers; i++) {
     const name = `blocks.${i}`;
-    const normed1 = new LayerNormalization({ name: `${name}.norm1`, epsilon }).apply(tokens);
     tokens = new MultiHeadAttention({
       name: `${name}.attention`,
       seed,
       numHeads: c.numHeads,
       keyDim: c.keyDim,
       dropoutRate: c.attentionDropout,
-    }).apply([normed1 as tf.SymbolicTensor, tokens]) as tf.SymbolicTensor;
-    const normed2 = new LayerNormalization({ name: `${name}.norm2`, epsilon }).apply(tokens);
+    }).apply(normedAndResidual(`${name}.norm1`, tokens)) as tf.SymbolicTensor;
     tokens = new Mlp({
       name: `${name}.mlp`,
       seed,
       units: c.transformerUnits,
       dropoutRate: c.mlpDropout,
-    }).apply([normed2 as tf.SymbolicTensor, tokens]) as tf.SymbolicTensor;
+    }).apply(normedAndResidual(`${name}.norm2`, tokens)) as tf.SymbolicTensor;
   }
 
   const normed = new LayerNormalization({ name: "norm", epsilon }).apply(tokens);

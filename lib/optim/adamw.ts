@@ -1,5 +1,7 @@
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { adamwUpdate, isShared } from "../kernels/adamw.ts";
+import { type AdamWGroup, adamwUpdate, isShared } from "../kernels/adamw.ts";
+import { squaredNorm } from "../kernels/squared_norm.ts";
+import { type Moments, MomentStores, type Slot, type Store } from "./moments.ts";
 
 /** What the optimizer can be told; the defaults are those of the `keras-cifar100` preset. */
 export interface AdamWConfig {
@@ -17,20 +19,14 @@ export interface AdamWConfig {
   beta1?: number;
   beta2?: number;
   epsilon?: number;
+  /** The largest global norm of the gradients; larger ones are scaled down to it. 0: no clipping. */
+  clipNorm?: number;
 }
 
 /** tfjs's own type of this shape is not exported. */
 interface NamedTensor {
   name: string;
   tensor: tf.Tensor;
-}
-
-/** One variable's running averages of the gradient and of its square. */
-interface Moments {
-  m: tf.Tensor;
-  v: tf.Tensor;
-  /** The variable's data after our last update: what we may write in place. */
-  owned?: object;
 }
 
 /**
@@ -49,9 +45,14 @@ export class AdamW extends tf.Optimizer {
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
-  private readonly moments = new Map<string, Moments>();
-  /** Loaded moments whose variables have not been seen yet. */
-  private waiting: { name: string; moments: Moments }[] = [];
+  readonly clipNorm: number;
+  private readonly stores = new MomentStores();
+  /** Restored moments, by the variable's name, of variables without an update since. */
+  private restored = new Map<string, Moments>();
+  /** Loaded moments whose variables have not been seen yet; their order decides whose they are. */
+  private waiting: { name: string; shape: number[]; moments: Moments }[] = [];
+  /** What {@linkcode getWeights} gave last. */
+  private exported: tf.Tensor[] = [];
   private step_ = 0;
 
   constructor(config: AdamWConfig = {}) {
@@ -63,6 +64,7 @@ export class AdamW extends tf.Optimizer {
     this.beta1 = config.beta1 ?? 0.9;
     this.beta2 = config.beta2 ?? 0.999;
     this.epsilon = config.epsilon ?? 1e-7;
+    this.clipNorm = config.clipNorm ?? 0;
   }
 
   /** How many updates have been applied. */
@@ -75,52 +77,74 @@ export class AdamW extends tf.Optimizer {
       ? gradients
       : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
     const present = named.filter(({ tensor }) => tensor !== null && tensor !== undefined);
-    const variables = present.map(({ name }) => {
-      const variable = registeredVariable(name);
-      const moments = this.momentsOf(variable);
-      ownValue(variable, moments);
-      const { m, v } = moments;
-      const decay = !this.decayExclude.some((part) => name.includes(part));
-      return { value: variable as TensorInfo, m: m as TensorInfo, v: v as TensorInfo, decay };
+    const variables = present.map(({ name }) => registeredVariable(name));
+    const fresh = variables.filter(({ name, size }) => size > 0 && !this.stores.slots.has(name));
+    this.stores.add(fresh, fresh.map((variable) => this.givenMoments(variable)));
+    this.disposeExported();
+    const groups = new Map<Store, AdamWGroup>();
+    variables.forEach((variable, index) => {
+      const slot = this.stores.slots.get(variable.name);
+      if (!slot) return; // It has no elements.
+      ownValue(variable, slot);
+      const { m, v } = slot.store;
+      if (!groups.has(slot.store)) groups.set(slot.store, { m, v, members: [] });
+      groups.get(slot.store)!.members.push({
+        value: variable as TensorInfo,
+        grad: present[index]!.tensor as TensorInfo,
+        offset: slot.offset,
+        decay: !this.decayExclude.some((part) => variable.name.includes(part)),
+      });
     });
-    const grads = present.map(({ tensor }) => tensor as TensorInfo);
     tf.tidy(() => {
-      const { beta1, beta2, epsilon } = this;
-      adamwUpdate(variables, grads, tf.tensor1d(this.nextScalars()), { beta1, beta2, epsilon });
+      const { beta1, beta2, epsilon, clipNorm } = this;
+      const grads = present.map(({ tensor }) => tensor as TensorInfo);
+      const clipping = clipNorm > 0 && grads.length > 0
+        ? { clipNorm, squaredNorm: squaredNorm(grads) }
+        : undefined;
+      const scalars = tf.tensor1d(this.nextScalars());
+      adamwUpdate([...groups.values()], scalars, { beta1, beta2, epsilon }, clipping);
     });
     this.incrementIterations();
   }
 
-  /** [step size with Adam's bias correction, factor of the decay, 0, 0] of the next update. */
+  /** [step size with Adam's bias correction, factor of the decay] of the next update. */
   private nextScalars(): Float32Array {
     this.step_++;
     const { learningRate, beta1, beta2, weightDecay } = this;
     const correction = Math.sqrt(1 - beta2 ** this.step_) / (1 - beta1 ** this.step_);
     const decay = this.decayConvention === "tfa" ? weightDecay : learningRate * weightDecay;
-    return Float32Array.of(learningRate * correction, 1 - decay, 0, 0);
+    return Float32Array.of(learningRate * correction, 1 - decay);
   }
 
-  private momentsOf(variable: tf.Variable): Moments {
-    let moments = this.moments.get(variable.name);
-    if (!moments) {
-      moments = this.waiting.shift()?.moments ?? tf.tidy(() => ({
-        m: tf.keep(tf.zerosLike(variable)),
-        v: tf.keep(tf.zerosLike(variable)),
-      }));
-      if (`${moments.m.shape}` !== `${variable.shape}`) {
-        throw new Error(
-          `The optimizer's weights are of another model: [${moments.m.shape}] came where ` +
-            `${variable.name} needs [${variable.shape}].`,
-        );
-      }
-      this.moments.set(variable.name, moments);
+  /** The moments that a variable starts from, if a state was loaded that has some. */
+  private givenMoments({ name, shape, size }: tf.Variable): Moments | undefined {
+    const restored = this.restored.get(name);
+    this.restored.delete(name);
+    if (restored) {
+      if (restored.m.length === size && restored.v.length === size) return restored;
+      throw ofAnotherModel(`${restored.m.length} numbers`, name, shape);
     }
-    return moments;
+    const loaded = this.waiting.shift();
+    if (loaded && `${loaded.shape}` !== `${shape}`) {
+      throw ofAnotherModel(`[${loaded.shape}]`, name, shape);
+    }
+    return loaded?.moments;
   }
 
-  /** The moments of a variable, as tensors that the optimizer owns; zeros before its first update. */
-  momentsFor(variable: tf.Variable): { m: tf.Tensor; v: tf.Tensor } {
-    return this.momentsOf(variable);
+  /**
+   * Reads the moments of variables from the device, by the variables' names; zeros for one that has
+   * had no update.
+   */
+  async readMoments(variables: Iterable<tf.Variable>): Promise<Map<string, Moments>> {
+    const read = await this.stores.read();
+    const zeros = ({ size }: tf.Variable) => ({
+      m: new Float32Array(size),
+      v: new Float32Array(size),
+    });
+    return new Map([...variables].map((variable) => {
+      const { name } = variable;
+      return [name, read.get(name) ?? this.restored.get(name) ?? zeros(variable)];
+    }));
   }
 
   /**
@@ -128,31 +152,40 @@ export class AdamW extends tf.Optimizer {
    * @param step how many updates had been applied
    * @param values the moments by the variable's name; a variable without starts from zeros
    */
-  restore(step: number, values: Map<string, { m: Float32Array; v: Float32Array }>): void {
+  restore(step: number, values: Map<string, Moments>): void {
     this.disposeMoments();
-    for (const [name, { m, v }] of values) {
-      const { shape } = registeredVariable(name);
-      // A tensor may be its array, and ours is updated in place.
-      this.moments.set(name, {
-        m: tf.keep(tf.tensor(m.slice(), shape)),
-        v: tf.keep(tf.tensor(v.slice(), shape)),
-      });
-    }
+    this.restored = new Map(values);
     this.step_ = step;
     this.iterations_ = step;
   }
 
-  /** tfjs's form of the state: the number of updates, then all m, then all v. */
+  /**
+   * tfjs's form of the state: the number of updates, then all m, then all v. The moments are copies
+   * that the optimizer owns, valid until its next call.
+   */
   override async getWeights(): Promise<NamedTensor[]> {
+    const read = await this.stores.read();
     const entries = [
-      ...[...this.moments].map(([name, moments]) => ({ name, moments })),
+      ...[...this.stores.slots].map(([name, { shape }]) => ({
+        name,
+        shape,
+        moments: read.get(name)!,
+      })),
+      ...[...this.restored].map(([name, moments]) => {
+        return { name, shape: registeredVariable(name).shape, moments };
+      }),
       ...this.waiting,
     ];
-    return [
-      await this.saveIterations(),
-      ...entries.map(({ name, moments }) => ({ name: `${name}/m`, tensor: moments.m })),
-      ...entries.map(({ name, moments }) => ({ name: `${name}/v`, tensor: moments.v })),
-    ];
+    const named = (["m", "v"] as const).flatMap((part) =>
+      entries.map(({ name, shape, moments }) => ({
+        name: `${name}/${part}`,
+        // A tensor may be its array, and on the cpu backend that is the one of the moments.
+        tensor: tf.tensor(moments[part].slice(), shape),
+      }))
+    );
+    this.disposeExported();
+    this.exported = named.map(({ tensor }) => tensor);
+    return [await this.saveIterations(), ...named];
   }
 
   /**
@@ -162,25 +195,32 @@ export class AdamW extends tf.Optimizer {
   override async setWeights(weights: NamedTensor[]): Promise<void> {
     const rest = await this.extractIterations(weights);
     const half = rest.length / 2;
+    const arrays = await Promise.all(rest.map(async ({ tensor }) => {
+      return (await tensor.data<"float32">()).slice();
+    }));
     this.disposeMoments();
     for (let i = 0; i < half; i++) {
-      const [m, v] = [rest[i]!, rest[half + i]!];
-      const copy = ({ tensor }: NamedTensor) => tf.keep(tf.tidy(() => tf.add(tensor, 0)));
-      const moments = { m: copy(m), v: copy(v) };
-      this.waiting.push({ name: m.name.replace(/\/m$/, ""), moments });
+      const { name, tensor } = rest[i]!;
+      const moments = { m: arrays[i]!, v: arrays[half + i]! };
+      this.waiting.push({ name: name.replace(/\/m$/, ""), shape: tensor.shape, moments });
     }
     this.step_ = this.iterations_;
   }
 
   private disposeMoments(): void {
-    const all = [...this.moments.values(), ...this.waiting.map(({ moments }) => moments)];
-    for (const { m, v } of all) tf.dispose([m, v]);
-    this.moments.clear();
+    this.stores.dispose();
+    this.restored.clear();
     this.waiting = [];
+  }
+
+  private disposeExported(): void {
+    tf.dispose(this.exported);
+    this.exported = [];
   }
 
   override dispose(): void {
     this.disposeMoments();
+    this.disposeExported();
     super.dispose();
   }
 
@@ -196,6 +236,7 @@ export class AdamW extends tf.Optimizer {
       beta1: this.beta1,
       beta2: this.beta2,
       epsilon: this.epsilon,
+      clipNorm: this.clipNorm,
     };
   }
 
@@ -213,6 +254,13 @@ export class AdamW extends tf.Optimizer {
 }
 tf.serialization.registerClass(AdamW);
 
+function ofAnotherModel(given: string, name: string, shape: number[]): Error {
+  return new Error(
+    `The optimizer's weights are of another model: ${given} came where ` +
+      `${name} needs [${shape}].`,
+  );
+}
+
 function registeredVariable(name: string): tf.Variable {
   const variable = tf.engine().registeredVariables[name];
   if (!variable) throw new Error(`No variable is registered under the name "${name}".`);
@@ -223,8 +271,8 @@ function registeredVariable(name: string): tf.Variable {
  * Gives a variable data of its own. An update in place would otherwise change whatever shares the
  * data: a clone taken before training or, on the cpu backend, the array that a tensor was made of.
  */
-function ownValue(variable: tf.Variable, moments: Moments): void {
-  if (moments.owned === variable.dataId && !isShared(variable)) return;
+function ownValue(variable: tf.Variable, slot: Slot): void {
+  if (slot.owned === variable.dataId && !isShared(variable)) return;
   tf.tidy(() => variable.assign(tf.add(variable, 0)));
-  moments.owned = variable.dataId;
+  slot.owned = variable.dataId;
 }

@@ -5,6 +5,7 @@
  * augmented there.
  */
 import { tf } from "../tfjs.ts";
+import { webgpuBackend } from "../backend/compute.ts";
 import type { RunConfig } from "../config.ts";
 import type { ImageSplit } from "../data/dataset.ts";
 import { drawTransforms } from "../augment/transforms.ts";
@@ -36,6 +37,10 @@ export class DeviceSplit {
 
   constructor(private readonly split: ImageSplit, private readonly how: Preprocessing) {
     this.packed = packImages(split.images, how.height * how.width * how.channels);
+    // tfjs uploads at first use, and memory would grow when validation begins.
+    if (tf.getBackend() === "webgpu") {
+      for (const { dataId } of this.packed) webgpuBackend().uploadToGPU(dataId);
+    }
   }
 
   get count(): number {

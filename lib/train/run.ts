@@ -247,19 +247,17 @@ async function readState(
   variables: ReadonlyMap<string, tf.Variable>,
   optimizer: AdamW,
 ): Promise<Pick<TrainingState, "weights" | "moments1" | "moments2">> {
-  const readAll = async (tensorOf: (variable: tf.Variable) => tf.Tensor) => {
-    // At once, because on webgpu each read alone waits for some 11 ms.
-    const read = [...variables].map(async ([name, variable]): Promise<[string, FloatTensor]> => {
-      const tensor = tensorOf(variable);
-      return [name, { shape: tensor.shape, data: await tensor.data<"float32">() }];
-    });
-    return new Map(await withGpuCheck(() => Promise.all(read)));
-  };
-  return {
-    weights: await readAll((variable) => variable),
-    moments1: await readAll((variable) => optimizer.momentsFor(variable).m),
-    moments2: await readAll((variable) => optimizer.momentsFor(variable).v),
-  };
+  // At once, because on webgpu each read alone waits for some 11 ms.
+  const read = [...variables].map(async ([name, variable]): Promise<[string, FloatTensor]> => {
+    return [name, { shape: variable.shape, data: await variable.data<"float32">() }];
+  });
+  const weights = new Map(await withGpuCheck(() => Promise.all(read)));
+  const moments = await withGpuCheck(() => optimizer.readMoments(variables.values()));
+  const momentsOf = (part: "m" | "v") =>
+    new Map([...variables].map(([name, variable]): [string, FloatTensor] => {
+      return [name, { shape: variable.shape, data: moments.get(variable.name)![part] }];
+    }));
+  return { weights, moments1: momentsOf("m"), moments2: momentsOf("v") };
 }
 
 function isFinite(data: Float32Array): boolean {

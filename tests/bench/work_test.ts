@@ -23,6 +23,36 @@ Deno.test("workOf: the gradients of a dense layer cost what its product costs", 
   assertEquals(workOf(gradKernel, step).flops, 240);
 });
 
+Deno.test("workOf: parallel layers cost as many products as there are layers", () => {
+  const [x, dy, kernel, bias] = [[2, 3, 4], [6, 5], [4, 5], [5]];
+  const forward = {
+    name: "VitParallelLinear",
+    inputShapes: [x, kernel, kernel, bias, bias],
+    outputShapes: [dy, dy],
+  };
+  const gradX = {
+    name: "VitParallelLinearGradX",
+    inputShapes: [dy, dy, kernel, kernel],
+    outputShapes: [x],
+  };
+  const gradKernels = {
+    name: "VitParallelLinearGradKernels",
+    inputShapes: [x, dy, dy],
+    outputShapes: [kernel, kernel, bias, bias],
+  };
+  for (const call of [forward, gradX, gradKernels]) assertEquals(workOf(call, step).flops, 480);
+  assertEquals(workOf(forward, step).shape, "2 of 6x4x5");
+});
+
+Deno.test("workOf: layer norm does not write the input that it hands on", () => {
+  const call = {
+    name: "VitLayerNorm",
+    inputShapes: [[6, 4], [4], [4]],
+    outputShapes: [[6, 4], [6, 2], [6, 4]],
+  };
+  assertEquals(workOf(call, step).bytes, 4 * (24 + 4 + 4 + 24 + 12));
+});
+
 Deno.test("workOf: attention multiplies twice forward and seven times backward", () => {
   const inputShapes = [[2, 3, 8], [2, 3, 8], [2, 3, 8]];
   const forward = { name: "VitAttention", inputShapes, outputShapes: [[2, 3, 8]] };

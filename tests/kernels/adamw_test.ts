@@ -1,5 +1,5 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { adamwUpdate, isShared } from "../../lib/kernels/adamw.ts";
+import { type AdamWGroup, adamwGroups, adamwUpdate, isShared } from "../../lib/kernels/adamw.ts";
 import { randomUniform, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
@@ -26,9 +26,14 @@ function uniform(size: number, stream: number, scale: number): Float32Array {
 }
 
 /** The scalars of step `t` at learning rate 1e-3 and a decay of `decay` a step. */
-function scalarsOf(t: number, decay: number): [number, number, number, number] {
+function scalarsOf(t: number, decay: number): [number, number] {
   const { beta1, beta2 } = options;
-  return [1e-3 * Math.sqrt(1 - beta2 ** t) / (1 - beta1 ** t), 1 - decay, 0, 0];
+  return [1e-3 * Math.sqrt(1 - beta2 ** t) / (1 - beta1 ** t), 1 - decay];
+}
+
+/** The group of one variable. */
+function groupOf(value: tf.Tensor, grad: tf.Tensor, m: tf.Tensor, v: tf.Tensor): AdamWGroup[] {
+  return [{ m, v, members: [{ value, grad, offset: 0, decay: true }] }];
 }
 
 forEachBackend("adamwUpdate takes three steps as float64 does, in place", async () => {
@@ -42,23 +47,26 @@ forEachBackend("adamwUpdate takes three steps as float64 does, in place", async 
     m: new Float64Array(values.length),
     v: new Float64Array(values.length),
   }));
-  const variables = shapes.map((shape, k) => ({
-    value: tf.tensor(start[k]!, shape),
-    m: tf.zeros(shape),
-    v: tf.zeros(shape),
-    decay: k % 2 === 0,
-  }));
+  const values = shapes.map((shape, k) => tf.tensor(start[k]!, shape));
+  const stores = adamwGroups(sizes).map((indices) => {
+    const total = indices.reduce((sum, k) => sum + sizes[k]!, 0);
+    return { indices, m: tf.zeros([total]), v: tf.zeros([total]) };
+  });
   for (let t = 1; t <= 3; t++) {
     const [stepSize, factor] = scalarsOf(t, 0.01);
     const given = gradients(t);
-    tf.tidy(() =>
-      adamwUpdate(
-        variables,
-        given.map((values, k) => tf.tensor(values, shapes[k]!)),
-        tf.tensor1d(scalarsOf(t, 0.01)),
-        options,
-      )
-    );
+    tf.tidy(() => {
+      const groups = stores.map(({ indices, m, v }) => {
+        let end = 0;
+        const members = indices.map((k) => {
+          end += sizes[k]!;
+          const grad = tf.tensor(given[k]!, shapes[k]!);
+          return { value: values[k]!, grad, offset: end - sizes[k]!, decay: k % 2 === 0 };
+        });
+        return { m, v, members };
+      });
+      adamwUpdate(groups, tf.tensor1d(scalarsOf(t, 0.01)), options);
+    });
     expected.forEach(({ x, m, v }, k) => {
       for (let i = 0; i < x.length; i++) {
         const g = given[k]![i]!;
@@ -68,36 +76,74 @@ forEachBackend("adamwUpdate takes three steps as float64 does, in place", async 
       }
     });
   }
-  for (const [k, { value, m, v }] of variables.entries()) {
-    const wanted = expected[k]!;
-    for (
-      const [role, tensor, exact] of [["x", value, wanted.x], ["m", m, wanted.m], [
-        "v",
-        v,
-        wanted.v,
-      ]] as const
-    ) {
-      const actual = await tensor.data();
-      const greatest = exact.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-      let worst = 0;
-      actual.forEach((x, i) => worst = Math.max(worst, Math.abs(x - exact[i]!)));
-      // x moves by about 1e-3 a step, so an error of a thousandth of a move would show.
-      assertAlmostEquals(worst, 0, 1e-6 * Math.max(greatest, 1e-30), `${role} of [${shapes[k]}]`);
-    }
-    tf.dispose([value, m, v]);
+  const assertNear = (actual: Float32Array, exact: Float64Array, what: string) => {
+    const greatest = exact.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    let worst = 0;
+    actual.forEach((x, i) => worst = Math.max(worst, Math.abs(x - exact[i]!)));
+    // x moves by about 1e-3 a step, so an error of a thousandth of a move would show.
+    assertAlmostEquals(worst, 0, 1e-6 * Math.max(greatest, 1e-30), what);
+  };
+  for (const [k, value] of values.entries()) {
+    assertNear(await value.data<"float32">(), expected[k]!.x, `x of [${shapes[k]}]`);
   }
+  for (const { indices, m, v } of stores) {
+    const [means, squares] = [await m.data<"float32">(), await v.data<"float32">()];
+    let offset = 0;
+    for (const k of indices) {
+      const end = offset + sizes[k]!;
+      assertNear(means.subarray(offset, end), expected[k]!.m, `m of [${shapes[k]}]`);
+      assertNear(squares.subarray(offset, end), expected[k]!.v, `v of [${shapes[k]}]`);
+      offset = end;
+    }
+    tf.dispose([m, v]);
+  }
+  tf.dispose(values);
+});
+
+forEachBackend("adamwGroups has every variable with elements once", () => {
+  const sizes = [...shapes.map((shape) => tf.util.sizeFromShape(shape)), 1 << 20, (1 << 20) + 4];
+  const members = adamwGroups(sizes).flat().sort((a, b) => a - b);
+  assertEquals(members, sizes.flatMap((size, k) => size > 0 ? [k] : []));
+});
+
+forEachBackend("adamwUpdate takes moments at any offset", async () => {
+  const [value, m, v] = [tf.zeros([4]), tf.ones([7]), tf.ones([7])];
+  tf.tidy(() => {
+    const members = [{ value, grad: tf.fill([4], 2), offset: 2, decay: false }];
+    adamwUpdate([{ m, v, members }], tf.tensor1d(scalarsOf(1, 0)), options);
+  });
+  const [means, squares] = [await m.data(), await v.data()];
+  [1, 1, 1.1, 1.1, 1.1, 1.1, 1].forEach((x, i) => assertAlmostEquals(means[i]!, x, 1e-6));
+  [0, 0, 0.003, 0.003, 0.003, 0.003, 0].forEach((x, i) =>
+    assertAlmostEquals(squares[i]! - 1, x, 1e-6)
+  );
+  tf.dispose([value, m, v]);
+});
+
+forEachBackend("adamwUpdate does not hide a norm that is no number", async () => {
+  const [value, m, v] = [tf.zeros([4]), tf.zeros([4]), tf.zeros([4])];
+  tf.tidy(() => {
+    const squaredNorm = tf.scalar(NaN);
+    const groups = groupOf(value, tf.tensor1d([NaN, 1, 1, 1]), m, v);
+    adamwUpdate(groups, tf.tensor1d(scalarsOf(1, 0)), options, { clipNorm: 1, squaredNorm });
+  });
+  assertEquals(Array.from(await m.data(), (x) => Number.isNaN(x)), [true, false, false, false]);
+  tf.dispose([value, m, v]);
 });
 
 forEachBackend("adamwUpdate is seen by a read after an earlier read", async () => {
-  const a = { value: tf.zeros([8]), m: tf.zeros([8]), v: tf.zeros([8]), decay: false };
+  const [value, m, v] = [tf.zeros([8]), tf.zeros([8]), tf.zeros([8])];
   const values: number[] = [];
   for (let t = 1; t <= 2; t++) {
-    tf.tidy(() => adamwUpdate([a], [tf.ones([8])], tf.tensor1d(scalarsOf(t, 0)), options));
-    values.push((await a.value.data())[0]!);
+    tf.tidy(() => {
+      const groups = groupOf(value, tf.ones([8]), m, v);
+      adamwUpdate(groups, tf.tensor1d(scalarsOf(t, 0)), options);
+    });
+    values.push((await value.data())[0]!);
   }
   assertAlmostEquals(values[0]!, -1e-3, 1e-8);
   assertAlmostEquals(values[1]!, -2e-3, 1e-8);
-  tf.dispose([a.value, a.m, a.v]);
+  tf.dispose([value, m, v]);
 });
 
 forEachBackend("adamwUpdate refuses a value whose data is shared, and names it", () => {
@@ -108,8 +154,7 @@ forEachBackend("adamwUpdate refuses a value whose data is shared, and names it",
   assertEquals([isShared(value), isShared(m)], [true, false]);
   tf.tidy(() => {
     const scalars = tf.tensor1d(scalarsOf(1, 0));
-    const gradient = tf.ones([4]);
-    const update = () => adamwUpdate([{ value, m, v, decay: true }], [gradient], scalars, options);
+    const update = () => adamwUpdate(groupOf(value, tf.ones([4]), m, v), scalars, options);
     assertThrows(update, Error, "value of variable kernel_of_test shares");
     alias.dispose();
     update();
@@ -118,14 +163,14 @@ forEachBackend("adamwUpdate refuses a value whose data is shared, and names it",
   tf.dispose([value, m, v]);
 });
 
-forEachBackend("adamwUpdate refuses a gradient of another size", () => {
+forEachBackend("adamwUpdate refuses a gradient and moments of another size", () => {
   tf.tidy(() => {
-    const variable = { value: tf.ones([4]), m: tf.zeros([4]), v: tf.zeros([4]), decay: true };
     const scalars = tf.tensor1d(scalarsOf(1, 0));
-    assertThrows(
-      () => adamwUpdate([variable], [tf.ones([5])], scalars, options),
-      Error,
-      "gradient of variable number 0 must be float32 [4]",
-    );
+    const update = (gradient: number, moments: number) => () => {
+      const groups = groupOf(tf.ones([4]), tf.ones([gradient]), tf.ones([4]), tf.ones([moments]));
+      adamwUpdate(groups, scalars, options);
+    };
+    assertThrows(update(5, 4), Error, "gradient of variable number 0 must be float32 [4]");
+    assertThrows(update(4, 3), Error, "v of a group must be float32 with 4 elements");
   });
 }, { backends: ["cpu"] });

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { layerNorm } from "../../lib/kernels/layer_norm.ts";
+import { layerNorm, layerNormResidual } from "../../lib/kernels/layer_norm.ts";
 import { randomUniform, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
@@ -123,6 +123,79 @@ forEachBackend("layerNorm sums dgamma and dbeta over many chunks of rows", async
       assert(Math.abs(value - expected[i]![d]!) < 1e-4 * Math.sqrt(70_000), `column ${d}`)
     );
   }
+});
+
+forEachBackend(
+  "layerNormResidual passes x on without a copy, and adds the two gradients",
+  async () => {
+    for (const [shape, scale, offset] of cases.slice(0, 4)) {
+      const size = tf.util.sizeFromShape(shape);
+      const dim = shape.at(-1)!;
+      const [x, dy, dResidual] = [
+        numbers(size, 1, scale, offset),
+        numbers(size, 4),
+        numbers(size, 5),
+      ];
+      const [gamma, beta] = [numbers(dim, 2, 1, 0.5), numbers(dim, 3)];
+      const inputs = [tf.tensor(x, shape), tf.tensor1d(gamma), tf.tensor1d(beta)];
+      const [given, givenResidual] = [tf.tensor(dy, shape), tf.tensor(dResidual, shape)];
+      /** y, the residual, and the gradients of sum(y * dy * onY + residual * dResidual * onResidual). */
+      const run = (onY: number, onResidual: number) =>
+        tf.tidy(() => {
+          let outputs: tf.Tensor[] = [];
+          const sum = (x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) => {
+            outputs = layerNormResidual(x, gamma as tf.Tensor1D, beta as tf.Tensor1D, EPSILON);
+            const parts = [
+              ...(onY ? [outputs[0]!.mul(given).sum()] : []),
+              ...(onResidual ? [outputs[1]!.mul(givenResidual).sum()] : []),
+            ];
+            return tf.addN(parts) as tf.Scalar;
+          };
+          sum(inputs[0]!, inputs[1]!, inputs[2]!);
+          const residual = outputs[1]!;
+          assert(
+            residual !== inputs[0] && residual.dataId === inputs[0]!.dataId,
+            "a copy was made",
+          );
+          const gradient = tf.grads((...args: tf.Tensor[]) => sum(args[0]!, args[1]!, args[2]!));
+          return [outputs[0]!, residual, ...gradient(inputs)];
+        });
+      const [y, dx, dGamma, dBeta] = reference(x, gamma, beta, dy, EPSILON);
+      for (const [onY, onResidual] of [[1, 1], [1, 0], [0, 1]] as const) {
+        const results = run(onY, onResidual);
+        const expected = [
+          y!,
+          Float64Array.from(x),
+          dx!.map((value, i) => onY * value + onResidual * dResidual[i]!),
+          dGamma!.map((value) => onY * value),
+          dBeta!.map((value) => onY * value),
+        ];
+        for (const [i, tensor] of results.entries()) {
+          const name = ["y", "residual", "dx", "dgamma", "dbeta"][i]!;
+          const actual = await tensor.data<"float32">();
+          if (dim === 1 && name === "dgamma") assert(Math.abs(actual[0]!) < 1e-6);
+          else {assertNear(
+              actual,
+              expected[i]!,
+              1e-4,
+              `${name} of [${shape}], ${onY} ${onResidual}`,
+            );}
+        }
+        tf.dispose(results);
+      }
+      tf.dispose([inputs, given, givenResidual]);
+    }
+  },
+);
+
+forEachBackend("layerNormResidual's x may go before its residual", async () => {
+  const [gamma, beta] = [tf.ones([2]) as tf.Tensor1D, tf.zeros([2]) as tf.Tensor1D];
+  const x = tf.tensor2d([[1, 2]]);
+  const [y, residual] = layerNormResidual(x, gamma, beta, EPSILON);
+  x.dispose();
+  const other = tf.tensor2d([[3, 4]]);
+  assertEquals([...await residual.data()], [1, 2]);
+  tf.dispose([gamma, beta, y, residual, other]);
 });
 
 forEachBackend("layerNorm of a constant row is beta", async () => {

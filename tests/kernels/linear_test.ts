@@ -3,19 +3,19 @@ import { hostFloatsInPlace } from "../../lib/backend/host.ts";
 import type { Dropout } from "../../lib/kernels/dropout.ts";
 import { linear, type LinearOptions } from "../../lib/kernels/linear.ts";
 import { measuredTiles, productKey, tiles } from "../../lib/kernels/matmul.ts";
-import { dropThreshold, keepScale, randomBits, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
-
-interface Case {
-  /** x's shape; its last dimension is the kernel's first. */
-  shape: number[];
-  columns: number;
-  bias?: boolean;
-  gelu?: boolean;
-  rate?: number;
-  residual?: "full" | "repeated";
-}
+import {
+  type Case,
+  normals,
+  type Numbers,
+  numbersOf,
+  reference,
+  relativeError,
+  SEED,
+  STEP,
+  STREAM,
+} from "./linear_reference.ts";
 
 const everything = { bias: true, gelu: true, rate: 0.3 } as const;
 const cases: Case[] = [
@@ -38,86 +38,6 @@ const tileCases: Case[] = [
 ];
 const nameOf = ({ shape, columns, ...rest }: Case) =>
   `[${shape}] to ${columns} ${JSON.stringify(rest)}`;
-
-/** erf by its Maclaurin series, or 1 beyond its reach. */
-function erf(x: number): number {
-  if (Math.abs(x) > 5) return Math.sign(x);
-  let term = x;
-  let sum = x;
-  for (let n = 1; n < 120 && Math.abs(term) > 1e-18; n++) {
-    term *= -x * x / n;
-    sum += term / (2 * n + 1);
-  }
-  return 2 / Math.sqrt(Math.PI) * sum;
-}
-
-const [SEED, STEP, STREAM] = [11, 5, 77];
-
-interface Numbers {
-  x: Float32Array;
-  kernel: Float32Array;
-  bias?: Float32Array;
-  residual?: Float32Array;
-  dy: Float32Array;
-}
-
-function numbersOf({ shape, columns, bias, residual }: Case): Numbers {
-  const inner = shape.at(-1)!;
-  const yShape = [...shape.slice(0, -1), columns];
-  return {
-    x: normals(shape, 1),
-    kernel: normals([inner, columns], 2, 1 / Math.sqrt(inner)),
-    bias: bias ? normals([columns], 3, 0.5) : undefined,
-    residual: residual && normals(residual === "full" ? yShape : yShape.slice(1), 4),
-    dy: normals(yShape, 5),
-  };
-}
-
-/** Values of a normal distribution, by Box and Muller from the project's own random bits. */
-function normals(shape: number[], stream: number, deviation = 1): Float32Array {
-  const key = streamKey(1, stream, 0);
-  return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => {
-    const u = (randomBits(key, 2 * i) + 1) / 2 ** 32;
-    const v = randomBits(key, 2 * i + 1) / 2 ** 32;
-    return deviation * Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
-  });
-}
-
-/** The operation and its gradients in float64 loops. */
-function reference(c: Case, n: Numbers): Record<string, Float64Array> {
-  const [inner, columns] = [c.shape.at(-1)!, c.columns];
-  const rows = n.x.length / inner;
-  const y = new Float64Array(rows * columns);
-  const [dx, dKernel] = [new Float64Array(n.x.length), new Float64Array(n.kernel.length)];
-  const [dBias, dResidual] = [
-    new Float64Array(columns),
-    new Float64Array(n.residual?.length ?? 0),
-  ];
-  const key = streamKey(SEED, STREAM, STEP);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const i = row * columns + column;
-      let z = n.bias?.[column] ?? 0;
-      for (let k = 0; k < inner; k++) z += n.x[row * inner + k]! * n.kernel[k * columns + column]!;
-      const cdf = (1 + erf(z / Math.SQRT2)) / 2;
-      const pdf = Math.exp(-z * z / 2) / Math.sqrt(2 * Math.PI);
-      const dropped = c.rate !== undefined && randomBits(key, i) < dropThreshold(c.rate);
-      const keep = dropped ? 0 : keepScale(c.rate ?? 0);
-      y[i] = keep * (c.gelu ? z * cdf : z);
-      const dz = n.dy[i]! * keep * (c.gelu ? cdf + z * pdf : 1);
-      if (n.residual) {
-        y[i]! += n.residual[i % n.residual.length]!;
-        dResidual[i % n.residual.length]! += n.dy[i]!;
-      }
-      dBias[column]! += dz;
-      for (let k = 0; k < inner; k++) {
-        dx[row * inner + k]! += dz * n.kernel[k * columns + column]!;
-        dKernel[k * columns + column]! += dz * n.x[row * inner + k]!;
-      }
-    }
-  }
-  return { y, x: dx, kernel: dKernel, bias: dBias, residual: dResidual };
-}
 
 /** y and all gradients of `linear` on the current backend. */
 async function computed(c: Case, n: Numbers): Promise<Record<string, Float32Array>> {
@@ -159,19 +79,6 @@ async function computed(c: Case, n: Numbers): Promise<Record<string, Float32Arra
   }
   tf.dispose([...tensors, stepKey, dy, value, ...grads]);
   return results;
-}
-
-/** The greatest difference, relative to the greatest magnitude. */
-function relativeError(got: Float32Array, want: Float64Array): number {
-  assertEquals(got.length, want.length);
-  let [difference, magnitude] = [0, 1e-30];
-  for (let i = 0; i < want.length; i++) {
-    // Math.max would hide a NaN in an early element behind a later number.
-    assert(Number.isFinite(got[i]!), `element ${i} is ${got[i]}`);
-    difference = Math.max(difference, Math.abs(got[i]! - want[i]!));
-    magnitude = Math.max(magnitude, Math.abs(want[i]!));
-  }
-  return difference / magnitude;
 }
 
 async function check(c: Case): Promise<void> {

@@ -103,6 +103,50 @@ forEachBackend("a residual given as second input is added", async () => {
   }
 });
 
+forEachBackend("a normalization passes its input on, and is rebuilt to do so", async () => {
+  const layer = new LayerNormalization({ name: "j", epsilon: 1e-3, residual: true });
+  const config = JSON.parse(JSON.stringify(layer.getConfig()));
+  const twin = new LayerNormalization(config);
+  assertEquals(twin.getConfig(), layer.getConfig());
+  assertEquals(layer.computeOutputShape([null, 4, 8]), [[null, 4, 8], [null, 4, 8]]);
+  const plain = new LayerNormalization({ name: "j", epsilon: 1e-3 });
+  const x = randomTensor([2, 4, 8]);
+  const [normed, residual, expected] = tf.tidy(() => [
+    ...twin.apply(x) as tf.Tensor[],
+    plain.apply(x) as tf.Tensor,
+  ]);
+  assertEquals(await valuesOf(normed!), await valuesOf(expected!));
+  assertEquals(await valuesOf(residual!), await valuesOf(x));
+  tf.dispose([x, normed!, residual!, expected!]);
+  for (const each of [twin, plain]) each.dispose();
+});
+
+forEachBackend(
+  "a model computes a normalization with residual once, not once an output",
+  async () => {
+    const input = tf.input({ shape: [4, 8] });
+    const layer = new LayerNormalization({ residual: true });
+    const pair = layer.apply(input) as tf.SymbolicTensor[];
+    const sum = tf.layers.add().apply(pair) as tf.SymbolicTensor;
+    const model = tf.model({ inputs: input, outputs: sum });
+    const x = randomTensor([2, 4, 8]);
+    const options = { training: true };
+    // Twice, because the second run must not be served what the first one made.
+    for (let run = 0; run < 2; run++) {
+      const outputs: tf.Tensor[] = [];
+      const { kernels } = await tf.profile(() => {
+        outputs.push(tf.tidy(() => model.apply(x, options) as tf.Tensor));
+        return outputs[0]!;
+      });
+      assertEquals(kernels.filter(({ name }) => name === "VitLayerNorm").length, 1);
+      tf.dispose(outputs);
+    }
+    x.dispose();
+    model.dispose();
+  },
+  { backends: ["cpu"] },
+);
+
 forEachBackend("dropout is off outside training, and its rate 0 is the identity", async () => {
   const x = randomTensor([2, 4, 8]);
   for (const { layer: make } of cases.slice(3, 5)) {

@@ -78,13 +78,14 @@ for (const decayConvention of ["tfa", "keras"] as const) {
       });
     }
     assertEquals([optimizer.step, optimizer.iterations], [5, 5]);
+    const read = await optimizer.readMoments(variables);
     for (const [k, each] of variables.entries()) {
       (await valuesOf(each)).forEach((x, i) => {
         assertAlmostEquals(x, expected[k]![i]!, 2e-6, `${each.name}[${i}]`);
       });
-      const moments = optimizer.momentsFor(each);
-      (await valuesOf(moments.m)).forEach((x, i) => assertAlmostEquals(x, m[k]![i]!, 1e-6));
-      (await valuesOf(moments.v)).forEach((x, i) => assertAlmostEquals(x, v[k]![i]!, 1e-6));
+      const moments = read.get(each.name)!;
+      moments.m.forEach((x, i) => assertAlmostEquals(x, m[k]![i]!, 1e-6));
+      moments.v.forEach((x, i) => assertAlmostEquals(x, v[k]![i]!, 1e-6));
     }
     optimizer.dispose();
     tf.dispose(variables);
@@ -101,6 +102,7 @@ forEachBackend("the defaults are those of keras-cifar100", () => {
     beta1: 0.9,
     beta2: 0.999,
     epsilon: 1e-7,
+    clipNorm: 0,
   });
 }, { backends: ["cpu"] });
 
@@ -113,6 +115,7 @@ forEachBackend("it is rebuilt from its configuration through tf.serialization", 
     beta1: 0.3,
     beta2: 0.4,
     epsilon: 0.5,
+    clipNorm: 0.6,
   };
   const optimizer = new AdamW(config);
   const [cls, fromConfig] = tf.serialization.SerializationMap.getMap().classNameMap.VitAdamW!;
@@ -181,14 +184,10 @@ forEachBackend("setWeights of another model is an error at the next update", asy
 forEachBackend("restore hands the state over, and its arrays stay as they are", async () => {
   const kept: [Float32Array, Float32Array][] = [];
   await assertGoesOn(async (from, to, variables) => {
-    const values = new Map<string, { m: Float32Array; v: Float32Array }>();
-    for (const each of variables) {
-      const { m, v } = from.momentsFor(each);
-      const moments = { m: await valuesOf(m), v: await valuesOf(v) };
-      values.set(each.name, moments);
-      for (const array of [moments.m, moments.v]) kept.push([array, array.slice()]);
-    }
+    const values = await from.readMoments(variables);
+    for (const { m, v } of values.values()) kept.push([m, m.slice()], [v, v.slice()]);
     to.restore(2, values);
+    assertEquals(await to.readMoments(variables), values, "before the next update");
   });
   for (const [array, copy] of kept) assertEquals(array, copy);
 });
@@ -199,8 +198,8 @@ forEachBackend("restore forgets the moments that it is not given", async () => {
   apply(optimizer, variables, gradientsAt(1));
   optimizer.restore(0, new Map());
   assertEquals(optimizer.step, 0);
-  const { m, v } = optimizer.momentsFor(variables[0]!);
-  assertEquals([...await valuesOf(m), ...await valuesOf(v)], Array(24).fill(0));
+  const { m, v } = (await optimizer.readMoments(variables)).get(variables[0]!.name)!;
+  assertEquals([...m, ...v], Array(24).fill(0));
   optimizer.dispose();
   tf.dispose(variables);
 });
@@ -235,7 +234,7 @@ forEachBackend(
     // Between updates the variable's data is the optimizer's own; a new clone must be noticed.
     const late = each.clone();
     const read = await each.data<"float32">();
-    const moment = await optimizer.momentsFor(each).m.data<"float32">();
+    const moment = (await optimizer.readMoments([each])).get(each.name)!.m;
     const [readThen, momentThen] = [read.slice(), moment.slice()];
     update();
     assertEquals(await valuesOf(late), readThen, "a clone taken between updates");
@@ -250,6 +249,60 @@ forEachBackend(
     assert((await valuesOf(each)).some((x, i) => x !== original[i]), "nothing was updated");
     tf.dispose([each, early, late, assigned]);
     optimizer.dispose();
+  },
+);
+
+forEachBackend("clipNorm scales the gradients to it by the norm of all, never up", async () => {
+  for (const clipNorm of [0.5, 100]) {
+    const [clipping, plain] = [new AdamW({ clipNorm }), new AdamW()];
+    const [clipped, reference] = [makeVariables(), makeVariables()];
+    for (let t = 1; t <= 2; t++) {
+      // Of unequal norm, so that the scale matters to what Adam remembers.
+      const gradients = gradientsAt(t).map((each) => each.map((g) => g * t));
+      const norm = Math.hypot(...gradients.flatMap((each) => [...each]));
+      const scale = Math.min(1, clipNorm / norm);
+      apply(clipping, clipped, gradients);
+      apply(plain, reference, gradients.map((each) => each.map((g) => g * scale)));
+    }
+    const [found, expected] = [
+      await clipping.readMoments(clipped),
+      await plain.readMoments(reference),
+    ];
+    for (const [i, each] of clipped.entries()) {
+      const wanted = await valuesOf(reference[i]!);
+      (await valuesOf(each)).forEach((x, k) => assertAlmostEquals(x, wanted[k]!, 1e-6));
+      const moments = expected.get(reference[i]!.name)!;
+      found.get(each.name)!.m.forEach((m, k) => assertAlmostEquals(m, moments.m[k]!, 1e-7));
+    }
+    for (const optimizer of [clipping, plain]) optimizer.dispose();
+    tf.dispose([clipped, reference]);
+  }
+});
+
+forEachBackend(
+  "variables that come later, or not at every update, keep moments of their own",
+  async () => {
+    const optimizer = new AdamW();
+    const variables = makeVariables();
+    const given = (t: number, chosen: number[]) => ({
+      variables: chosen.map((i) => variables[i]!),
+      gradients: chosen.map((i) => gradientsAt(t)[i]!),
+    });
+    for (const [t, chosen] of [[1, [1]], [2, [0, 1, 2]], [3, [2, 0]]] as [number, number[]][]) {
+      const { variables, gradients } = given(t, chosen);
+      apply(optimizer, variables, gradients);
+    }
+    const moments = await optimizer.readMoments(variables);
+    const seen = [[2, 3], [1, 2], [2, 3]];
+    variables.forEach(({ name, size }, i) => {
+      const expected = new Float64Array(size);
+      for (const t of seen[i]!) {
+        gradientsAt(t)[i]!.forEach((g, n) => expected[n] = 0.9 * expected[n]! + 0.1 * g);
+      }
+      moments.get(name)!.m.forEach((x, n) => assertAlmostEquals(x, expected[n]!, 1e-7, name));
+    });
+    optimizer.dispose();
+    tf.dispose(variables);
   },
 );
 

@@ -8,7 +8,8 @@ const defaults: Record<string, string> = {
   eval: '(default: "best")',
   predict: '(default: "auto")',
   patches: '(default: "patches.png")',
-  data: '(default: "cifar100")',
+  export: '(default: "best")',
+  data: 'default: "cifar100")',
   doctor: '(default: "data")',
 };
 

@@ -42,6 +42,10 @@ Deno.test("patches refuses a patch that does not divide the image", () =>
 
 Deno.test("patches refuses a folder that is not there", () =>
   inFolder(async (folder) => {
+    const image = `${folder}/dot.png`;
+    const dot = { width: 1, height: 1, channels: 3, data: new Uint8Array(3) } as const;
+    await Deno.writeFile(image, encodePng(dot));
     const out = `${folder}/none/patches.png`;
-    assertRefused(await runTask("patches", ["--out", out]), out, "no such file or folder");
+    const result = await runTask("patches", ["--image", image, "--out", out]);
+    assertRefused(result, out, "no such file or folder");
   }));

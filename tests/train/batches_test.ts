@@ -1,0 +1,68 @@
+import { assertEquals, assertNotEquals } from "@std/assert";
+import { drawTransforms } from "../../lib/augment/transforms.ts";
+import { augmentBatch, packImages } from "../../lib/kernels/augment_batch.ts";
+import { tf } from "../../lib/tfjs.ts";
+import { DeviceSplit, epochOrder, inOrder } from "../../lib/train/batches.ts";
+import { forEachBackend } from "../backends.ts";
+import { valuesOf } from "../models/tiny_model.ts";
+import { preprocessingOf, shapes, tinyRun } from "./tiny_run.ts";
+
+const how = preprocessingOf(shapes.train);
+const records = Int32Array.of(70, 3, 3, 41);
+
+/** `augmentBatch` called directly. */
+async function directly(transforms: Float32Array | null): Promise<Float32Array> {
+  const images = tf.tidy(() =>
+    augmentBatch(
+      packImages(shapes.train.images, 32 * 32 * 3),
+      tf.tensor1d(records, "int32"),
+      transforms && tf.tensor2d(transforms, [4, 6]),
+      { ...how, size: 8 },
+    )
+  );
+  const values = await valuesOf(images);
+  images.dispose();
+  return values;
+}
+
+forEachBackend("a training batch is the augmentation of its records at its step", async () => {
+  const split = new DeviceSplit(shapes.train, how);
+  const batch = split.trainingBatch(records, tinyRun, 5);
+  assertEquals([batch.images.shape, batch.labels.dtype], [[4, 8, 8, 3], "int32"]);
+  assertEquals([...await batch.labels.data()], [...records].map((r) => shapes.train.labels[r]!));
+  const { seed, flip, rotation, zoom } = tinyRun;
+  const drawn = { batch: 4, size: 8, seed, step: 5, flip, rotation, zoom };
+  const values = await valuesOf(batch.images);
+  assertEquals(values, await directly(drawTransforms(drawn)));
+  assertNotEquals(values, await directly(drawTransforms({ ...drawn, step: 6 })));
+  tf.dispose([batch.images, batch.labels]);
+  split.dispose();
+});
+
+forEachBackend("an evaluation batch is normalized and resized only", async () => {
+  const split = new DeviceSplit(shapes.train, how);
+  assertEquals(split.count, 75);
+  const batch = split.evaluationBatch(records, 8);
+  const values = await valuesOf(batch.images);
+  assertEquals(values, await directly(null));
+  // One record twice is one image twice.
+  assertEquals(values.slice(192, 384), values.slice(384, 576));
+  tf.dispose([batch.images, batch.labels]);
+  split.dispose();
+});
+
+Deno.test("an epoch's order is a permutation, another for each epoch and seed", () => {
+  const orders = [[1, 0], [1, 1], [2, 0]].map(([seed, epoch]) => epochOrder(1000, seed!, epoch!));
+  for (const order of orders) {
+    assertEquals([...order].sort((a, b) => a - b), Array.from({ length: 1000 }, (_, i) => i));
+  }
+  assertEquals(epochOrder(1000, 1, 0), orders[0]);
+  assertNotEquals(orders[1], orders[0]);
+  assertNotEquals(orders[2], orders[0]);
+});
+
+Deno.test("inOrder keeps the last partial batch", () => {
+  assertEquals([...inOrder(5, 2)].map((batch) => [...batch]), [[0, 1], [2, 3], [4]]);
+  assertEquals([...inOrder(4, 2)].map((batch) => [...batch]), [[0, 1], [2, 3]]);
+  assertEquals([...inOrder(0, 2)], []);
+});

@@ -1,0 +1,63 @@
+import { assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
+import { tf } from "../../lib/tfjs.ts";
+import { DeviceSplit } from "../../lib/train/batches.ts";
+import { evaluate } from "../../lib/train/evaluate.ts";
+import { forEachBackend } from "../backends.ts";
+import { tinyModel } from "../models/tiny_model.ts";
+import { preprocessingOf, shapes } from "./tiny_run.ts";
+
+forEachBackend("its means are those of its records, whatever the batch", async () => {
+  const model = createViTClassifier(tinyModel, { seed: 3 });
+  const how = preprocessingOf(shapes.train);
+  const unlabelled = new DeviceSplit(shapes.test, how);
+  const rows = tf.tidy(() => {
+    const records = Int32Array.from({ length: 20 }, (_, i) => i);
+    return model.predict(unlabelled.evaluationBatch(records, 8).images) as tf.Tensor2D;
+  });
+  const logits = await rows.array();
+  tf.dispose(rows);
+  unlabelled.dispose();
+  // Labels that the model ranks 0, 1, ... 7, so that there are hits of both kinds and misses.
+  const labels = Uint8Array.from(logits, (row, i) => {
+    const order = [...row.keys()].sort((a, b) => row[b]! - row[a]!);
+    return order[i % 8]!;
+  });
+  const split = new DeviceSplit({ ...shapes.test, labels }, how);
+  const told: number[][] = [];
+  const onBatch = (done: number, count: number) => void told.push([done, count]);
+  const result = await evaluate(model, split, { batchSize: 8, imageSize: 8, onBatch });
+  assertEquals(told, [[8, 20], [16, 20], [20, 20]]);
+  assertEquals(result.perRecord.length, 60);
+
+  const column = (k: number) => [...result.perRecord].filter((_, i) => i % 3 === k);
+  const mean = (values: number[]) => values.reduce((sum, x) => sum + x, 0) / 20;
+  assertEquals([result.loss, result.accuracy, result.top5], [0, 1, 2].map((k) => mean(column(k))));
+
+  // The same from the logits, record by record.
+  assertEquals(column(1), logits.map((_, i) => Number(i % 8 === 0)));
+  assertEquals(column(2), logits.map((_, i) => Number(i % 8 < 5)));
+  logits.forEach((row, i) => {
+    const total = row.reduce((sum, x) => sum + Math.exp(x), 0);
+    const loss = Math.log(total) - row[labels[i]!]!;
+    assertAlmostEquals(column(0)[i]!, loss, 1e-4);
+  });
+  split.dispose();
+  model.dispose();
+});
+
+forEachBackend("an aborted signal ends it before the next batch", async () => {
+  const model = createViTClassifier(tinyModel);
+  const split = new DeviceSplit(shapes.test, preprocessingOf(shapes.train));
+  const stop = new AbortController();
+  let batches = 0;
+  const onBatch = () => {
+    batches++;
+    stop.abort(new Error("enough"));
+  };
+  const options = { batchSize: 8, imageSize: 8, onBatch, signal: stop.signal };
+  await assertRejects(() => evaluate(model, split, options), Error, "enough");
+  assertEquals(batches, 1);
+  split.dispose();
+  model.dispose();
+}, { backends: ["cpu"] });

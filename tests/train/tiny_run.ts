@@ -1,0 +1,64 @@
+import { createRunFolder, readHistory, type RunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { preset, type RunConfig } from "../../lib/config.ts";
+import { channelStatistics, type ImageDataset, type ImageSplit } from "../../lib/data/dataset.ts";
+import { createShapes } from "../../lib/data/shapes.ts";
+import type { Preprocessing } from "../../lib/train/batches.ts";
+import type { StepEvent } from "../../lib/train/fit.ts";
+import { type RunOptions, type RunResult, trainRun } from "../../lib/train/run.ts";
+import { tinyModel } from "../models/tiny_model.ts";
+
+/** 75 images to train on, of which the run below holds out 25, and 20 to test on. */
+export const shapes: ImageDataset = createShapes({ train: 75, test: 20 });
+
+/** Two epochs of three steps, of 20, 20 and 10 images; validation takes two batches, 20 and 5. */
+export const tinyRun: RunConfig = {
+  ...preset("tiny"),
+  ...tinyModel,
+  dataset: "shapes",
+  validationSplit: 1 / 3,
+  batchSize: 20,
+  epochs: 2,
+  seed: 7,
+  learningRate: 1e-2,
+  decayExclude: ["bias"],
+};
+
+/** How the stored bytes of `split` become model input. */
+export function preprocessingOf(split: ImageSplit): Preprocessing {
+  return { height: 32, width: 32, channels: 3, ...channelStatistics(split, 3) };
+}
+
+/** What the tests look at after a run. */
+export interface Finished {
+  result: RunResult;
+  folder: RunFolder;
+  events: StepEvent[];
+  /** The lines of history.jsonl, as they stand there. */
+  history: string;
+}
+
+/** Trains `config` in `folder`, a new one unless a state is resumed. */
+export async function train(
+  path: string,
+  config: RunConfig,
+  options: Partial<RunOptions> = {},
+): Promise<Finished> {
+  const folder = options.folder ?? await createRunFolder(path, config);
+  const events: StepEvent[] = [];
+  const result = await trainRun({
+    config,
+    dataset: shapes,
+    folder,
+    versions: {},
+    readEvery: 1,
+    ...options,
+    onStep: (event) => {
+      events.push(event);
+      options.onStep?.(event);
+    },
+  });
+  const history = (await readHistory(folder.history)).map((line) => JSON.stringify(line)).join(
+    "\n",
+  );
+  return { result, folder, events, history };
+}
