@@ -51,12 +51,14 @@ type Manifest = z.infer<typeof groupSchema>[];
  *
  * @example
  * ```ts
- * import { createViTClassifier, modelConfigOf, preset, tf } from "../../mod.ts";
+ * import { createViTClassifier, modelConfigOf, preset, selectBackend, tf } from "../../mod.ts";
  * import { fileHandler } from "./file_handler.ts";
  *
+ * await selectBackend("auto");
  * const model = createViTClassifier(modelConfigOf(preset("tiny")));
- * await model.save(fileHandler("exported"));
- * const same = await tf.loadLayersModel(fileHandler("exported"));
+ * const folder = await Deno.makeTempDir();
+ * await model.save(fileHandler(folder));
+ * const same = await tf.loadLayersModel(fileHandler(folder));
  * same.summary();
  * ```
  */

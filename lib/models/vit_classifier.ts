@@ -23,8 +23,9 @@ import { Patches } from "../layers/patches.ts";
  *
  * @example
  * ```ts
- * import { createViTClassifier, modelConfigOf, preset } from "../../mod.ts";
+ * import { createViTClassifier, modelConfigOf, preset, selectBackend } from "../../mod.ts";
  *
+ * await selectBackend("auto");
  * const model = createViTClassifier(modelConfigOf(preset("tiny")), { seed: 1 });
  * console.log(model.countParams()); // 147748
  * ```
