@@ -28,6 +28,13 @@ export {
   type ViTConfig,
 } from "./lib/config.ts";
 export { type BackendChoice, selectBackend } from "./lib/backend/select.ts";
+export {
+  Capture,
+  capture,
+  CaptureError,
+  type CaptureRequest,
+  type CaptureStats,
+} from "./lib/backend/capture.ts";
 export { assertGpuHealthy, checkGpu } from "./lib/backend/device.ts";
 export { createShapes } from "./lib/data/shapes.ts";
 export { loadDataset, type LoadOptions } from "./lib/data/load.ts";
@@ -61,7 +68,12 @@ export {
 } from "./lib/train/fit.ts";
 export { predictImages, type Prediction } from "./lib/train/predict.ts";
 export { assignWeights, type RunOptions, type RunResult, trainRun } from "./lib/train/run.ts";
-export { evaluationStep, trainStep } from "./lib/train/step.ts";
+export {
+  evaluationStep,
+  TrainingStep,
+  type TrainingStepParts,
+  trainStep,
+} from "./lib/train/step.ts";
 export { createRunFolder, openRunFolder, type RunFolder } from "./lib/checkpoint/run_folder.ts";
 export { loadState, loadWeights, saveState, type TrainingState } from "./lib/checkpoint/state.ts";
 export { fileHandler } from "./lib/export/file_handler.ts";

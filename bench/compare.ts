@@ -80,7 +80,7 @@ async function takeTurn(side: Side, steps: number, isSoftware: boolean): Promise
   await activate(side);
   const before = { ...side.meter.counts };
   const start = performance.now();
-  for (let i = 0; i < steps; i++) side.step();
+  for (let i = 0; i < steps; i++) await side.step();
   flush();
   const recorded = performance.now() - start;
   const counts = side.meter.since(before);

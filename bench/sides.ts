@@ -14,7 +14,8 @@ import { AdamW } from "../lib/optim/adamw.ts";
 import { tf, WebGPUBackend } from "../lib/tfjs.ts";
 import { DeviceSplit, inOrder, type Preprocessing } from "../lib/train/batches.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
-import { trainStep } from "../lib/train/step.ts";
+import { type CapturableBackend, flushBackend } from "../lib/backend/capture_notes.ts";
+import { TrainingStep, trainStep } from "../lib/train/step.ts";
 import { Baseline, type HostBatch, type InitialWeight } from "./baseline.ts";
 import { Meter, useMeter } from "./instrument.ts";
 
@@ -24,8 +25,10 @@ export interface Side {
   /** Its tfjs backend. */
   readonly backendName: string;
   readonly meter: Meter;
-  /** Records one training step; the device may still be at work when it returns. */
-  step(): void;
+  /** Does one training step; the device may still be at work when it returns. */
+  step(): Promise<void>;
+  /** The same step without capture, for a profiler. */
+  plainStep(): void;
   /** Mean loss of the steps since the last call; needed once in {@linkcode MOST_STEPS} steps. */
   loss(): Promise<number>;
   dispose(): void;
@@ -98,11 +101,16 @@ function createOurs(
   const optimizer = new AdamW(config);
   const train = new DeviceSplit(dataset.train, how);
   const metrics = new DeviceMetrics(MOST_STEPS);
+  const captured = new TrainingStep({ config, model, variables, optimizer, train, metrics });
   let step = 0;
   return {
     name: "ours",
     ...side,
-    step() {
+    async step() {
+      await captured.run(batches[step % batches.length]!, step);
+      step++;
+    },
+    plainStep() {
       tf.tidy(() => {
         const batch = train.trainingBatch(batches[step % batches.length]!, config, step);
         const stepKey = tf.tensor1d([config.seed, step], "int32");
@@ -115,6 +123,7 @@ function createOurs(
       return sums.reduce((sum, { loss, images }) => sum + loss / images, 0) / sums.length;
     },
     dispose() {
+      captured.dispose();
       train.dispose();
       metrics.dispose();
       optimizer.dispose();
@@ -131,14 +140,16 @@ function createBaseline(
   const baseline = new Baseline(config, how, initial);
   const losses: tf.Scalar[] = [];
   let step = 0;
+  const plainStep = () => {
+    const records = batches[step % batches.length]!;
+    losses.push(baseline.step(hostBatch(records, dataset, config, step)));
+    step++;
+  };
   return {
     name: "tfjs",
     ...side,
-    step() {
-      const records = batches[step % batches.length]!;
-      losses.push(baseline.step(hostBatch(records, dataset, config, step)));
-      step++;
-    },
+    step: () => Promise.resolve(plainStep()),
+    plainStep,
     async loss() {
       const values: number[] = [];
       for (const loss of losses) values.push((await loss.data<"float32">())[0]!);
@@ -203,10 +214,7 @@ function meterOf(backendName: string): Meter {
 /** Submits what is recorded; the device may still be at work when it returns. */
 export function flush(): void {
   const backend = tf.backend();
-  if (!(backend instanceof WebGPUBackend)) return;
-  backend.ensureCommandEncoderReady();
-  backend.endComputePassEncoder();
-  backend.submitQueue();
+  if (backend instanceof WebGPUBackend) flushBackend(backend as unknown as CapturableBackend);
 }
 
 /**

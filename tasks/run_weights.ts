@@ -1,6 +1,7 @@
 /** The weights of a run, as `eval` and `predict` load them. */
 import { openRunFolder } from "../lib/checkpoint/run_folder.ts";
-import { checkConfig, loadWeights, type WeightsState } from "../lib/checkpoint/state.ts";
+import { checkConfig } from "../lib/checkpoint/same_run.ts";
+import { loadWeights, type WeightsState } from "../lib/checkpoint/state.ts";
 import { type RunConfig, trainingFields } from "../lib/config.ts";
 import { oneOf } from "./cli.ts";
 

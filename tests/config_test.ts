@@ -171,3 +171,9 @@ Deno.test("didYouMean takes the nearest", () => {
     '; did you mean "wasm"? Known are webgpu, wasm.',
   );
 });
+
+Deno.test("a run from before there was clipping is read as one without", () => {
+  const { clipNorm, ...older } = preset("tiny");
+  assertEquals(clipNorm, 0);
+  assertEquals(parseRunConfig(older), preset("tiny"));
+});

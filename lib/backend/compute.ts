@@ -50,6 +50,7 @@ interface DeviceCache {
 }
 
 const caches = new WeakMap<GPUDevice, DeviceCache>();
+const writtenBindings = new WeakMap<GPUBindGroupLayout, { from: number; to: number }>();
 
 /** How many dispatches this module has recorded, for benches and tests. */
 export let dispatchCount = 0;
@@ -57,6 +58,14 @@ export let dispatchCount = 0;
 /** The current tfjs backend as a WebGPU backend. */
 export function webgpuBackend(): WebGPUBackend {
   return tf.backend() as WebGPUBackend;
+}
+
+/**
+ * Which bindings of a dispatch are written to: `from` to below `to`. Pipelines that are not ours are
+ * tfjs's, which binds its one output first.
+ */
+export function writtenBindingsOf(layout: GPUBindGroupLayout): { from: number; to: number } {
+  return writtenBindings.get(layout) ?? { from: 0, to: 1 };
 }
 
 /** Packs numbers into uniform words: `u` unsigned, `i` signed, `f` float. */
@@ -194,6 +203,7 @@ function bindGroupLayout(
       })),
     });
     cache.layouts.set(key, layout);
+    writtenBindings.set(layout, { from: inputs, to: inputs + outputs });
   }
   return layout;
 }

@@ -1,11 +1,12 @@
 /**
  * The folder of one run: `config.json`, `history.jsonl` (one record an epoch), `best.safetensors`,
- * `last.safetensors`.
+ * `last.safetensors`, the states before it (see states.ts); `lock.json` while it is trained, and
+ * `origin.json` where it began from other weights.
  */
 import { parseRunConfig, type RunConfig } from "../config.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
-import { ioError, writeFileAtomic, writeFull } from "./store.ts";
+import { ioError, readSmallText, writeFileAtomic, writeFull } from "./store.ts";
 
 // JSON has no NaN, and a run that diverged has such losses.
 const metric = z.number().nullable();
@@ -74,9 +75,14 @@ export async function checkRunFolderIsFree(path: string): Promise<void> {
 
 /**
  * Makes the folder of a new run, with its parents, and writes its configuration.
+ * @param origin the file whose weights the run begins from, kept in `origin.json`; none for random
  * @throws {UserError} if the folder exists and is not empty, or cannot be made.
  */
-export async function createRunFolder(path: string, config: RunConfig): Promise<RunFolder> {
+export async function createRunFolder(
+  path: string,
+  config: RunConfig,
+  origin?: string,
+): Promise<RunFolder> {
   await checkRunFolderIsFree(path);
   const run = runFolder(path);
   try {
@@ -84,9 +90,43 @@ export async function createRunFolder(path: string, config: RunConfig): Promise<
   } catch (error) {
     throw ioError(error, "make", path);
   }
-  const text = JSON.stringify(config, null, 2) + "\n";
-  await writeFileAtomic(run.config, [new TextEncoder().encode(text)]);
+  // Before the configuration, which makes the folder a run that may be resumed.
+  if (origin !== undefined) await writeJson(originPath(run), { initFrom: origin });
+  await writeConfig(run, config);
   return run;
+}
+
+/** The file whose weights a run began from; undefined for random ones. */
+export async function readOrigin(run: RunFolder): Promise<string | undefined> {
+  let text: string;
+  try {
+    text = await readSmallText(originPath(run));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+  try {
+    return z.object({ initFrom: z.string() }).parse(JSON.parse(text)).initFrom;
+  } catch {
+    throw new UserError(`${originPath(run)} does not say what the run began from.`);
+  }
+}
+
+function originPath(run: RunFolder): string {
+  return `${run.path}/origin.json`;
+}
+
+/**
+ * Writes a run's configuration, in place of an older one.
+ * @throws {UserError} if the file cannot be written.
+ */
+export async function writeConfig(run: RunFolder, config: RunConfig): Promise<void> {
+  await writeJson(run.config, config);
+}
+
+async function writeJson(path: string, value: unknown): Promise<void> {
+  const text = JSON.stringify(value, null, 2) + "\n";
+  await writeFileAtomic(path, [new TextEncoder().encode(text)]);
 }
 
 /**
@@ -97,12 +137,12 @@ export async function openRunFolder(path: string): Promise<{ run: RunFolder; con
   const run = runFolder(path);
   let text: string;
   try {
-    text = await Deno.readTextFile(run.config);
+    text = await readSmallText(run.config);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
       throw new UserError(`${path} is not the folder of a run: it has no config.json.`);
     }
-    throw ioError(error, "read", run.config);
+    throw error;
   }
   let value: unknown;
   try {
@@ -165,13 +205,20 @@ export async function appendHistory(path: string, record: HistoryRecord): Promis
   }
 }
 
+/** A hundred thousand epochs; no run is so long. */
+const maxHistoryBytes = 1 << 25;
+
 /**
  * Reads a history; an absent file is an empty one, and half a last line is left out.
- * @throws {UserError} naming the line that is wrong.
+ * @throws {UserError} naming the line that is wrong, or if the file has over 32 MiB.
  */
 export async function readHistory(path: string): Promise<HistoryRecord[]> {
   let text: string;
   try {
+    const { size } = await Deno.stat(path);
+    if (size > maxHistoryBytes) {
+      throw new UserError(`${path} has ${size} bytes, more than 32 MiB; it is no history.`);
+    }
     text = await Deno.readTextFile(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];

@@ -106,6 +106,15 @@ export async function readSafetensorsFile(
   return { metadata: reader.header.metadata, tensors };
 }
 
+/**
+ * Reads a file's metadata, once its header has passed all checks; no tensor is read.
+ * @throws {UserError} naming the file and the fault, also when it cannot be opened.
+ */
+export async function readSafetensorsMetadata(path: string): Promise<Record<string, string>> {
+  await using reader = await SafetensorsReader.open(path);
+  return reader.header.metadata;
+}
+
 /** An open file whose header has been checked; close it, or declare it with `await using`. */
 export class SafetensorsReader {
   private constructor(

@@ -35,6 +35,8 @@ const progressSchema = z.strictObject({
   seed: z.int().min(0),
   /** 0 to 1; -1 while no epoch has been validated. */
   bestValAccuracy: z.number(),
+  /** Updates left out because a gradient was NaN or infinite; absent for 0. */
+  skippedSteps: z.int().min(0).optional(),
   dataset: datasetSchema,
   /** Sums over the images that the current epoch has seen; a resumed epoch goes on from them. */
   sums: z.strictObject({
@@ -42,6 +44,8 @@ const progressSchema = z.strictObject({
     top1: z.number(),
     top5: z.number(),
     images: z.int().min(0),
+    /** How many of the images are in no other sum, their loss being NaN or infinite. */
+    skipped: z.int().min(0).optional(),
   }),
   /** How stored bytes become model input. */
   preprocessing: z.strictObject({
@@ -84,16 +88,22 @@ export interface Loaded {
   configHash: string;
 }
 
-const format = "deno-vit/1";
+/** What the metadata of a checkpoint gives as its format. */
+export const checkpointFormat = "deno-vit/1";
 const prefix1 = "optimizer.m.";
 const prefix2 = "optimizer.v.";
 const reserved = "optimizer.";
 
 /**
  * Saves a state at one stroke. The arrays are not copied and must not change until then.
+ * @param beforeRename called when the new file is whole and about to take its name
  * @throws {UserError} if the file cannot be written; an older file of that name stays as it was.
  */
-export async function saveState(path: string, state: TrainingState): Promise<void> {
+export async function saveState(
+  path: string,
+  state: TrainingState,
+  beforeRename?: () => Promise<void>,
+): Promise<void> {
   const tensors = namedWeights(state.weights);
   for (const [moments, prefix] of [[state.moments1, prefix1], [state.moments2, prefix2]] as const) {
     for (const [name, moment] of moments) {
@@ -104,7 +114,7 @@ export async function saveState(path: string, state: TrainingState): Promise<voi
       tensors.set(prefix + name, { dtype: "F32", ...moment });
     }
   }
-  await write(path, "state", tensors, state);
+  await write(path, "state", tensors, state, beforeRename);
 }
 
 /**
@@ -163,45 +173,13 @@ export async function loadWeights(path: string): Promise<WeightsState & Loaded> 
   return { ...state, weights };
 }
 
-/** Fields that a resumed run may change: they decide when training ends, not its numbers. */
-export const resumableFields: readonly (keyof RunConfig)[] = ["epochs"];
-
 /**
- * Checks that training may go on from a state under a configuration.
- * @param mayDiffer fields in which the two may differ
- * @throws {UserError} naming the first field that differs, and both values.
+ * The step of a checkpoint; of its tensors none is read or verified.
+ * @throws {UserError} if the file is absent, foreign, or its header damaged.
  */
-export function checkConfig(
-  state: { config: RunConfig },
-  config: RunConfig,
-  mayDiffer: readonly (keyof RunConfig)[] = resumableFields,
-): void {
-  for (const key of Object.keys(config) as (keyof RunConfig)[]) {
-    const [saved, asked] = [JSON.stringify(state.config[key]), JSON.stringify(config[key])];
-    if (saved === asked || mayDiffer.includes(key)) continue;
-    throw new UserError(
-      `The checkpoint is of another configuration: its ${key} is ${saved}, this run's is ${asked}; ` +
-        `leave ${key} at ${saved} or start a new run.`,
-    );
-  }
-}
-
-/**
- * Checks that training goes on with the data it began with.
- * @throws {UserError} naming both data sets.
- */
-export function checkDataset(state: { dataset: DatasetIdentity }, dataset: DatasetIdentity): void {
-  const describe = ({ name, identity, trainCount }: DatasetIdentity) =>
-    `${name} (${trainCount} train records, checksum ${identity.slice(0, 12)})`;
-  const saved = state.dataset;
-  if (
-    saved.name === dataset.name && saved.identity === dataset.identity &&
-    saved.trainCount === dataset.trainCount
-  ) return;
-  throw new UserError(
-    `The checkpoint was trained on other data: it saw ${describe(saved)}, this run has ` +
-      `${describe(dataset)}; give it the same data or start a new run.`,
-  );
+export async function loadStep(path: string): Promise<number> {
+  const { metadata } = await readSealedFile(path, { select: () => false });
+  return (await parseMetadata(metadata, path)).step;
 }
 
 /** SHA-256 of a configuration, independent of the order of its keys. */
@@ -224,25 +202,26 @@ async function write(
   kind: "state" | "weights",
   tensors: Map<string, TensorData>,
   state: WeightsState,
+  beforeRename?: () => Promise<void>,
 ): Promise<void> {
   const progress = Object.fromEntries(
     Object.keys(progressSchema.shape).map((key) => [key, state[key as keyof WeightsState]]),
   );
   const chunks = await encodeSealed(tensors, {
-    format,
+    format: checkpointFormat,
     kind,
     config: JSON.stringify(state.config),
     configHash: await hashConfig(state.config),
     progress: JSON.stringify(progress),
   });
-  await writeFileAtomic(path, chunks);
+  await writeFileAtomic(path, chunks, beforeRename);
 }
 
 async function parseMetadata(metadata: Record<string, string>, path: string) {
-  if (metadata.format !== format) {
+  if (metadata.format !== checkpointFormat) {
     throw new UserError(
       `${path} is not a checkpoint of this version: its format is ` +
-        `${JSON.stringify(metadata.format?.slice(0, 40) ?? "unnamed")}, not "${format}".`,
+        `${JSON.stringify(metadata.format?.slice(0, 40) ?? "unnamed")}, not "${checkpointFormat}".`,
     );
   }
   const { kind } = metadata;

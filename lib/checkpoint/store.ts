@@ -5,18 +5,24 @@
 import { UserError } from "../errors.ts";
 
 let serial = 0;
+/** The temporary files that this process is writing. */
+const unfinished = new Set<string>();
 
 /**
  * Writes a file at one stroke; an older file of that name stays intact until the new one is whole.
  * @param chunks the file's content, in order
+ * @param beforeRename called when the new file is whole and synced, under another name still
  * @throws {UserError} if the disk is full, or the folder is absent or cannot be written to.
  */
 export async function writeFileAtomic(
   path: string,
   chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  beforeRename?: () => Promise<void>,
 ): Promise<void> {
   const [folder, name] = splitPath(path);
-  const temporary = `${folder}/.${name}.tmp-${Deno.pid}-${serial++}`;
+  const temporaryName = `.${name}.tmp-${Deno.pid}-${serial++}`;
+  const temporary = `${folder}/${temporaryName}`;
+  unfinished.add(temporaryName);
   try {
     const file = await Deno.open(temporary, { write: true, createNew: true });
     try {
@@ -25,10 +31,13 @@ export async function writeFileAtomic(
     } finally {
       file.close();
     }
+    await beforeRename?.();
     await Deno.rename(temporary, path);
   } catch (error) {
     await Deno.remove(temporary).catch(() => {});
     throw ioError(error, "write", path);
+  } finally {
+    unfinished.delete(temporaryName);
   }
   await syncFolder(folder);
 }
@@ -42,11 +51,31 @@ export async function removeTemporaries(folder: string): Promise<number> {
   let removed = 0;
   for await (const { name, isFile } of Deno.readDir(folder)) {
     if (!isFile || !/^\..+\.tmp-\d+-\d+$/.test(name)) continue;
-    if (name.includes(`.tmp-${Deno.pid}-`)) continue;
+    // Not by the process id in the name: in a container every run may have the same.
+    if (unfinished.has(name)) continue;
     await Deno.remove(`${folder}/${name}`);
     removed++;
   }
   return removed;
+}
+
+/** The most bytes that {@linkcode readSmallText} reads. */
+const smallBytes = 1 << 20;
+
+/**
+ * Reads a text that should be small; a larger one is refused before memory is taken for it.
+ * @throws {UserError} if it has over 1 MiB, or cannot be read; another error where it is absent.
+ */
+export async function readSmallText(path: string): Promise<string> {
+  try {
+    const { size } = await Deno.stat(path);
+    if (size > smallBytes) throw new UserError(`${path} has ${size} bytes, more than 1 MiB.`);
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    const isAbsent = error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory;
+    throw isAbsent ? error : ioError(error, "read", path);
+  }
 }
 
 /** Writes all of `bytes`, however many calls it takes. */

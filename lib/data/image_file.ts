@@ -22,6 +22,8 @@ export interface RgbImage {
 
 /** Images of more pixels are refused. */
 export const maxPixels = 64_000_000;
+/** Files of more bytes are refused before they are read. */
+const maxFileBytes = 1 << 26;
 // An ordinary photo has a few megabytes; jpeg-js holds 4 bytes a coefficient while it decodes.
 const maxJpegMegabytes = 2048;
 
@@ -32,9 +34,13 @@ const maxJpegMegabytes = 2048;
 export async function readImageFile(path: string): Promise<RgbImage> {
   let bytes: Uint8Array;
   try {
+    const { size } = await Deno.stat(path);
+    if (size > maxFileBytes) {
+      throw new UserError(`${path} has ${size} bytes, more than 64 MiB; give a smaller image.`);
+    }
     bytes = await Deno.readFile(path);
   } catch (error) {
-    if (!(error instanceof Error)) throw error;
+    if (!(error instanceof Error) || error instanceof UserError) throw error;
     throw new UserError(`Cannot read the image ${path} (${error.message}).`, { cause: error });
   }
   return decodeImage(bytes, path);

@@ -8,7 +8,7 @@
  */
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { dispatch, uniformWords } from "../backend/compute.ts";
-import { hostBackends, hostFloats } from "../backend/host.ts";
+import { hostBackends, hostFloats, hostInts } from "../backend/host.ts";
 
 const KERNEL = "VitAccumulateMetrics";
 const WORKGROUP = 64;
@@ -24,28 +24,37 @@ export function zeroTotals(rows: number): tf.Tensor2D {
 /**
  * Writes the sums over one batch into its row of the totals.
  * @param totals float32 `[rows, 4]` from {@linkcode zeroTotals}
- * @param row which row, 0..rows-1
+ * @param row which row, 0..rows-1; as a tensor, int32 `[1]`, it is not checked
  * @param stats float32 `[batch, 3]`: loss, top-1 hit, top-5 hit of each image
  * @throws {RangeError} when there is no such row
  */
-export function accumulateMetrics(totals: tf.Tensor2D, row: number, stats: tf.Tensor2D): void {
-  if (!(row >= 0 && row < totals.shape[0])) {
+export function accumulateMetrics(
+  totals: tf.Tensor2D,
+  row: number | tf.Tensor1D,
+  stats: tf.Tensor2D,
+): void {
+  if (typeof row === "number" && !(row >= 0 && row < totals.shape[0])) {
     throw new RangeError(`Totals of ${totals.shape[0]} rows have no row ${row}.`);
   }
-  tf.engine().runKernel(KERNEL, { totals, stats }, { row });
+  tf.tidy(() => {
+    const at = typeof row === "number" ? tf.tensor1d([row], "int32") : row;
+    tf.engine().runKernel(KERNEL, { totals, stats, row: at });
+  });
 }
 
 interface Inputs {
   totals: TensorInfo;
   stats: TensorInfo;
+  /** A tensor, since it changes from step to step. */
+  row: TensorInfo;
 }
 
 for (const backendName of hostBackends) {
   tf.registerKernel({
     kernelName: KERNEL,
     backendName,
-    kernelFunc: ({ inputs, attrs }) => {
-      const { totals, stats } = inputs as unknown as Inputs;
+    kernelFunc: ({ inputs }) => {
+      const { totals, stats, row } = inputs as unknown as Inputs;
       const values = hostFloats(stats);
       const batch = stats.shape[0]!;
       let [loss, top1, top5] = [0, 0, 0];
@@ -54,8 +63,8 @@ for (const backendName of hostBackends) {
         top1 += values[i * 3 + 1]!;
         top5 += values[i * 3 + 2]!;
       }
-      const row = (attrs as { row: number }).row;
-      hostFloats(totals).set([loss, top1, top5, batch], row * TOTALS_COLUMNS);
+      const [at] = hostInts(row);
+      hostFloats(totals).set([loss, top1, top5, batch], at! * TOTALS_COLUMNS);
       return [];
     },
   });
@@ -64,15 +73,14 @@ for (const backendName of hostBackends) {
 tf.registerKernel({
   kernelName: KERNEL,
   backendName: "webgpu",
-  kernelFunc: ({ inputs, attrs }) => {
-    const { totals, stats } = inputs as unknown as Inputs;
-    const row = (attrs as { row: number }).row;
+  kernelFunc: ({ inputs }) => {
+    const { totals, stats, row } = inputs as unknown as Inputs;
     dispatch({
       key: KERNEL,
       wgsl: () => WGSL,
-      inputs: [stats],
+      inputs: [stats, row],
       outputs: [totals],
-      uniforms: uniformWords([["u", stats.shape[0]!], ["u", row]]),
+      uniforms: uniformWords([["u", stats.shape[0]!]]),
       workgroups: [1, 1, 1],
     });
     return [];
@@ -80,10 +88,11 @@ tf.registerKernel({
 });
 
 const WGSL = /* wgsl */ `
-struct Uniforms { batch: u32, row: u32, unused: vec2<u32> }
+struct Uniforms { batch: u32 }
 @group(0) @binding(0) var<storage, read> stats: array<f32>;
-@group(0) @binding(1) var<storage, read_write> totals: array<vec4<f32>>;
-@group(0) @binding(2) var<uniform> u: Uniforms;
+@group(0) @binding(1) var<storage, read> row: u32;
+@group(0) @binding(2) var<storage, read_write> totals: array<vec4<f32>>;
+@group(0) @binding(3) var<uniform> u: Uniforms;
 var<workgroup> parts: array<vec3<f32>, ${WORKGROUP}>;
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(local_invocation_index) lane: u32) {
@@ -96,7 +105,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane == 0u) {
     var total = vec3<f32>();
     for (var i = 0u; i < ${WORKGROUP}u; i++) { total += parts[i]; }
-    totals[u.row] = vec4<f32>(total, f32(u.batch));
+    totals[row] = vec4<f32>(total, f32(u.batch));
   }
 }
 `;

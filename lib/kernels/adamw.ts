@@ -7,6 +7,7 @@
 import { dispatch, uniformWords, webgpuBackend } from "../backend/compute.ts";
 import { hostBackends, hostFloats, hostFloatsInPlace } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
+import { isNonFiniteWgsl } from "./count_non_finite.ts";
 import { gridOf, gridWgsl } from "./grid.ts";
 import { branchesWgsl, groupsOf, mainWgsl, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
 
@@ -37,12 +38,14 @@ export interface AdamWOptions {
   epsilon: number;
 }
 
-/** Clipping by the global norm. */
+/** What the global norm of the gradients decides. */
 export interface Clipping {
-  /** The largest norm that is let through. */
+  /** The largest norm that is let through; 0 lets all through. */
   clipNorm: number;
   /** The square of the gradients' norm, see squared_norm.ts. */
   squaredNorm: tf.Scalar;
+  /** Leaves the whole update out when the squared norm is NaN or infinite. */
+  skipNonFinite?: boolean;
 }
 
 /** Buffers of a dispatch that are no variable's: both moments, the scalars, the squared norm. */
@@ -95,7 +98,13 @@ export function adamwUpdate(
   tf.engine().runKernel(
     "VitAdamW",
     clipping ? { scalars, squaredNorm: clipping.squaredNorm } : { scalars },
-    { groups, options, clipNorm: clipping?.clipNorm ?? 0 } as unknown as tf.NamedAttrMap,
+    {
+      groups,
+      options,
+      // Larger than any norm that is a number; 1e39 would not be one in a shader.
+      clipNorm: clipping?.clipNorm || 3e38,
+      skipNonFinite: clipping?.skipNonFinite ?? false,
+    } as unknown as tf.NamedAttrMap,
   );
 }
 
@@ -135,16 +144,18 @@ interface Attributes {
   groups: AdamWGroup[];
   options: AdamWOptions;
   clipNorm: number;
+  skipNonFinite: boolean;
 }
 
-function webgpuAdamW(inputs: Inputs, { groups, options, clipNorm }: Attributes): void {
+function webgpuAdamW(inputs: Inputs, attributes: Attributes): void {
+  const { groups } = attributes;
   for (const { m, v, members } of groups) {
     const sizes = members.map(({ value }) => sizeOf(value));
     for (const group of groupsOf(sizes, capacity())) {
       const chosen = group.members.map((index) => members[index]!);
       // Loads of four need moments that begin at a multiple of four.
       const aligned = chosen.every(({ offset }) => offset % group.width === 0);
-      updateGroup(inputs, m, v, chosen, aligned ? group.width : 1, options, clipNorm);
+      updateGroup(inputs, m, v, chosen, aligned ? group.width : 1, attributes);
     }
   }
 }
@@ -155,8 +166,7 @@ function updateGroup(
   v: TensorInfo,
   members: AdamWMember[],
   width: 1 | 4,
-  { beta1, beta2, epsilon }: AdamWOptions,
-  clipNorm: number,
+  { options: { beta1, beta2, epsilon }, clipNorm, skipNonFinite }: Attributes,
 ): void {
   const count = members.length;
   const sizes = members.map(({ value }) => sizeOf(value));
@@ -166,9 +176,10 @@ function updateGroup(
     (index) => [members[index]!.offset / width, members[index]!.decay ? 1 : 0],
   );
   const clip = squaredNorm !== undefined;
+  const skip = clip && skipNonFinite;
   dispatch({
-    key: `adamw/${width}x${count},${rounds}${clip ? "+clip" : ""}`,
-    wgsl: () => adamwWgsl(width, count, rounds, clip),
+    key: `adamw/${width}x${count},${rounds}${clip ? "+clip" : ""}${skip ? "+skip" : ""}`,
+    wgsl: () => adamwWgsl(width, count, rounds, clip, skip),
     inputs: [scalars, ...(clip ? [squaredNorm] : []), ...members.map(({ grad }) => grad)],
     outputs: [m, v, ...members.map(({ value }) => value)],
     uniforms: uniformWords([
@@ -181,7 +192,13 @@ function updateGroup(
   });
 }
 
-function adamwWgsl(width: 1 | 4, count: number, rounds: number, clip: boolean): string {
+function adamwWgsl(
+  width: 1 | 4,
+  count: number,
+  rounds: number,
+  clip: boolean,
+  skip: boolean,
+): string {
   const type = width === 4 ? "vec4<f32>" : "f32";
   const first = clip ? 2 : 1;
   const bind = (binding: number, access: string, name: string, type: string) =>
@@ -196,8 +213,9 @@ ${bind(0, "read", "scalars", "vec2<f32>")}${clip ? bind(1, "read", "squared_norm
       bind(first + count + n, "read_write", name, `array<${type}>`)
     ).join("")
   }@group(0) @binding(${first + 2 * count + 2}) var<uniform> u: Uniforms;
-${gridWgsl}${mainWgsl} {
+${gridWgsl}${skip ? isNonFiniteWgsl : ""}${mainWgsl} {
   let block = block_of(workgroup, workgroups);
+  ${skip ? "if (is_non_finite(squared_norm)) { return; }" : ""}
   ${
     clip
       ? `let norm = sqrt(squared_norm);
@@ -222,9 +240,10 @@ ${gridWgsl}${mainWgsl} {
 
 function hostAdamW(
   { scalars, squaredNorm }: Inputs,
-  { groups, options, clipNorm }: Attributes,
+  { groups, options, clipNorm, skipNonFinite }: Attributes,
 ): void {
   const { beta1, beta2, epsilon } = options;
+  if (skipNonFinite && squaredNorm && !Number.isFinite(hostFloats(squaredNorm)[0])) return;
   const [stepSize, decayFactor] = hostFloats(scalars) as unknown as [number, number];
   const norm = squaredNorm ? Math.sqrt(hostFloats(squaredNorm)[0]!) : 0;
   const scale = squaredNorm && norm > clipNorm ? clipNorm / norm : 1;

@@ -45,8 +45,11 @@ export function packImages(
   return tensors;
 }
 
-/** The words of `count` images; the memory is shared where it lies right already. */
-function packedWords(images: Uint8Array, count: number, words: number): Int32Array {
+/**
+ * The words of `count` images of equal size, `[count, words]`, each filled up to whole words; the
+ * memory is shared where it lies right already.
+ */
+export function packedWords(images: Uint8Array, count: number, words: number): Int32Array {
   const { buffer, byteOffset, byteLength } = images;
   if (byteLength === count * words * 4 && byteOffset % 4 === 0) {
     return new Int32Array(buffer, byteOffset, count * words);

@@ -46,6 +46,11 @@ export function finishRows(
   }
 }
 
+/** Products element by element; `to` may be one of the factors. */
+export function multiplyInto(to: Float32Array, a: Float32Array, b: Float32Array): void {
+  for (let i = 0; i < to.length; i++) to[i] = a[i]! * b[i]!;
+}
+
 /** The sum of a tensor over its leading dimensions, down to `shape`, added in float64. */
 export function sumRows(x: TensorInfo, shape: number[]): TensorInfo {
   const output = hostAllocate(shape);

@@ -12,24 +12,15 @@ import { randomWgsl } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { geluWgsl } from "./gelu.ts";
 import {
-  gridParts,
-  type Layout,
-  matmulWgsl,
+  chooseTile,
+  hasSubgroupsOf8,
+  type ProductShape,
   type Tile,
-  type Width,
   workgroupTile,
-} from "./matmul_wgsl.ts";
+} from "./matmul_tiles.ts";
+import type { Width } from "./matmul_code.ts";
+import { gridParts, matmulWgsl } from "./matmul_wgsl.ts";
 import { sumLeading } from "./sum_leading.ts";
-
-/** The shape of a product: its output is [rows, columns], summed over `depth`. */
-export interface ProductShape {
-  layout: Layout;
-  rows: number;
-  depth: number;
-  columns: number;
-  /** How many products of this shape are one operation; 1 by default. */
-  parts?: number;
-}
 
 /**
  * One product, or several that are one operation: in layout nt as many of a as of b, whose products
@@ -38,8 +29,6 @@ export interface ProductShape {
 export interface Product extends ProductShape {
   a: TensorInfo | TensorInfo[];
   b: TensorInfo | TensorInfo[];
-  /** Multiplies the gradient's operand element by element: a in layout nt, b in tn. */
-  factor?: TensorInfo | TensorInfo[];
 }
 
 /** A tensor as a matrix whose rows are its last dimension. */
@@ -58,67 +47,10 @@ export interface Epilogue {
   dropout?: { threshold: number; scale: number; stream: number; stepKey: TensorInfo };
   /** Added last: [rows, columns], or fewer rows that repeat. */
   residual?: TensorInfo;
+  /** Multiplies the value after all that: [rows, columns]. */
+  factor?: TensorInfo;
   /** Also write the derivative of dropout(gelu(z)) to z, as a second output. */
   slope?: boolean;
-}
-
-const plainTile = (rows: number, columns: number, x: number, y: number): Tile => ({
-  kind: "plain",
-  rows,
-  columns,
-  lanes: [x, y],
-});
-const subgroupTile = (rows: number, columns: number): Tile => ({
-  kind: "subgroup",
-  rows,
-  columns,
-  lanes: [8, 1],
-});
-
-/** The tiles worth trying, by name. */
-export const tiles = {
-  /** Large products. */
-  plain: plainTile(8, 8, 8, 8),
-  /** Small outputs, so that there are more threads. */
-  plainSmall: plainTile(4, 4, 8, 8),
-  /** At most 8 rows: every element of b is read once. */
-  plainFlat: plainTile(8, 4, 64, 1),
-  subgroup: subgroupTile(32, 4),
-  subgroupSmall: subgroupTile(16, 4),
-  /** At most 8 rows: every element of b is read once, in long runs. */
-  subgroupFlat: subgroupTile(8, 8),
-  /** The same for rows of b longer than a page, where every step is a miss of the address cache. */
-  subgroupFlatWide: subgroupTile(8, 16),
-} satisfies Record<string, Tile>;
-
-/** Tiles found better by measurement, by {@linkcode productKey}; they come before the rule. */
-export const measuredTiles = new Map<string, Tile>();
-
-/** Names a product's shape in {@linkcode measuredTiles}. */
-export function productKey({ layout, rows, depth, columns, parts = 1 }: ProductShape): string {
-  return `${layout}/${rows}x${depth}x${columns}${parts > 1 ? `x${parts}` : ""}`;
-}
-
-/** True when each workgroup of 8 lanes is exactly one subgroup, as the subgroup tiles need. */
-export function hasSubgroupsOf8(): boolean {
-  const gpu = currentGpu();
-  return gpu !== undefined && gpu.features.has("subgroups") &&
-    gpu.info.subgroupMinSize === 8 && gpu.info.subgroupMaxSize === 8;
-}
-
-/** The tile of a product: the measured one, else by a rule on its shape. */
-export function chooseTile(product: ProductShape, subgroups: boolean): Tile {
-  const measured = measuredTiles.get(productKey(product));
-  if (measured) return measured;
-  const { rows, columns, depth } = product;
-  if (subgroups) {
-    if (rows <= 8) return columns > 1024 ? tiles.subgroupFlatWide : tiles.subgroupFlat;
-    // The large tile takes a second to compile, which odd shapes (rare in models) do not repay.
-    const odd = columns % 4 !== 0 || (product.layout === "tn" ? rows : depth) % 4 !== 0;
-    return rows <= 16 || odd ? tiles.subgroupSmall : tiles.subgroup;
-  }
-  if (rows <= 8) return tiles.plainFlat;
-  return rows * columns <= 64 * 1024 ? tiles.plainSmall : tiles.plain;
 }
 
 const widthOf = (length: number): Width => length % 4 === 0 ? 4 : 1;
@@ -131,16 +63,6 @@ struct Uniforms {
   rows: u32, columns: u32, depth: u32, chunk: u32, residual_rows: u32, stream: u32, threshold: u32, scale: f32,
 }
 `;
-
-/** The operands as lists, in the order of their bindings. */
-function operandsOf({ a, b, factor }: Product) {
-  const bs = [b].flat();
-  return {
-    parts: bs.length,
-    scaled: factor !== undefined,
-    inputs: [...[a].flat(), ...bs, ...(factor ? [factor].flat() : [])],
-  };
-}
 
 function productUniforms(
   { rows, columns, depth }: Product,
@@ -167,8 +89,9 @@ function productUniforms(
  */
 export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] {
   const { layout, rows, depth, columns } = product;
-  const { gelu = false, dropout, residual, slope = false } = epilogue;
-  const { parts, scaled, inputs } = operandsOf(product);
+  const { gelu = false, dropout, residual, factor, slope = false } = epilogue;
+  const bs = [product.b].flat();
+  const parts = bs.length;
   const biases = epilogue.bias ? [epilogue.bias].flat() : [];
   const tile = chooseTile({ ...product, parts }, hasSubgroupsOf8());
   const residualRows = residual ? tf.util.sizeFromShape(residual.shape) / columns : 1;
@@ -177,13 +100,14 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
     gelu && "gelu",
     dropout && "dropout",
     residual && (residualRows === rows ? "residual" : "repeated"),
+    factor && "factor",
     slope && "slope",
   ].filter((step) => step !== false && step !== undefined);
   const output = { shape: [rows, columns], dtype: "float32" as const };
   const outputs = (layout === "nt" ? 1 : parts) + (slope ? 1 : 0);
   const group = workgroupTile(tile);
   const [widthA, width] = [widthOf(depth), widthOf(columns)];
-  const kind = `${layout}${parts > 1 ? parts : ""}${scaled ? "*" : ""}`;
+  const kind = `${layout}${parts > 1 ? parts : ""}`;
   return dispatch({
     key: `matmul/${kind}/${widthA}${width}/${tileName(tile)}/${steps.join("+")}`,
     wgsl: () =>
@@ -193,12 +117,13 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
         widthA,
         width,
         parts,
-        scaled,
+        downFirst: false,
         columnSums: false,
         extraInputs: [
           ...biases.map((_, i): [string, string] => [`bias${i}`, "Value"]),
           ...(residual ? [["residual", "Value"] as [string, string]] : []),
           ...(dropout ? [["step_key", "u32"] as [string, string]] : []),
+          ...(factor ? [["factor", "Value"] as [string, string]] : []),
         ],
         extraOutputs: slope ? ["slopes"] : [],
         declarations: uniformsWgsl + (dropout ? `var<private> key: vec2<u32>;${randomWgsl}` : "") +
@@ -207,9 +132,10 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
         store: (output) => epilogueWgsl(steps, width, output),
       }),
     inputs: [
-      ...inputs,
+      ...[product.a].flat(),
+      ...bs,
       ...biases,
-      ...[residual, dropout?.stepKey].filter((tensor) => tensor !== undefined),
+      ...[residual, dropout?.stepKey, factor].filter((tensor) => tensor !== undefined),
     ],
     outputs: Array(outputs).fill(output),
     uniforms: productUniforms(product, depth, residualRows, dropout),
@@ -243,6 +169,7 @@ function epilogueWgsl(steps: string[], width: Width, output: number): string {
     has("dropout") && has("slope") && `slope *= keep;`,
     (has("residual") || has("repeated")) &&
     `value += residual[(${row} * u.columns + column) / ${width}u];`,
+    has("factor") && `value *= factor[e / ${width}u];`,
     `y${output}[e / ${width}u] = value;`,
     has("slope") && `slopes[e / ${width}u] = slope;`,
   ].filter((line) => line !== false).map((line) => `  ${line}`).join("\n");
@@ -251,8 +178,12 @@ function epilogueWgsl(steps: string[], width: Width, output: number): string {
 /** Rows that one split takes at least, so that the second pass stays small beside the first. */
 const MIN_SPLIT_ROWS = 256;
 
-/** How many parts the rows of a tn product are cut into. */
-function splitCount(workgroups: number, depth: number): number {
+/**
+ * How many parts the rows of a tn product are cut into. Not by its tile: the order of the additions,
+ * hence the bits of the result, must not depend on what a measurement chose.
+ */
+function splitCount({ rows, depth, columns }: ProductShape, outputs: number): number {
+  const workgroups = Math.ceil(rows / 32) * Math.ceil(columns / 32) * outputs;
   // A software adapter has a few cores, a GPU needs thousands of threads to hide its latencies.
   const wanted = currentGpu()?.isSoftware ? 8 : 1024;
   return Math.max(
@@ -269,21 +200,26 @@ function splitCount(workgroups: number, depth: number): number {
  */
 export function matmulOverRows(product: Product, columnSums: boolean): TensorInfo[] {
   const { layout, rows, depth, columns } = product;
-  const { parts, scaled, inputs } = operandsOf(product);
+  const bs = [product.b].flat();
+  const parts = bs.length;
   const tile = chooseTile({ ...product, parts }, hasSubgroupsOf8());
   const group = workgroupTile(tile);
   const across = Math.ceil(columns / group.columns);
   const down = Math.ceil(rows / group.rows);
-  const wanted = splitCount(across * down * gridParts({ layout, parts, tile }), depth);
+  const wanted = splitCount(product, parts);
   const chunk = Math.ceil(depth / wanted / 8) * 8;
   const splits = Math.ceil(depth / chunk);
   const [widthA, width] = [widthOf(rows), widthOf(columns)];
+  // Neighbours in the grid share what is long: a strip of b, or rows of the output.
+  const downFirst = depth > rows;
   const splitShape = splits > 1 ? [splits] : [];
   const outputs = (shape: number[]) =>
     Array(parts).fill({ shape: [...splitShape, ...shape], dtype: "float32" as const });
-  const kind = `tn${parts > 1 ? parts : ""}${scaled ? "*" : ""}`;
+  const kind = `tn${parts > 1 ? parts : ""}`;
   const results = dispatch({
-    key: `matmul/${kind}/${widthA}${width}/${tileName(tile)}/${columnSums}`,
+    key: `matmul/${kind}/${widthA}${width}/${tileName(tile)}/${columnSums}${
+      downFirst ? "/down" : ""
+    }`,
     wgsl: () =>
       matmulWgsl({
         layout,
@@ -291,7 +227,7 @@ export function matmulOverRows(product: Product, columnSums: boolean): TensorInf
         widthA,
         width,
         parts,
-        scaled,
+        downFirst,
         columnSums,
         extraInputs: [],
         extraOutputs: [],
@@ -300,10 +236,13 @@ export function matmulOverRows(product: Product, columnSums: boolean): TensorInf
         store: (output) =>
           `y${output}[((split * u.rows + row) * u.columns + column) / ${width}u] = sum;`,
       }),
-    inputs,
+    inputs: [...[product.a].flat(), ...bs],
     outputs: [...outputs([rows, columns]), ...(columnSums ? outputs([columns]) : [])],
     uniforms: productUniforms(product, chunk),
-    workgroups: [down, across, splits * gridParts({ layout, parts, tile })],
+    workgroups: [
+      ...(downFirst ? [down, across] : [across, down]) as [number, number],
+      splits * gridParts({ layout, parts, tile }),
+    ],
   });
   if (splits === 1) return results;
   const whole = sumLeading(results, splits);

@@ -1,5 +1,5 @@
 import { tf } from "../tfjs.ts";
-import { linear } from "../kernels/linear.ts";
+import { linearChain } from "../kernels/linear.ts";
 import {
   type CallOptions,
   firstShape,
@@ -47,17 +47,13 @@ export class Mlp extends VitLayer {
   override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
     return tf.tidy(() => {
       const [x, residual] = inputAndResidual(inputs);
-      return this.units.reduce((input, _, index) =>
-        linear(
-          input,
-          this.kernels[index]!.read() as tf.Tensor2D,
-          this.biases[index]!.read() as tf.Tensor1D,
-          {
-            activation: "gelu",
-            dropout: this.dropout(this.dropoutRate, String(index), options),
-            residual: index === this.units.length - 1 ? residual : undefined,
-          },
-        ), x);
+      const layers = this.units.map((_, index) => ({
+        kernel: this.kernels[index]!.read() as tf.Tensor2D,
+        bias: this.biases[index]!.read() as tf.Tensor1D,
+        activation: "gelu" as const,
+        dropout: this.dropout(this.dropoutRate, String(index), options),
+      }));
+      return linearChain(x, layers, residual);
     });
   }
 

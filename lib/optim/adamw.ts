@@ -1,5 +1,6 @@
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { type AdamWGroup, adamwUpdate, isShared } from "../kernels/adamw.ts";
+import { countNonFinite } from "../kernels/count_non_finite.ts";
 import { squaredNorm } from "../kernels/squared_norm.ts";
 import { type Moments, MomentStores, type Slot, type Store } from "./moments.ts";
 
@@ -21,6 +22,11 @@ export interface AdamWConfig {
   epsilon?: number;
   /** The largest global norm of the gradients; larger ones are scaled down to it. 0: no clipping. */
   clipNorm?: number;
+  /**
+   * Leaves out every update whose gradients' global norm is NaN or infinite: variables and moments
+   * stay as they are. The device decides, so no gradient is read; the update still counts in `step`.
+   */
+  skipNonFinite?: boolean;
 }
 
 /** tfjs's own type of this shape is not exported. */
@@ -46,6 +52,9 @@ export class AdamW extends tf.Optimizer {
   readonly beta2: number;
   readonly epsilon: number;
   readonly clipNorm: number;
+  readonly skipNonFinite: boolean;
+  /** How many updates were left out; made at the first update. */
+  private skipped?: tf.Tensor1D;
   private readonly stores = new MomentStores();
   /** Restored moments, by the variable's name, of variables without an update since. */
   private restored = new Map<string, Moments>();
@@ -65,6 +74,7 @@ export class AdamW extends tf.Optimizer {
     this.beta2 = config.beta2 ?? 0.999;
     this.epsilon = config.epsilon ?? 1e-7;
     this.clipNorm = config.clipNorm ?? 0;
+    this.skipNonFinite = config.skipNonFinite ?? false;
   }
 
   /** How many updates have been applied. */
@@ -73,19 +83,34 @@ export class AdamW extends tf.Optimizer {
   }
 
   override applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
+    const update = this.updateOf(gradients);
+    tf.tidy(() => update(tf.tensor1d(this.nextScalars())));
+  }
+
+  /**
+   * Updates the variables with scalars that the caller holds. Counts nothing and uploads nothing, so
+   * that it can be captured.
+   *
+   * @param scalars float32 `[2]`: what {@linkcode nextScalars} gave
+   */
+  applyWith(gradients: tf.NamedTensorMap | NamedTensor[], scalars: tf.Tensor1D): void {
+    this.updateOf(gradients)(scalars);
+  }
+
+  /** The update, ready to be done once the scalars are there. */
+  private updateOf(
+    gradients: tf.NamedTensorMap | NamedTensor[],
+  ): (scalars: tf.Tensor1D) => void {
     const named = Array.isArray(gradients)
       ? gradients
       : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
     const present = named.filter(({ tensor }) => tensor !== null && tensor !== undefined);
     const variables = present.map(({ name }) => registeredVariable(name));
-    const fresh = variables.filter(({ name, size }) => size > 0 && !this.stores.slots.has(name));
-    this.stores.add(fresh, fresh.map((variable) => this.givenMoments(variable)));
-    this.disposeExported();
+    this.prepare(variables);
     const groups = new Map<Store, AdamWGroup>();
     variables.forEach((variable, index) => {
       const slot = this.stores.slots.get(variable.name);
       if (!slot) return; // It has no elements.
-      ownValue(variable, slot);
       const { m, v } = slot.store;
       if (!groups.has(slot.store)) groups.set(slot.store, { m, v, members: [] });
       groups.get(slot.store)!.members.push({
@@ -95,21 +120,42 @@ export class AdamW extends tf.Optimizer {
         decay: !this.decayExclude.some((part) => variable.name.includes(part)),
       });
     });
-    tf.tidy(() => {
-      const { beta1, beta2, epsilon, clipNorm } = this;
-      const grads = present.map(({ tensor }) => tensor as TensorInfo);
-      const clipping = clipNorm > 0 && grads.length > 0
-        ? { clipNorm, squaredNorm: squaredNorm(grads) }
-        : undefined;
-      const scalars = tf.tensor1d(this.nextScalars());
-      adamwUpdate([...groups.values()], scalars, { beta1, beta2, epsilon }, clipping);
-    });
-    this.incrementIterations();
+    const grads = present.map(({ tensor }) => tensor as TensorInfo);
+    return (scalars) =>
+      tf.tidy(() => {
+        const { beta1, beta2, epsilon, clipNorm, skipNonFinite } = this;
+        const clipping = (clipNorm > 0 || skipNonFinite) && grads.length > 0
+          ? { clipNorm, squaredNorm: squaredNorm(grads), skipNonFinite }
+          : undefined;
+        if (clipping && this.skipped) countNonFinite(this.skipped, clipping.squaredNorm);
+        adamwUpdate([...groups.values()], scalars, { beta1, beta2, epsilon }, clipping);
+      });
   }
 
-  /** [step size with Adam's bias correction, factor of the decay] of the next update. */
-  private nextScalars(): Float32Array {
+  /** How many updates were left out since the optimizer was made; reads one number from the device. */
+  async readSkipped(): Promise<number> {
+    return this.skipped ? (await this.skipped.data<"float32">())[0]! : 0;
+  }
+
+  /** Makes what the first update of variables needs: their moments, and values of their own. */
+  prepare(variables: tf.Variable[]): void {
+    const fresh = variables.filter(({ name, size }) => size > 0 && !this.stores.slots.has(name));
+    this.stores.add(fresh, fresh.map((variable) => this.givenMoments(variable)));
+    this.disposeExported();
+    if (this.skipNonFinite) this.skipped ??= tf.keep(tf.zeros([1]));
+    for (const variable of variables) {
+      const slot = this.stores.slots.get(variable.name);
+      if (slot) ownValue(variable, slot);
+    }
+  }
+
+  /**
+   * [step size with Adam's bias correction, factor of the decay] of the next update, which counts as
+   * done with that.
+   */
+  nextScalars(): Float32Array {
     this.step_++;
+    this.incrementIterations();
     const { learningRate, beta1, beta2, weightDecay } = this;
     const correction = Math.sqrt(1 - beta2 ** this.step_) / (1 - beta1 ** this.step_);
     const decay = this.decayConvention === "tfa" ? weightDecay : learningRate * weightDecay;
@@ -221,6 +267,7 @@ export class AdamW extends tf.Optimizer {
   override dispose(): void {
     this.disposeMoments();
     this.disposeExported();
+    this.skipped?.dispose();
     super.dispose();
   }
 
@@ -237,6 +284,7 @@ export class AdamW extends tf.Optimizer {
       beta2: this.beta2,
       epsilon: this.epsilon,
       clipNorm: this.clipNorm,
+      ...(this.skipNonFinite && { skipNonFinite: true }),
     };
   }
 

@@ -31,6 +31,16 @@ export interface Batch {
   labels: tf.Tensor1D;
 }
 
+/** What a step of training takes from JavaScript to make its batch. */
+export interface BatchValues {
+  /** Which records, `[batch]`. */
+  indices: Int32Array;
+  /** `[batch]`. */
+  labels: Int32Array;
+  /** `[batch, 6]`, see transforms.ts of `lib/augment/`. */
+  transforms: Float32Array;
+}
+
 /** One split of the data on the device. Owns its tensors; call `dispose`. */
 export class DeviceSplit {
   private readonly packed: tf.Tensor2D[];
@@ -49,28 +59,56 @@ export class DeviceSplit {
 
   /** The augmented batch of `records` at training step `step`. */
   trainingBatch(records: Int32Array, config: RunConfig, step: number): Batch {
+    const { indices, labels, transforms } = this.trainingValues(records, config, step);
+    return this.batch(indices, labels, transforms, config.imageSize);
+  }
+
+  /** What makes {@linkcode trainingBatch} differ from that of another step. */
+  trainingValues(records: Int32Array, config: RunConfig, step: number): BatchValues {
     const { seed, flip, rotation, zoom, imageSize } = config;
     const batch = records.length;
     const drawn = { batch, size: imageSize, seed, step, flip, rotation, zoom };
-    return this.batch(records, drawTransforms(drawn), imageSize);
+    return {
+      indices: records,
+      labels: this.labelsOf(records),
+      transforms: drawTransforms(drawn),
+    };
   }
 
   /** The batch of `records` as evaluation sees it: normalized and resized only. */
   evaluationBatch(records: Int32Array, imageSize: number): Batch {
-    return this.batch(records, null, imageSize);
+    return this.batch(records, this.labelsOf(records), null, imageSize);
   }
 
-  private batch(records: Int32Array, transforms: Float32Array | null, size: number): Batch {
-    const labels = Int32Array.from(records, (record) => this.split.labels[record]!);
+  /** int32 `[batch]`. */
+  labelsOf(records: Int32Array): Int32Array {
+    return Int32Array.from(records, (record) => this.split.labels[record]!);
+  }
+
+  private batch(
+    records: Int32Array,
+    labels: Int32Array,
+    transforms: Float32Array | null,
+    size: number,
+  ): Batch {
     return tf.tidy(() => ({
-      images: augmentBatch(
-        this.packed,
+      images: this.images(
         tf.tensor1d(records, "int32"),
         transforms && tf.tensor2d(transforms, [records.length, 6]),
-        { ...this.how, size },
+        size,
       ),
       labels: tf.tensor1d(labels, "int32"),
     }));
+  }
+
+  /**
+   * Model input of records that lie on the device already, as a captured step has them.
+   *
+   * @param indices int32 `[batch]`
+   * @param transforms float32 `[batch, 6]`; null for none
+   */
+  images(indices: tf.Tensor1D, transforms: tf.Tensor2D | null, size: number): tf.Tensor4D {
+    return augmentBatch(this.packed, indices, transforms, { ...this.how, size });
   }
 
   dispose(): void {

@@ -1,5 +1,6 @@
-import { tf } from "../tfjs.ts";
-import { currentGpu, withGpuCheck } from "../backend/device.ts";
+import type { tf } from "../tfjs.ts";
+import { currentGpu } from "../backend/device.ts";
+import { Repeated } from "../backend/repeated.ts";
 import { type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf, type MetricSums, noSums } from "./metrics.ts";
 import { evaluationStep } from "./step.ts";
@@ -31,19 +32,27 @@ export async function evaluate(
   // The error about a buffer above the device's limit then names the batch that fits.
   if (gpu) gpu.batchSize = options.batchSize;
   const perRecord = new Float32Array(split.count * 3);
+  const statistics = new Repeated(({ indices, labels }) =>
+    evaluationStep(model, {
+      images: split.images(indices as tf.Tensor1D, null, options.imageSize),
+      labels: labels as tf.Tensor1D,
+    })
+  );
   let done = 0;
-  for (const records of inOrder(split.count, options.batchSize)) {
-    options.signal?.throwIfAborted();
-    const stats = tf.tidy(() =>
-      evaluationStep(model, split.evaluationBatch(records, options.imageSize))
-    );
-    try {
-      perRecord.set(await withGpuCheck(() => stats.data<"float32">()), done * 3);
-    } finally {
-      stats.dispose();
+  try {
+    for (const records of inOrder(split.count, options.batchSize)) {
+      options.signal?.throwIfAborted();
+      const shape = [records.length];
+      const read = await statistics.run({
+        indices: { shape, values: records },
+        labels: { shape, values: split.labelsOf(records) },
+      });
+      perRecord.set(read, done * 3);
+      done += records.length;
+      options.onBatch?.(done, split.count);
     }
-    done += records.length;
-    options.onBatch?.(done, split.count);
+  } finally {
+    statistics.dispose();
   }
   return { ...metricsOf(sumsOf(perRecord)), perRecord };
 }

@@ -5,7 +5,7 @@
  * augmentation and the dropout masks of a step are computed from counters, so the loop can start
  * at any step and go on exactly as a run that was never interrupted.
  */
-import { tf } from "../tfjs.ts";
+import type { tf } from "../tfjs.ts";
 import { currentGpu } from "../backend/device.ts";
 import type { RunConfig } from "../config.ts";
 import { UserError } from "../errors.ts";
@@ -18,8 +18,9 @@ import {
   metricsOf,
   type MetricSums,
   noSums,
+  skippedSums,
 } from "./metrics.ts";
-import { trainStep } from "./step.ts";
+import { TrainingStep } from "./step.ts";
 
 /** Where a run stands: enough, with weights and moments, to go on. */
 export interface Progress {
@@ -29,6 +30,8 @@ export interface Progress {
   sums: MetricSums;
   /** Best val_accuracy so far, 0..1; -1 before the first validation. */
   bestValAccuracy: number;
+  /** Updates left out because a gradient was NaN or infinite. */
+  skippedSteps: number;
 }
 
 /** One line of the history: the means of one epoch. */
@@ -43,6 +46,8 @@ export interface EpochRecord {
   valLoss: number | null;
   valAccuracy: number | null;
   valTop5: number | null;
+  /** Updates left out since the start of the run; absent for none. */
+  skippedSteps?: number;
 }
 
 /** What a step's callback is told. */
@@ -56,6 +61,8 @@ export interface StepEvent extends Metrics {
   /** Training steps done since the start of the run. */
   step: number;
   imagesSeen: number;
+  /** Updates left out since the start of the run. */
+  skippedSteps: number;
 }
 
 /** What the loop works on, and whom it tells. */
@@ -73,6 +80,15 @@ export interface FitOptions {
   readEvery: number;
   /** Finishes the step and returns when aborted. */
   signal?: AbortSignal;
+  /**
+   * How the updates that the optimizer has left out since the loop began are counted; a loss that is
+   * NaN or infinite then ends nothing, and its batch is in no mean. Without it such a loss is an error.
+   */
+  readSkipped?: () => Promise<number>;
+  /** Asked after each step whether the run should be saved now. */
+  isSaveDue?: (step: number) => boolean;
+  /** Awaited between two steps when a save is due. */
+  onSave?: () => Promise<void>;
   /** Told after each read of the metrics. */
   onStep?: (event: StepEvent) => void;
   onValidation?: (done: number, count: number) => void;
@@ -82,7 +98,7 @@ export interface FitOptions {
 
 /** The beginning of a run. */
 export function startOfRun(): Progress {
-  return { step: 0, sums: noSums(), bestValAccuracy: -1 };
+  return { step: 0, sums: noSums(), bestValAccuracy: -1, skippedSteps: 0 };
 }
 
 /** Steps of an epoch; the last may be a smaller batch. */
@@ -90,11 +106,33 @@ export function stepsPerEpoch(config: RunConfig, trainCount: number): number {
   return Math.ceil(trainCount / config.batchSize);
 }
 
+/** The error of a run whose numbers left the range of float32. */
+export class Diverged extends UserError {
+  /**
+   * @param what which number it was noticed in
+   * @param step the step after which, or in which, it was; from 1
+   * @param first the first such tensor, with its article, if it is known
+   */
+  constructor(
+    readonly what: string,
+    readonly step: number,
+    readonly config: RunConfig,
+    first?: string,
+  ) {
+    super(
+      `The ${what} became NaN or infinite at step ${step}${first ? ` (first: ${first})` : ""}; ` +
+        `the weights saved before it are untouched, try again with a smaller --learning-rate than ` +
+        `${config.learningRate}, or with --on-nan skip.`,
+    );
+  }
+}
+
 /**
- * Trains until `config.epochs` are done or the signal aborts.
+ * Trains until `config.epochs` are done or the signal aborts. Whatever ends it, `progress` then
+ * holds what the steps done have found, unless the device can no longer be read.
  *
  * @returns whether the run is complete
- * @throws {UserError} naming the step at which the loss became NaN or infinite
+ * @throws {Diverged} naming the step at which the loss became NaN or infinite
  */
 export async function fit(options: FitOptions): Promise<boolean> {
   const { config, train, progress, signal } = options;
@@ -103,74 +141,87 @@ export async function fit(options: FitOptions): Promise<boolean> {
   const gpu = currentGpu();
   // The error about a buffer above the device's limit then names the batch that fits.
   if (gpu) gpu.batchSize = config.batchSize;
+  const trainingStep = new TrainingStep({ ...options, metrics });
   try {
+    const reader = new MetricsReader(options, metrics);
     while (progress.step < config.epochs * perEpoch || progress.sums.images > 0) {
       if (signal?.aborted) return false;
       if (progress.sums.images === train.count) {
         if (!await finishEpoch(options, perEpoch)) return false;
       } else {
-        await trainEpoch(options, perEpoch, metrics);
+        await trainEpoch(options, perEpoch, trainingStep, metrics, reader);
       }
     }
     return true;
   } finally {
+    trainingStep.dispose();
     metrics.dispose();
   }
 }
 
-/** The error of a run whose numbers left the range of float32. */
-export function diverged(what: string, step: number, { learningRate }: RunConfig): UserError {
-  return new UserError(
-    `The ${what} became NaN or infinite at step ${step}; the weights saved before it are ` +
-      `untouched, try again with a smaller --learning-rate than ${learningRate}.`,
-  );
+/** Moves what the device has summed into the progress of the run. */
+class MetricsReader {
+  private readonly skippedBefore: number;
+
+  constructor(private readonly options: FitOptions, private readonly metrics: DeviceMetrics) {
+    this.skippedBefore = options.progress.skippedSteps;
+  }
+
+  async read(): Promise<void> {
+    const { config, progress, readSkipped } = this.options;
+    let { unread } = this.metrics;
+    for (const sums of await this.metrics.take()) {
+      unread--;
+      const isFinite = Number.isFinite(sums.loss);
+      if (!isFinite && !readSkipped) throw new Diverged("loss", progress.step - unread, config);
+      progress.sums = addSums(progress.sums, isFinite ? sums : skippedSums(sums.images));
+    }
+    if (readSkipped) progress.skippedSteps = this.skippedBefore + await readSkipped();
+  }
 }
 
 /** Trains to the end of the current epoch, or to the end of the step in which the signal aborts. */
 async function trainEpoch(
   options: FitOptions,
   perEpoch: number,
+  trainingStep: TrainingStep,
   metrics: DeviceMetrics,
+  reader: MetricsReader,
 ): Promise<void> {
   const { config, train, progress, signal } = options;
   const epoch = Math.floor(progress.step / perEpoch);
   const order = epochOrder(train.count, config.seed, epoch);
-  let unread = 0;
-  for (let position = progress.step % perEpoch; position < perEpoch; position++) {
-    const start = position * config.batchSize;
-    runStep(options, order.subarray(start, start + config.batchSize), metrics);
-    progress.step++;
-    unread++;
-    const isLast = position + 1 === perEpoch;
-    if (unread >= options.readEvery || isLast || signal?.aborted) {
-      for (const sums of await metrics.take()) {
-        unread--;
-        if (!Number.isFinite(sums.loss)) throw diverged("loss", progress.step - unread, config);
-        progress.sums = addSums(progress.sums, sums);
+  try {
+    for (let position = progress.step % perEpoch; position < perEpoch; position++) {
+      const start = position * config.batchSize;
+      const records = order.subarray(start, start + config.batchSize);
+      await trainingStep.run(records, progress.step);
+      progress.step++;
+      const isLast = position + 1 === perEpoch;
+      const isSaveDue = options.isSaveDue?.(progress.step) ?? false;
+      if (metrics.unread >= options.readEvery || isLast || isSaveDue || signal?.aborted) {
+        await reader.read();
+        options.onStep?.({
+          ...metricsOf(progress.sums),
+          epoch: epoch + 1,
+          epochs: config.epochs,
+          stepInEpoch: position + 1,
+          stepsPerEpoch: perEpoch,
+          step: progress.step,
+          imagesSeen: progress.sums.images,
+          skippedSteps: progress.skippedSteps,
+        });
+        if (isSaveDue) await options.onSave?.();
       }
-      options.onStep?.({
-        ...metricsOf(progress.sums),
-        epoch: epoch + 1,
-        epochs: config.epochs,
-        stepInEpoch: position + 1,
-        stepsPerEpoch: perEpoch,
-        step: progress.step,
-        imagesSeen: progress.sums.images,
-      });
+      // A turn of the event loop, or signals and timers would wait until the run ends.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      if (signal?.aborted && metrics.unread === 0) return;
     }
-    // A turn of the event loop, or signals and timers would wait until the run ends.
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    if (signal?.aborted && unread === 0) return;
+  } catch (error) {
+    // What the steps done have found belongs to them, and their state may yet be saved.
+    if (!(error instanceof Diverged)) await reader.read().catch(() => {});
+    throw error;
   }
-}
-
-function runStep(options: FitOptions, records: Int32Array, metrics: DeviceMetrics): void {
-  const { config, model, variables, optimizer, train, progress } = options;
-  tf.tidy(() => {
-    const batch = train.trainingBatch(records, config, progress.step);
-    const stepKey = tf.tensor1d([config.seed, progress.step], "int32");
-    metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
-  });
 }
 
 /** Validates, reports the epoch and starts the next; false when the signal aborted meanwhile. */
@@ -190,7 +241,10 @@ async function finishEpoch(options: FitOptions, perEpoch: number): Promise<boole
       throw error;
     }
     // The last update of an epoch is the one that no training loss has seen.
-    if (!Number.isFinite(val.loss)) throw diverged("validation loss", progress.step, config);
+    if (!Number.isFinite(val.loss)) throw new Diverged("validation loss", progress.step, config);
+  }
+  if (progress.sums.skipped === progress.sums.images) {
+    throw new Diverged("loss of every step of an epoch", progress.step, config);
   }
   const train = metricsOf(progress.sums);
   const record: EpochRecord = {
@@ -200,6 +254,7 @@ async function finishEpoch(options: FitOptions, perEpoch: number): Promise<boole
     valLoss: val?.loss ?? null,
     valAccuracy: val?.accuracy ?? null,
     valTop5: val?.top5 ?? null,
+    ...(progress.skippedSteps > 0 && { skippedSteps: progress.skippedSteps }),
   };
   // Without validation the newest weights are the best there are.
   const accuracy = val?.accuracy ?? train.accuracy;

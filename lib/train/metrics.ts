@@ -16,6 +16,8 @@ export interface MetricSums {
   top1: number;
   top5: number;
   images: number;
+  /** How many of the images are in no other sum, their loss being NaN or infinite; absent for 0. */
+  skipped?: number;
 }
 
 /** The sums of no images. */
@@ -23,13 +25,19 @@ export function noSums(): MetricSums {
   return { loss: 0, top1: 0, top5: 0, images: 0 };
 }
 
-/** The means of sums. */
+/** The means of sums; NaN where no image was counted. */
 export function metricsOf(sums: MetricSums): Metrics {
+  const images = sums.images - (sums.skipped ?? 0);
   return {
-    loss: sums.loss / sums.images,
-    accuracy: sums.top1 / sums.images,
-    top5: sums.top5 / sums.images,
+    loss: sums.loss / images,
+    accuracy: sums.top1 / images,
+    top5: sums.top5 / images,
   };
+}
+
+/** The sums of images that count as seen and as nothing else. */
+export function skippedSums(images: number): MetricSums {
+  return { loss: 0, top1: 0, top5: 0, images, skipped: images };
 }
 
 /** Sums of the batches since the last read, on the device. Owns one tensor; call `dispose`. */
@@ -42,10 +50,35 @@ export class DeviceMetrics {
     this.totals = zeroTotals(capacity);
   }
 
+  /** Batches since the last read. */
+  get unread(): number {
+    return this.batches;
+  }
+
   /** Adds one batch's statistics, float32 `[batch, 3]`; does not wait for the device. */
   add(stats: tf.Tensor2D): void {
-    accumulateMetrics(this.totals, this.batches, stats);
-    this.batches++;
+    accumulateMetrics(this.totals, this.nextRow(), stats);
+  }
+
+  /**
+   * The place of one more batch, for {@linkcode addAt}.
+   * @throws {RangeError} when there are as many as can be held
+   */
+  nextRow(): number {
+    const [capacity] = this.totals.shape;
+    if (this.batches === capacity) {
+      throw new RangeError(`Metrics of ${capacity} batches have no place for one more.`);
+    }
+    return this.batches++;
+  }
+
+  /**
+   * Adds one batch's statistics, as a captured step does.
+   * @param row int32 `[1]`, which holds what {@linkcode nextRow} gave
+   * @param stats float32 `[batch, 3]`
+   */
+  addAt(row: tf.Tensor1D, stats: tf.Tensor2D): void {
+    accumulateMetrics(this.totals, row, stats);
   }
 
   /**
@@ -74,5 +107,6 @@ export function addSums(a: MetricSums, b: MetricSums): MetricSums {
     top1: a.top1 + b.top1,
     top5: a.top5 + b.top5,
     images: a.images + b.images,
+    ...((a.skipped || b.skipped) && { skipped: (a.skipped ?? 0) + (b.skipped ?? 0) }),
   };
 }

@@ -1,7 +1,8 @@
 import { tf } from "../tfjs.ts";
 import { resizeImage, type RgbImage } from "../data/image_file.ts";
-import { withGpuCheck } from "../backend/device.ts";
-import { DeviceSplit, inOrder, type Preprocessing } from "./batches.ts";
+import { type InputValues, Repeated } from "../backend/repeated.ts";
+import { augmentBatch, packedWords } from "../kernels/augment_batch.ts";
+import { inOrder, type Preprocessing } from "./batches.ts";
 
 /** Images of one pass through the model, so that any number of files fits the device. */
 const BATCH = 32;
@@ -34,48 +35,45 @@ export async function predictImages(
   { preprocessing, classNames }: PredictionContext,
   count = 5,
 ): Promise<Prediction[][]> {
+  const size = model.inputs[0]!.shape[1]!;
+  const probabilities = new Repeated(({ packed }) => {
+    const indices = tf.range(0, packed!.shape[0]!, 1, "int32");
+    const options = { ...preprocessing, size };
+    const batch = augmentBatch(packed as tf.Tensor2D, indices, null, options);
+    return tf.softmax(model.apply(batch, { training: false }) as tf.Tensor2D);
+  });
   const predictions: Prediction[][] = [];
-  for (const records of inOrder(images.length, BATCH)) {
-    const batch = images.slice(records[0], records[0]! + records.length);
-    const values = await probabilitiesOf(model, batch, preprocessing);
-    const classes = values.length / batch.length;
-    batch.forEach((_, i) => {
-      const row = values.subarray(i * classes, (i + 1) * classes);
-      const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
-      predictions.push(
-        order.slice(0, count).map((classIndex) => ({
-          classIndex,
-          className: classNames[classIndex] ?? `class ${classIndex}`,
-          probability: row[classIndex]!,
-        })),
-      );
-    });
+  try {
+    for (const records of inOrder(images.length, BATCH)) {
+      const batch = images.slice(records[0], records[0]! + records.length);
+      const values = await probabilities.run({ packed: packedImages(batch, preprocessing) });
+      const classes = values.length / batch.length;
+      batch.forEach((_, i) => {
+        const row = values.subarray(i * classes, (i + 1) * classes);
+        const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
+        predictions.push(
+          order.slice(0, count).map((classIndex) => ({
+            classIndex,
+            className: classNames[classIndex] ?? `class ${classIndex}`,
+            probability: row[classIndex]!,
+          })),
+        );
+      });
+    }
+  } finally {
+    probabilities.dispose();
   }
   return predictions;
 }
 
-/** float32 `[images, classes]`, each row's sum 1. */
-async function probabilitiesOf(
-  model: tf.LayersModel,
+/** The images in the data set's size, as the device takes them: `[images, words]`. */
+function packedImages(
   images: RgbImage[],
-  preprocessing: Preprocessing,
-): Promise<Float32Array> {
-  const { height, width, channels } = preprocessing;
-  const bytes = new Uint8Array(images.length * height * width * channels);
-  images.forEach((image, index) => {
-    bytes.set(resizeImage(image, width).data, index * height * width * channels);
-  });
-  const labels = new Uint8Array(images.length);
-  const split = new DeviceSplit({ images: bytes, labels, count: images.length }, preprocessing);
-  const probabilities = tf.tidy(() => {
-    const records = Int32Array.from(images, (_, i) => i);
-    const batch = split.evaluationBatch(records, model.inputs[0]!.shape[1]!);
-    return tf.softmax(model.apply(batch.images, { training: false }) as tf.Tensor2D);
-  });
-  split.dispose();
-  try {
-    return await withGpuCheck(() => probabilities.data<"float32">());
-  } finally {
-    probabilities.dispose();
-  }
+  { height, width, channels }: Preprocessing,
+): InputValues {
+  const stride = height * width * channels;
+  const bytes = new Uint8Array(images.length * stride);
+  images.forEach((image, index) => bytes.set(resizeImage(image, width).data, index * stride));
+  const shape = [images.length, Math.ceil(stride / 4)] as [number, number];
+  return { shape, values: packedWords(bytes, ...shape) };
 }

@@ -1,9 +1,7 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { encodeSealed, readSealedFile } from "../../lib/checkpoint/checksums.ts";
 import { readSafetensorsFile, type TensorData } from "../../lib/checkpoint/safetensors.ts";
 import {
-  checkConfig,
-  checkDataset,
   type FloatTensor,
   hashConfig,
   loadState,
@@ -191,35 +189,6 @@ Deno.test("foreign files and no files are refused", () =>
       await assertRejects(() => load(`${folder}/text`), UserError, "not a valid safetensors");
     }
   }));
-
-Deno.test("a checkpoint of another configuration names the field and both values", () => {
-  const state = { config: preset("tiny") };
-  checkConfig(state, preset("tiny"));
-  checkConfig(state, { ...preset("tiny"), epochs: 50 });
-  const error = assertThrows(
-    () => checkConfig(state, { ...preset("tiny"), batchSize: 64 }),
-    UserError,
-  );
-  assertEquals(
-    error.message,
-    "The checkpoint is of another configuration: its batchSize is 128, this run's is 64; leave " +
-      "batchSize at 128 or start a new run.",
-  );
-  assertThrows(
-    () => checkConfig(state, { ...preset("tiny"), transformerUnits: [256, 64] }),
-    UserError,
-    "[128,64]",
-  );
-  assertThrows(() => checkConfig(state, { ...preset("tiny"), epochs: 6 }, []), UserError, "epochs");
-});
-
-Deno.test("a checkpoint of other data names both", () => {
-  const { dataset } = someState();
-  checkDataset({ dataset }, { ...dataset });
-  for (const change of [{ name: "shapes" }, { identity: "cd".repeat(32) }, { trainCount: 7 }]) {
-    assertThrows(() => checkDataset({ dataset }, { ...dataset, ...change }), UserError, "50000");
-  }
-});
 
 Deno.test("the hash of a configuration does not hang on the order of its keys", async () => {
   const config = preset("tiny");

@@ -1,8 +1,13 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { hostFloatsInPlace } from "../../lib/backend/host.ts";
 import type { Dropout } from "../../lib/kernels/dropout.ts";
-import { linear, type LinearOptions } from "../../lib/kernels/linear.ts";
-import { measuredTiles, productKey, tiles } from "../../lib/kernels/matmul.ts";
+import {
+  type ChainedLayer,
+  linear,
+  linearChain,
+  type LinearOptions,
+} from "../../lib/kernels/linear.ts";
+import { measuredTiles, productKey, type TileName, tiles } from "../../lib/kernels/matmul_tiles.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import {
@@ -33,8 +38,8 @@ const cases: Case[] = [
 ];
 /** Each tile must do: rows that divide by four, and none that does; more than one tile each way. */
 const tileCases: Case[] = [
-  { shape: [150, 44], columns: 76, bias: true },
-  { shape: [71, 35], columns: 67, bias: true },
+  { shape: [150, 44], columns: 76, bias: true, gelu: true },
+  { shape: [71, 35], columns: 67, bias: true, gelu: true },
 ];
 const nameOf = ({ shape, columns, ...rest }: Case) =>
   `[${shape}] to ${columns} ${JSON.stringify(rest)}`;
@@ -94,27 +99,42 @@ async function check(c: Case): Promise<void> {
 
 for (const c of cases) forEachBackend(`linear ${nameOf(c)}`, () => check(c));
 
-for (const [name, tile] of Object.entries(tiles)) {
-  forEachBackend(`linear with the tile ${name}`, async (backend) => {
-    assertEquals(backend, "webgpu");
-    try {
-      for (const c of tileCases) {
-        const [inner, columns] = [c.shape.at(-1)!, c.columns];
-        const rows = c.shape.slice(0, -1).reduce((a, b) => a * b);
-        for (
-          const product of [
-            { layout: "nn", rows, depth: inner, columns },
-            { layout: "nt", rows, depth: columns, columns: inner },
-            { layout: "tn", rows: inner, depth: rows, columns },
-          ] as const
-        ) measuredTiles.set(productKey(product), tile);
-        await check(c);
-      }
-    } finally {
-      measuredTiles.clear();
-    }
+/** Runs with one tile for all products of a layer. */
+async function withTile(name: TileName, c: Case, run: () => Promise<void>): Promise<void> {
+  const [inner, columns] = [c.shape.at(-1)!, c.columns];
+  const rows = c.shape.slice(0, -1).reduce((a, b) => a * b);
+  try {
+    for (
+      const product of [
+        { layout: "nn", rows, depth: inner, columns },
+        { layout: "nt", rows, depth: columns, columns: inner },
+        { layout: "tn", rows: inner, depth: rows, columns },
+      ] as const
+    ) measuredTiles.set(productKey(product), name);
+    await run();
+  } finally {
+    measuredTiles.clear();
+  }
+}
+
+for (const name of Object.keys(tiles) as TileName[]) {
+  forEachBackend(`linear with the tile ${name}`, async () => {
+    for (const c of tileCases) await withTile(name, c, () => check(c));
   }, { backends: ["webgpu"] });
 }
+
+forEachBackend("linear gives the same bits with any tile", async () => {
+  // Enough rows that the sum over them is split.
+  const c: Case = { shape: [700, 20], columns: 24, bias: true, gelu: true };
+  const numbers = numbersOf(c);
+  const want = await computed(c, numbers);
+  for (const name of Object.keys(tiles) as TileName[]) {
+    await withTile(name, c, async () => {
+      const got = await computed(c, numbers);
+      for (const key in want) assertEquals(got[key], want[key], `${key} with the tile ${name}`);
+    });
+  }
+}, { backends: ["webgpu"] });
 
 forEachBackend("linear gives the same value whether gradients are recorded or not", async () => {
   const [x, kernel] = [tf.tensor2d(normals([6, 5], 1), [6, 5]), tf.ones<tf.Rank.R2>([5, 4])];
@@ -156,3 +176,41 @@ forEachBackend("linear refuses shapes that do not fit", () => {
     assertThrows(() => linear(x, kernel, null, { dropout: drop }), RangeError, "not 1");
   });
 }, { backends: ["cpu"] });
+
+forEachBackend("linearChain is linear after linear, with its gradients", async () => {
+  const stepKey = tf.tensor1d([SEED, STEP], "int32");
+  const x = tf.tensor(normals([2, 9, 12], 1), [2, 9, 12]);
+  const residual = tf.tensor(normals([2, 9, 10], 2), [2, 9, 10]);
+  const kernels = [[12, 20], [20, 7], [7, 10]].map((shape, i) =>
+    tf.tensor2d(normals(shape, 3 + i, 0.3), shape as [number, number])
+  );
+  const biases = [20, 7].map((size, i) => tf.tensor1d(normals([size], 6 + i)));
+  const layersOf = (weights: tf.Tensor[]): ChainedLayer[] =>
+    ([
+      { activation: "gelu", dropout: { rate: 0.3, stream: STREAM, stepKey } },
+      {},
+      { activation: "gelu" },
+    ] as const).map((options, i) => ({
+      ...options,
+      kernel: weights[i] as tf.Tensor2D,
+      bias: (weights[3 + i] ?? null) as tf.Tensor1D | null,
+    }));
+  const inputs = [...kernels, ...biases, x, residual];
+  const chained = tf.grads((...all) => linearChain(all[5]!, layersOf(all.slice(0, 5)), all[6]));
+  const oneByOne = tf.grads((...all) =>
+    layersOf(all.slice(0, 5)).reduce(
+      (input, { kernel, bias, ...options }, i) =>
+        linear(input, kernel, bias, { ...options, residual: i === 2 ? all[6] : undefined }),
+      all[5]!,
+    )
+  );
+  const [got, want] = [tf.tidy(() => chained(inputs)), tf.tidy(() => oneByOne(inputs))];
+  for (const [i, gradient] of want.entries()) {
+    const expected = Float64Array.from(await gradient.data<"float32">());
+    const error = relativeError(await got[i]!.data<"float32">(), expected);
+    assert(error < 1e-6, `gradient ${i} is off by ${error}`);
+  }
+  const y = tf.tidy(() => linearChain(x, layersOf([...kernels, ...biases]), residual));
+  assertEquals(y.shape, [2, 9, 10]);
+  tf.dispose([stepKey, ...inputs, ...got, ...want, y]);
+});

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { webgpuBackend } from "../../lib/backend/compute.ts";
-import { measuredTiles, productKey, tiles } from "../../lib/kernels/matmul.ts";
+import { measuredTiles, productKey } from "../../lib/kernels/matmul_tiles.ts";
 import { parallelLinear } from "../../lib/kernels/parallel_linear.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
@@ -64,7 +64,7 @@ forEachBackend("parallelLinear with outputs spread over workgroups", async () =>
         { layout: "nt", rows, depth: columns, columns: inner, parts },
         { layout: "tn", rows: inner, depth: rows, columns, parts },
       ] as const
-    ) measuredTiles.set(productKey(product), tiles.plainSmall);
+    ) measuredTiles.set(productKey(product), "plainSmall");
     await check([rows, inner], columns, parts);
   } finally {
     measuredTiles.clear();

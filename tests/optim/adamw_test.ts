@@ -116,6 +116,7 @@ forEachBackend("it is rebuilt from its configuration through tf.serialization", 
     beta2: 0.4,
     epsilon: 0.5,
     clipNorm: 0.6,
+    skipNonFinite: true,
   };
   const optimizer = new AdamW(config);
   const [cls, fromConfig] = tf.serialization.SerializationMap.getMap().classNameMap.VitAdamW!;
@@ -329,3 +330,41 @@ forEachBackend("a gradient of an unknown variable is an error that names it", ()
   });
   assertEquals(optimizer.step, 0);
 }, { backends: ["cpu"] });
+
+forEachBackend(
+  "skipNonFinite leaves out an update with one bad number, and only that",
+  async () => {
+    for (const clipNorm of [0, 0.5]) {
+      for (const bad of [NaN, Infinity, -Infinity, 1e30]) {
+        const [skipping, plain] = [
+          new AdamW({ clipNorm, skipNonFinite: true }),
+          new AdamW({ clipNorm }),
+        ];
+        const [skipped, expected] = [makeVariables(), makeVariables()];
+        for (const t of [1, 2, 3, 4]) {
+          const gradients = gradientsAt(t);
+          if (t === 3) {
+            gradients[1]![2] = bad;
+            // Its step counts, for the bias correction; variables and moments stay.
+            apply(skipping, skipped, gradients);
+            plain.restore(3, await plain.readMoments(expected));
+          } else {
+            apply(skipping, skipped, gradients);
+            apply(plain, expected, gradients);
+          }
+        }
+        for (const [i, variable] of skipped.entries()) {
+          assertEquals(await valuesOf(variable), await valuesOf(expected[i]!));
+        }
+        const [left, right] = [
+          await skipping.readMoments(skipped),
+          await plain.readMoments(expected),
+        ];
+        assertEquals([...left.values()], [...right.values()]);
+        assertEquals([await skipping.readSkipped(), await plain.readSkipped()], [1, 0]);
+        tf.dispose([...skipped, ...expected]);
+        for (const optimizer of [skipping, plain]) optimizer.dispose();
+      }
+    }
+  },
+);

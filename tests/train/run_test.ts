@@ -142,7 +142,7 @@ async function assertResumes(
       ...interrupt(stop),
       signal: stop.signal,
     });
-    assertEquals(stopped.result, { complete: false, step: at.step, test: null });
+    assertEquals(stopped.result, { complete: false, step: at.step, skippedSteps: 0, test: null });
     const state = await loadState(stopped.folder.last);
     assertEquals(
       [state.step, state.epoch, state.positionInEpoch, state.sums.images],
@@ -315,8 +315,9 @@ forEachBackend("a loss that becomes NaN ends the run and names the step", async 
     for (const readEvery of [1, 10]) {
       assertEquals(
         await failureOf(`${folder}/${readEvery}`, config, { readEvery }),
-        "The loss became NaN or infinite at step 2; the weights saved before it are untouched, " +
-          "try again with a smaller --learning-rate than 1e+30.",
+        "The loss became NaN or infinite at step 2 (first: the output of blocks.0.attention at " +
+          "step 2); the weights saved before it are untouched, try again with a smaller " +
+          "--learning-rate than 1e+30, or with --on-nan skip.",
       );
       assertEquals(await names(`${folder}/${readEvery}/run`), ["config.json"]);
     }
@@ -332,7 +333,8 @@ forEachBackend("a loss that becomes NaN later leaves best and last as they were"
     const files = () => Promise.all([run.best, run.last, run.history].map((f) => Deno.readFile(f)));
     const before = await files();
     const message = await failureOf(folder, tinyRun, { folder: run, resume });
-    assert(message.startsWith("The loss became NaN or infinite at step 4;"), message);
+    const first = "(first: the weight classifier.bias after step 3); the weights";
+    assert(message.startsWith(`The loss became NaN or infinite at step 4 ${first}`), message);
     assertEquals(await files(), before);
   });
 }, { backends: ["wasm", "cpu"] });
@@ -342,13 +344,18 @@ forEachBackend("an epoch's last update is checked before anything is saved", asy
     const oneStep = { ...tinyRun, batchSize: 75 };
     const validated = await failureOf(`${folder}/a`, { ...oneStep, learningRate: 1e30 });
     assert(
-      validated.startsWith("The validation loss became NaN or infinite at step 1;"),
+      validated.startsWith("The validation loss became NaN or infinite at step 1; the weights"),
       validated,
     );
     // Without validation no forward pass sees the weights; 1e39 is no float32.
     const config = { ...oneStep, validationSplit: 0, learningRate: 1e39 };
     const unvalidated = await failureOf(`${folder}/b`, config);
-    assert(/^The weight \S+ became NaN or infinite at step 1;/.test(unvalidated), unvalidated);
+    assert(
+      /^The weight (\S+) became NaN or infinite at step 1 \(first: the weight \1 /.test(
+        unvalidated,
+      ),
+      unvalidated,
+    );
     for (const each of ["a", "b"]) {
       assertEquals(await names(`${folder}/${each}/run`), ["config.json"]);
     }

@@ -1,12 +1,13 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
-import { evaluationStep, trainStep } from "../../lib/train/step.ts";
+import { DeviceMetrics } from "../../lib/train/metrics.ts";
+import { evaluationStep, TrainingStep, trainStep } from "../../lib/train/step.ts";
 import { forEachBackend } from "../backends.ts";
 import { tinyModel, valuesOf } from "../models/tiny_model.ts";
-import { preprocessingOf, shapes } from "./tiny_run.ts";
+import { preprocessingOf, shapes, tinyRun } from "./tiny_run.ts";
 
 const records = Int32Array.from({ length: 20 }, (_, i) => i);
 
@@ -66,3 +67,117 @@ forEachBackend("the step key decides the dropout of a step", async () => {
   split.dispose();
   model.dispose();
 });
+
+/** A run in small: everything that a training step works on. */
+class SmallRun {
+  readonly model = createViTClassifier(tinyModel, { seed: 1 });
+  readonly variables = [...namedVariables(this.model).values()];
+  readonly optimizer = new AdamW({ ...tinyRun, clipNorm: 0.5, skipNonFinite: true });
+  readonly train = new DeviceSplit(shapes.train, preprocessingOf(shapes.train));
+  readonly metrics = new DeviceMetrics(32);
+  readonly config = tinyRun;
+  readonly captured = new TrainingStep(this);
+
+  /** The records of a step: 20 images, but 15 in every fourth. */
+  static recordsOf(step: number): Int32Array {
+    const length = step % 4 === 3 ? 15 : 20;
+    return Int32Array.from({ length }, (_, i) => (step * 20 + i) % 75);
+  }
+
+  plainStep(step: number): void {
+    const { model, variables, optimizer, train, metrics } = this;
+    tf.tidy(() => {
+      const batch = train.trainingBatch(SmallRun.recordsOf(step), tinyRun, step);
+      const stepKey = tf.tensor1d([tinyRun.seed, step], "int32");
+      metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
+    });
+  }
+
+  /** Everything that a step changes. */
+  async state() {
+    const weights: Float32Array[] = [];
+    for (const variable of this.variables) weights.push(await valuesOf(variable));
+    return {
+      weights,
+      moments: [...(await this.optimizer.readMoments(this.variables)).values()],
+      step: this.optimizer.step,
+      sums: await this.metrics.take(),
+    };
+  }
+
+  dispose(): void {
+    for (const part of [this.captured, this.metrics, this.train, this.optimizer, this.model]) {
+      part.dispose();
+    }
+  }
+}
+
+forEachBackend("twenty captured steps give the bytes of twenty plain ones", async (backend) => {
+  const [plain, captured] = [new SmallRun(), new SmallRun()];
+  for (let step = 0; step < 20; step++) {
+    // Weights that are put in during a run are new data.
+    if (step === 11) {
+      for (const { variables } of [plain, captured]) {
+        tf.tidy(() => variables[0]!.assign(tf.mul(variables[0]!, 0.5)));
+      }
+    }
+    // The step size may change at any step.
+    for (const { optimizer } of [plain, captured]) optimizer.learningRate = 1e-2 / (1 + step);
+    plain.plainStep(step);
+    await captured.captured.run(SmallRun.recordsOf(step), step);
+  }
+  assertEquals(captured.captured.whyPlain === null, backend === "webgpu");
+  assertEquals(await captured.state(), await plain.state());
+  plain.dispose();
+  captured.dispose();
+});
+
+forEachBackend("a partial batch borrows the memory of the full one", async () => {
+  const run = new SmallRun();
+  for (const step of [0, 3]) await run.captured.run(SmallRun.recordsOf(step), step);
+  const [full, partial] = [20, 15].map((images) => run.captured.recordOf(images)!.stats);
+  assertEquals(full!.passes, 1);
+  assert(partial!.plannedBytes < full!.plannedBytes / 2, `${partial!.plannedBytes} bytes`);
+  run.dispose();
+}, { backends: ["webgpu"] });
+
+forEachBackend("nothing grows over 500 captured steps", async () => {
+  const run = new SmallRun();
+  const records = Int32Array.of(0, 1);
+  const steps = async (from: number, to: number) => {
+    for (let step = from; step < to; step++) {
+      await run.captured.run(records, step);
+      if (step % 32 === 31) await run.metrics.take();
+    }
+    await run.metrics.take();
+    return tf.memory();
+  };
+  const before = await steps(0, 20);
+  const heap = Deno.memoryUsage().heapUsed;
+  assertEquals(await steps(20, 500), before);
+  // Garbage comes and goes; a tensor's worth of objects a dispatch would be far more.
+  const grown = (Deno.memoryUsage().heapUsed - heap) / 2 ** 20;
+  assert(grown < 16, `the JavaScript heap grew by ${grown} MiB`);
+  run.dispose();
+}, { backends: ["webgpu"] });
+
+forEachBackend("a model that cannot be captured is trained plainly", async () => {
+  const [plain, run] = [new SmallRun(), new SmallRun()];
+  let calls = 0;
+  for (const { model } of [plain, run]) {
+    const apply = model.apply.bind(model);
+    model.apply = (inputs, kwargs) => {
+      // A number that JavaScript draws at each call; here one without effect.
+      const drawn = tf.mul(tf.scalar(calls++), 0);
+      return tf.add(apply(inputs, kwargs) as tf.Tensor, drawn);
+    };
+  }
+  for (let step = 0; step < 2; step++) {
+    plain.plainStep(step);
+    await run.captured.run(SmallRun.recordsOf(step), step);
+  }
+  assertStringIncludes(run.captured.whyPlain!, "from JavaScript");
+  assertEquals(await run.state(), await plain.state());
+  plain.dispose();
+  run.dispose();
+}, { backends: ["webgpu"] });

@@ -1,3 +1,4 @@
+import { type ReopenedRun, reopenRun } from "../../lib/checkpoint/reopen.ts";
 import { createRunFolder, readHistory, type RunFolder } from "../../lib/checkpoint/run_folder.ts";
 import { preset, type RunConfig } from "../../lib/config.ts";
 import { channelStatistics, type ImageDataset, type ImageSplit } from "../../lib/data/dataset.ts";
@@ -61,4 +62,22 @@ export async function train(
     "\n",
   );
   return { result, folder, events, history };
+}
+
+/** Takes a run up again as the train task does. */
+export async function goOn(
+  path: string,
+  config?: RunConfig,
+  options: Partial<RunOptions> = {},
+): Promise<Finished & Pick<ReopenedRun, "state" | "notices">> {
+  const { run, config: saved, lock, state, notices } = await reopenRun(path);
+  await using _ = lock;
+  const resumed = { folder: run, lock, resume: state, ...options };
+  return { ...await train("", config ?? saved, resumed), state, notices };
+}
+
+/** Options of a run that ends after a step. */
+export function stopAt(step: number): Pick<RunOptions, "signal" | "onStep"> {
+  const stop = new AbortController();
+  return { signal: stop.signal, onStep: (event) => void (event.step === step && stop.abort()) };
 }

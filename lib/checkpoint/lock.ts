@@ -1,0 +1,128 @@
+/**
+ * One trainer a run: a file in the run's folder that its process holds locked.
+ *
+ * The lock is the operating system's own, which ends with the process however that ends, so a stale
+ * lock cannot hold anybody up and a process id that came to another process cannot mislead. What
+ * the file says (who, since when) is only for people.
+ */
+import { UserError } from "../errors.ts";
+import { ioError, writeFull } from "./store.ts";
+
+/** A lock that this process holds. */
+export interface RunLock extends AsyncDisposable {
+  /** The process that held it last and ended without giving it back; undefined if none did. */
+  readonly takenFrom?: number;
+  /** False where the file system has no locks: nobody is kept out. */
+  readonly isHeld: boolean;
+  /** Removes the file and lets others in; does nothing the second time. */
+  release(): Promise<void>;
+}
+
+/** The lock's file in a run's folder. */
+export function lockPath(folder: string): string {
+  return `${folder}/lock.json`;
+}
+
+/**
+ * Locks a run's folder for this process.
+ * @throws {UserError} naming the folder and the process that trains there, or when the file cannot
+ * be written.
+ */
+export async function lockRun(folder: string): Promise<RunLock> {
+  const path = lockPath(folder);
+  while (true) {
+    let file: Deno.FsFile;
+    try {
+      // Not createNew: a file may be left from a process that was killed.
+      file = await Deno.open(path, { read: true, write: true, create: true });
+    } catch (error) {
+      throw ioError(error, "write", path);
+    }
+    try {
+      const isHeld = await tryLock(file, folder, path);
+      // Its last owner may have removed the file between our opening and our locking it.
+      if (!await isStillThere(file, path)) {
+        file.close();
+        continue;
+      }
+      const takenFrom = ownerOf(await readText(file))?.pid;
+      await writeOwner(file, path);
+      return heldLock(file, path, isHeld, takenFrom);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+}
+
+function heldLock(
+  file: Deno.FsFile,
+  path: string,
+  isHeld: boolean,
+  takenFrom: number | undefined,
+): RunLock {
+  let released = false;
+  const release = async () => {
+    if (released) return;
+    released = true;
+    // Removed before it is unlocked, or another might lock a file that then goes away. Windows
+    // removes no file that is open.
+    const windows = Deno.build.os === "windows";
+    if (windows) file.close();
+    await Deno.remove(path).catch(() => {});
+    if (!windows) file.close();
+  };
+  return { takenFrom, isHeld, release, [Symbol.asyncDispose]: release };
+}
+
+/** Locks the file; false where the file system cannot. */
+async function tryLock(file: Deno.FsFile, folder: string, path: string): Promise<boolean> {
+  let locked: boolean;
+  try {
+    locked = await file.tryLock(true);
+  } catch {
+    return false;
+  }
+  if (locked) return true;
+  // Where locks are mandatory the owner's text cannot be read.
+  const owner = ownerOf(await Deno.readTextFile(path).catch(() => ""));
+  const who = owner ? `process ${owner.pid} (since ${owner.since})` : "another process";
+  throw new UserError(
+    `The run ${folder} is being trained by ${who}; wait for it, stop it, or train in another folder.`,
+  );
+}
+
+async function isStillThere(file: Deno.FsFile, path: string): Promise<boolean> {
+  const named = await Deno.stat(path).catch(() => null);
+  const opened = await file.stat();
+  // On Windows both are null, and an open file stays.
+  return named !== null && named.ino === opened.ino && named.dev === opened.dev;
+}
+
+async function writeOwner(file: Deno.FsFile, path: string): Promise<void> {
+  const owner = { pid: Deno.pid, since: new Date().toISOString() };
+  try {
+    await file.truncate(0);
+    await file.seek(0, Deno.SeekMode.Start);
+    await writeFull(file, new TextEncoder().encode(JSON.stringify(owner) + "\n"));
+  } catch (error) {
+    throw ioError(error, "write", path);
+  }
+}
+
+async function readText(file: Deno.FsFile): Promise<string> {
+  const bytes = new Uint8Array(4096);
+  const count = await file.read(bytes) ?? 0;
+  return new TextDecoder().decode(bytes.subarray(0, count));
+}
+
+/** What a lock file says; undefined where it says nothing that can be used. */
+function ownerOf(text: string): { pid: number; since: string } | undefined {
+  try {
+    const { pid, since } = JSON.parse(text);
+    const isTime = typeof since === "string" && !Number.isNaN(Date.parse(since));
+    return Number.isSafeInteger(pid) && isTime ? { pid, since } : undefined;
+  } catch {
+    return undefined;
+  }
+}

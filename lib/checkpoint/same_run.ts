@@ -1,0 +1,62 @@
+/** What a run may be told when it goes on, and what would make it another run. */
+import { modelFields, type RunConfig } from "../config.ts";
+import { UserError } from "../errors.ts";
+import type { DatasetIdentity } from "./state.ts";
+
+/**
+ * Fields that a resumed run may change: they decide when training ends, not its numbers. When it is
+ * saved, what it prints and what it computes on are no fields, and may change too.
+ */
+export const resumableFields: readonly (keyof RunConfig)[] = ["epochs"];
+
+const dataFields: readonly (keyof RunConfig)[] = [
+  ...["dataset", "labels", "limit", "validationSplit"] as const,
+];
+
+/** Why a field must stay as it was. */
+function reasonOf(key: keyof RunConfig): string {
+  if (key === "seed") return "another seed is another order of images and other dropout";
+  if (dataFields.includes(key)) return "it decides which images are trained on";
+  if (/dropout/i.test(key)) return "the steps done were taken with the old one";
+  if (Object.hasOwn(modelFields, key)) return "the saved weights are of a model of that shape";
+  return "the steps done were taken with the old one";
+}
+
+/**
+ * Checks that training may go on from a state under a configuration.
+ * @param mayDiffer fields in which the two may differ
+ * @throws {UserError} naming the first field that differs, both values, and why it may not.
+ */
+export function checkConfig(
+  state: { config: RunConfig },
+  config: RunConfig,
+  mayDiffer: readonly (keyof RunConfig)[] = resumableFields,
+): void {
+  for (const key of Object.keys(config) as (keyof RunConfig)[]) {
+    const [saved, asked] = [JSON.stringify(state.config[key]), JSON.stringify(config[key])];
+    if (saved === asked || mayDiffer.includes(key)) continue;
+    throw new UserError(
+      `The checkpoint is of another configuration: its ${key} is ${saved}, this run's is ${asked}, ` +
+        `and ${reasonOf(key)}; leave ${key} at ${saved} or start a new run (--init-from takes ` +
+        `weights along).`,
+    );
+  }
+}
+
+/**
+ * Checks that training goes on with the data it began with.
+ * @throws {UserError} naming both data sets.
+ */
+export function checkDataset(state: { dataset: DatasetIdentity }, dataset: DatasetIdentity): void {
+  const describe = ({ name, identity, trainCount }: DatasetIdentity) =>
+    `${name} (${trainCount} train records, checksum ${identity.slice(0, 12)})`;
+  const saved = state.dataset;
+  if (
+    saved.name === dataset.name && saved.identity === dataset.identity &&
+    saved.trainCount === dataset.trainCount
+  ) return;
+  throw new UserError(
+    `The checkpoint was trained on other data: it saw ${describe(saved)}, this run has ` +
+      `${describe(dataset)}; give it the same data or start a new run.`,
+  );
+}

@@ -1,0 +1,168 @@
+/** `train --resume`, `--init-from` and what keeps a run safe, as a user types them. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { readHistory } from "../../lib/checkpoint/run_folder.ts";
+import { loadState } from "../../lib/checkpoint/state.ts";
+import { inFolder } from "../data/fixtures.ts";
+import {
+  assertRefused,
+  contentsOf,
+  exists,
+  projectRoot,
+  runTask,
+  runTaskWell,
+  smallRun,
+  taskCommand,
+} from "./run_task.ts";
+
+/** The train task without `deno task`, in a folder of its own. */
+function trainer(args: readonly string[], cwd: string): Deno.Command {
+  return new Deno.Command("deno", {
+    args: [
+      ...["run", "--allow-read", "--allow-write", `--config=${projectRoot}deno.json`],
+      ...[`${projectRoot}tasks/train.ts`, ...args],
+    ],
+    cwd,
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+/** Runs until `text` is printed, then ends by the signal. */
+async function interrupted(
+  args: readonly string[],
+  text: string,
+  signal: Deno.Signal,
+): Promise<{ code: number; stdout: string }> {
+  await using child = taskCommand("train", args).spawn();
+  const errors = new Response(child.stderr).text();
+  let stdout = "";
+  let sent = false;
+  for await (const part of child.stdout.pipeThrough(new TextDecoderStream())) {
+    stdout += part;
+    if (sent || !stdout.includes(text)) continue;
+    child.kill(signal);
+    sent = true;
+  }
+  const { code } = await child.status;
+  assert(sent, await errors);
+  return { code, stdout };
+}
+
+Deno.test({
+  name: "SIGTERM saves and exits 0; --resume auto finds the run, passes over damage and says so",
+  // Windows has no signal that a parent could send.
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (folder) => {
+      const out = `${folder}/runs/a`;
+      const endless = [...smallRun, "--epochs", "9999", "--save-every", "1", "--keep", "3"];
+      const { code, stdout } = await interrupted(
+        [...endless, "--out", out],
+        "Epoch    2/9999",
+        "SIGTERM",
+      );
+      assertEquals(code, 0, stdout);
+      assertStringIncludes(stdout, "Stopped and saved at step");
+      const { step } = await loadState(`${out}/last.safetensors`);
+      const earlier = Object.keys(await contentsOf(out)).filter((name) => name.startsWith("step-"));
+      assertEquals(earlier.length, 2);
+      assert(!await exists(`${out}/lock.json`));
+
+      await Deno.truncate(`${out}/last.safetensors`, 1000);
+      const epochs = `${Math.ceil((step + 1) / 2)}`;
+      const auto = trainer(
+        ["--resume", "auto", "--backend", "wasm", "--epochs", epochs],
+        folder,
+      );
+      const result = await auto.output();
+      const text = new TextDecoder().decode(result.stdout);
+      assertEquals(result.code, 0, text + new TextDecoder().decode(result.stderr));
+      assertStringIncludes(text, "runs/a/last.safetensors is not a valid safetensors file");
+      assert(
+        /Going on from the state before it, runs\/a\/step-\d{8}\.safetensors, step \d+\./.test(
+          text,
+        ),
+      );
+      assertStringIncludes(text, "Going on with runs/a, step ");
+      assert(/^test: loss/m.test(text), text);
+      const history = await readHistory(`${out}/history.jsonl`);
+      assertEquals(history.map(({ epoch }) => epoch), history.map((_, i) => i + 1));
+    }),
+});
+
+Deno.test({
+  name:
+    "a second trainer on a run is refused while the first trains, and takes over once it is dead",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (folder) => {
+      const out = `${folder}/run`;
+      const endless = [...smallRun, "--epochs", "9999", "--out", out];
+      // Not through deno task, which is a process of its own between this one and the trainer.
+      await using first = trainer(endless, folder).spawn();
+      const errors = new Response(first.stderr).text();
+      let hasAsked = false;
+      for await (const part of first.stdout.pipeThrough(new TextDecoderStream())) {
+        if (hasAsked || !part.includes("Epoch ")) continue;
+        hasAsked = true;
+        const second = await runTask("train", ["--resume", out, "--backend", "wasm"]);
+        assertRefused(second, `The run ${out} is being trained by process ${first.pid} (since `);
+        first.kill("SIGKILL");
+      }
+      await first.status;
+      assert(hasAsked, await errors);
+      assert(await exists(`${out}/lock.json`));
+      const { epoch } = await loadState(`${out}/last.safetensors`);
+      const args = ["--resume", out, "--epochs", `${epoch + 1}`, "--backend", "wasm"];
+      const stdout = await runTaskWell("train", args);
+      assertStringIncludes(stdout, `Process ${first.pid} ended without giving ${out} back`);
+      assert(!await exists(`${out}/lock.json`));
+    }),
+});
+
+Deno.test("--init-from takes the model from the run, and a new head where classes differ", () =>
+  inFolder(async (folder) => {
+    await runTaskWell("train", [...smallRun, "--out", `${folder}/a`]);
+    const stdout = await runTaskWell("train", [
+      ...["--init-from", `${folder}/a`, "--num-classes", "120", "--seed", "2"],
+      ...["--learning-rate", "1e-4", "--backend", "wasm", "--out", `${folder}/b`],
+    ]);
+    assertStringIncludes(stdout, "one of 100 classes, this run's has 120");
+    const { config } = await loadState(`${folder}/b/last.safetensors`);
+    assertEquals([config.transformerLayers, config.limit, config.seed], [1, 60, 2]);
+    assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/b/origin.json`)), {
+      initFrom: `${folder}/a/best.safetensors`,
+    });
+    const other = await runTask("train", [
+      ...["--init-from", `${folder}/a`, "--transformer-layers", "2", "--out", `${folder}/c`],
+    ]);
+    assertRefused(other, "transformerLayers is 1, this run's is 2");
+    assert(!await exists(`${folder}/c`), "a run folder was left behind");
+    // What may not change on resume is refused by name, and nothing happens to the run.
+    const before = await contentsOf(`${folder}/a`);
+    const changes = { "batch-size": "16", "seed": "3", "limit": "50", "projection-dim": "32" };
+    for (const [name, value] of Object.entries(changes)) {
+      const units = name === "projection-dim" ? ["--transformer-units", "32"] : [];
+      const args = ["--resume", `${folder}/a`, `--${name}`, value, ...units, "--backend", "wasm"];
+      assertRefused(await runTask("train", args), "another configuration", `is ${value}`);
+    }
+    assertEquals(await contentsOf(`${folder}/a`), before);
+  }));
+
+/** A wrong command line and what the refusal must say. */
+const refusals: Record<string, [args: string[], ...texts: string[]]> = {
+  "an interval that is none": [["--save-every", "soon"], "--save-every", '"soon"', "10m"],
+  "to keep no state": [["--keep", "0"], "--keep", '"0"'],
+  "an unknown word for --on-nan": [["--on-nan", "panic"], "--on-nan", '"panic"', "stop or skip"],
+  "to resume and to begin": [["--resume", "x", "--init-from", "y"], "--init-from y", "--resume"],
+  "weights that are not there": [["--init-from", "no/such"], "no/such"],
+  "weights of another kind": [["--init-from", "README.md"], "README.md"],
+};
+
+for (const [what, [args, ...texts]] of Object.entries(refusals)) {
+  Deno.test(`train refuses ${what}`, async () => {
+    assertRefused(await runTask("train", args), ...texts);
+  });
+}

@@ -1,0 +1,96 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
+import { modelConfigOf, type RunConfig } from "../../lib/config.ts";
+import { UserError } from "../../lib/errors.ts";
+import { savePlainWeights } from "../../lib/export/portable_model.ts";
+import { loadInitialWeights } from "../../lib/train/initial_weights.ts";
+import { forEachBackend } from "../backends.ts";
+import { inFolder, names } from "../checkpoint/folder.ts";
+import { goOn, tinyRun, train } from "./tiny_run.ts";
+
+forEachBackend("init-from: weights of a run, a checkpoint or an exported file", async () => {
+  await inFolder(async (folder) => {
+    const old = await train(`${folder}/old`, tinyRun);
+    const best = await loadWeights(old.folder.best);
+    const { weights, classNames, preprocessing } = best;
+    const model = modelConfigOf(tinyRun);
+    const plain = `${folder}/plain.safetensors`;
+    await savePlainWeights(plain, { config: model, weights, classNames, preprocessing });
+    // No step is taken, so what is saved is what it began with.
+    const stop = new AbortController();
+    stop.abort();
+    const config = { ...tinyRun, seed: 8, learningRate: 1e-4, attentionDropout: 0 };
+    for (const [i, from] of [old.folder.path, old.folder.best, plain].entries()) {
+      const initial = await loadInitialWeights(from);
+      assertEquals(
+        [initial.source, initial.run?.seed],
+        i < 2 ? [old.folder.best, 7] : [plain, undefined],
+      );
+      const notices: string[] = [];
+      const onNotice = (text: string) => void notices.push(text);
+      const path = `${folder}/${i}`;
+      await train(path, config, { initial, onNotice, signal: stop.signal });
+      const state = await loadState(`${path}/last.safetensors`);
+      assertEquals([state.step, state.weights, notices], [0, weights, []]);
+    }
+  });
+}, { backends: ["wasm"] });
+
+forEachBackend(
+  "init-from: a head of another class count is reset, other models refused",
+  async () => {
+    await inFolder(async (folder) => {
+      const old = await train(`${folder}/old`, tinyRun);
+      const initial = await loadInitialWeights(old.folder.last);
+      const stop = new AbortController();
+      stop.abort();
+      const notices: string[] = [];
+      const config = { ...tinyRun, numClasses: 120 };
+      const onNotice = (text: string) => void notices.push(text);
+      await train(`${folder}/new`, config, { initial, onNotice, signal: stop.signal });
+      await train(`${folder}/random`, config, { signal: stop.signal });
+      assertEquals(notices.length, 1);
+      assert(notices[0]!.includes("one of 100 classes, this run's has 120"), notices[0]);
+      const [made, random] = await Promise.all(
+        ["new", "random"].map((name) => loadState(`${folder}/${name}/last.safetensors`)),
+      );
+      for (const [name, { data }] of made!.weights) {
+        const expected = (name.startsWith("classifier.") ? random! : initial).weights.get(name)!;
+        assertEquals(data, expected.data, name);
+      }
+      // Its first save is there at once, for a restart would have random weights.
+      assertEquals(made!.step, 0);
+
+      const others: Partial<RunConfig>[] = [
+        { projectionDim: 16, transformerUnits: [16] },
+        // The same shapes, and another meaning.
+        { numHeads: 4, keyDim: 2 },
+        { transformerLayers: 2 },
+        { pooling: "token" },
+      ];
+      for (const fields of others) {
+        const refused = () => train(`${folder}/refused`, { ...tinyRun, ...fields }, { initial });
+        const { message } = await assertRejects(refused, UserError);
+        assert(message.includes(`its ${Object.keys(fields)[0]} is `), message);
+        await Deno.remove(`${folder}/refused`, { recursive: true });
+      }
+      await assertRejects(() => loadInitialWeights(`${folder}/none`), UserError, "no such file");
+      await assertRejects(() => loadInitialWeights(folder), UserError, "no config.json");
+    });
+  },
+  { backends: ["cpu"] },
+);
+
+forEachBackend(
+  "a run from other weights that was killed before its first save is refused",
+  async () => {
+    await inFolder(async (folder) => {
+      const path = `${folder}/run`;
+      await createRunFolder(path, tinyRun, "runs/old/best.safetensors");
+      await assertRejects(() => goOn(path), UserError, "--init-from runs/old/best.safetensors");
+      assert(!(await names(path)).includes("lock.json"));
+    });
+  },
+  { backends: ["cpu"] },
+);
