@@ -49,7 +49,7 @@ async function unpackInto(
   { files, maxBytes, onProgress }: UnpackOptions,
 ): Promise<void> {
   const missing = new Set(files);
-  const entries = source.readable
+  const entries = ReadableStream.from(piecesOf(source))
     .pipeThrough(counted((done) => onProgress?.(done)))
     .pipeThrough(new DecompressionStream("gzip"))
     .pipeThrough(counted((done) => {
@@ -62,7 +62,8 @@ async function unpackInto(
       checkEntry(archive, header.name, header.type);
       const name = header.name.split("/").at(-1)!;
       if (header.type === "directory" || !files.includes(name)) {
-        await body.cancel();
+        // Read and not cancelled: the decoder waits for ever where the body has not come yet.
+        for await (const _ of body);
         continue;
       }
       if (!missing.delete(name)) {
@@ -116,6 +117,23 @@ async function openArchive(archive: string): Promise<Deno.FsFile> {
   }
   file.close();
   throw new UserError(`${archive} is not a .tar.gz archive (it does not begin as gzip does).`);
+}
+
+/** Bytes that are inflated at a time, to a thousand times as many at most. */
+const pieceBytes = 8192;
+
+/** A file's bytes in small pieces: what one piece inflates to is held in memory whole. */
+async function* piecesOf(file: Deno.FsFile): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  try {
+    while (true) {
+      const piece = new Uint8Array(pieceBytes);
+      const count = await file.read(piece);
+      if (count === null) return;
+      yield piece.subarray(0, count);
+    }
+  } finally {
+    file.close();
+  }
 }
 
 /** Passes bytes on and tells how many went by. */
