@@ -8,8 +8,8 @@ import { dispatch, uniformWords, webgpuBackend } from "../backend/compute.ts";
 import { hostBackends, hostFloats, hostFloatsInPlace } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { isNonFiniteWgsl } from "./count_non_finite.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
-import { branchesWgsl, groupsOf, mainWgsl, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
+import { branchesWgsl, groupsOf, LANES, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
 
 /** Variables whose moments share their tensors. */
 export interface AdamWGroup {
@@ -213,7 +213,7 @@ ${bind(0, "read", "scalars", "vec2<f32>")}${clip ? bind(1, "read", "squared_norm
       bind(first + count + n, "read_write", name, `array<${type}>`)
     ).join("")
   }@group(0) @binding(${first + 2 * count + 2}) var<uniform> u: Uniforms;
-${gridWgsl}${skip ? isNonFiniteWgsl : ""}${mainWgsl} {
+${gridWgsl}${skip ? isNonFiniteWgsl : ""}${gridMainWgsl(LANES)} {
   let block = block_of(workgroup, workgroups);
   ${skip ? "if (is_non_finite(squared_norm)) { return; }" : ""}
   ${

@@ -3,7 +3,7 @@
  * loop over the other side's rows, and vector loads for heads of any width.
  */
 import { randomWgsl } from "../random.ts";
-import { gridWgsl } from "./grid.ts";
+import { gridMainWgsl, gridWgsl } from "./grid.ts";
 
 /** Threads of a workgroup. */
 export const LANES = 64;
@@ -87,12 +87,7 @@ struct Uniforms { threads: u32, stream: u32, threshold: u32, keep_scale: f32 }
 ${bindings}
 @group(0) @binding(${buffers.length}) var<uniform> u: Uniforms;
 ${this.plan.drops ? randomWgsl : ""}${gridWgsl}
-@compute @workgroup_size(${LANES})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+${gridMainWgsl(LANES)} {
   let thread = block_of(workgroup, workgroups) * ${LANES}u + lane;
   if (thread >= u.threads) { return; }
   let head = thread / ${blocks}u;

@@ -12,7 +12,7 @@ import { hostBackends } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { hostAugment } from "./augment_batch_host.ts";
 import { type AugmentBatch, type AugmentOptions, deviations } from "./augment_batch_options.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 
 export type { AugmentOptions } from "./augment_batch_options.ts";
 
@@ -190,12 +190,7 @@ fn resized(place: vec2<u32>, y: u32, x: u32) -> vec4<f32> {
   ${isResized ? resizeWgsl : "return stored(place, y, x);"}
 }
 ${isSampled ? sampleWgsl : ""}
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+${gridMainWgsl(64)} {
   let p = block_of(workgroup, workgroups) * 64u + lane;
   if (p >= u.pixels) { return; }
   let x = p % u.size;

@@ -13,7 +13,7 @@ import {
   streamKey,
 } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 
 /** Which elements an operation drops. */
 export interface Dropout {
@@ -108,12 +108,7 @@ struct Uniforms { threads: u32, stream: u32, threshold: u32, scale: f32 }
 @group(0) @binding(2) var<storage, read_write> y: array<${type}>;
 @group(0) @binding(3) var<uniform> u: Uniforms;
 ${randomWgsl}${gridWgsl}
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+${gridMainWgsl(64)} {
   let i = block_of(workgroup, workgroups) * 64u + lane;
   if (i >= u.threads) { return; }
   let key = stream_key(step_key[0], u.stream, step_key[1]);

@@ -16,3 +16,17 @@ fn block_of(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
   return workgroup.y * workgroups.x + workgroup.x;
 }
 `;
+
+/**
+ * WGSL: the head of an entry point whose workgroups are those of {@linkcode gridOf}. The body sees
+ * `lane` and asks `block_of(workgroup, workgroups)`.
+ */
+export function gridMainWgsl(lanes: number): string {
+  return /* wgsl */ `
+@compute @workgroup_size(${lanes})
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(num_workgroups) workgroups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+)`;
+}

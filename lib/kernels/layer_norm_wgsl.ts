@@ -7,7 +7,7 @@
  */
 import { dispatch, uniformWords } from "../backend/compute.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 import { sumLeading } from "./sum_leading.ts";
 
 /** The inputs of the forward kernel. */
@@ -37,14 +37,6 @@ export function rowsOf(x: TensorInfo): { rows: number; dim: number } {
 const LANES = 64;
 /** Rows whose sums one workgroup makes: 64 a lane, few enough to need no second dispatch sooner. */
 const CHUNK_ROWS = 64 * LANES;
-
-const mainWgsl = /* wgsl */ `
-@compute @workgroup_size(${LANES})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-)`;
 
 /** A row is read in vectors where its length allows it. */
 function rowType(dim: number): { width: 1 | 4; type: string; sum: (v: string) => string } {
@@ -80,7 +72,7 @@ struct Uniforms { rows: u32, epsilon: f32 }
 @group(0) @binding(3) var<storage, read_write> y: array<${type}>;
 @group(0) @binding(4) var<storage, read_write> moments: array<vec2<f32>>;
 @group(0) @binding(5) var<uniform> u: Uniforms;
-${gridWgsl}${mainWgsl} {
+${gridWgsl}${gridMainWgsl(LANES)} {
   let row = block_of(workgroup, workgroups) * ${LANES}u + lane;
   if (row >= u.rows) { return; }
   let base = row * ${steps}u;
@@ -185,7 +177,7 @@ fn column_sums(chunk: u32, d: u32, lane: u32) {
     d_beta[chunk * ${steps}u + d] = of_beta;
   }
 }
-${mainWgsl} {
+${gridMainWgsl(LANES)} {
   let block = block_of(workgroup, workgroups);
   if (block < u.row_blocks) {
     let row = block * ${LANES}u + lane;

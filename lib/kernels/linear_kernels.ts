@@ -3,7 +3,7 @@ import { dispatch, uniformWords } from "../backend/compute.ts";
 import { hostAllocate, hostBackends, hostFloats } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { dropoutNumbers, hostMaskKey } from "./dropout.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 import { registerKernels } from "./lazy_gradient.ts";
 import { finishRows, multiplyInto, sumRows } from "./linear_host.ts";
 import { matmul, matmulOverRows, matrixOf } from "./matmul.ts";
@@ -102,12 +102,7 @@ struct Uniforms { threads: u32 }
 @group(0) @binding(2) var<storage, read_write> dz: array<${type}>;
 @group(0) @binding(3) var<uniform> u: Uniforms;
 ${gridWgsl}
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+${gridMainWgsl(64)} {
   let i = block_of(workgroup, workgroups) * 64u + lane;
   if (i < u.threads) { dz[i] = dy[i] * slope[i]; }
 }

@@ -8,7 +8,7 @@
 import { dispatch, uniformWords } from "../backend/compute.ts";
 import { hostAllocate, hostBackends, hostFloats, hostInts } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 
 /** What {@linkcode softmaxCrossEntropy} returns. */
 export interface CrossEntropy {
@@ -155,12 +155,6 @@ ${reduceWgsl("reduce_sum", "floats", "f32", "a + b")}
 ${reduceWgsl("reduce_count", "counts", "u32", "a + b")}
 `;
 
-const builtinsWgsl = /* wgsl */ `
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-`;
-
 const statsWgsl = /* wgsl */ `
 ${uniformsWgsl}
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
@@ -168,8 +162,7 @@ ${uniformsWgsl}
 @group(0) @binding(2) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(3) var<uniform> u: Uniforms;
 ${gridWgsl}${reducersWgsl}${rowWgsl}
-@compute @workgroup_size(${LANES})
-fn main(${builtinsWgsl}) {
+${gridMainWgsl(LANES)} {
   let i = block_of(workgroup, workgroups);
   if (i >= u.batch) { return; }
   let base = i * u.classes;
@@ -215,8 +208,7 @@ ${uniformsWgsl}
 @group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
 @group(0) @binding(4) var<uniform> u: Uniforms;
 ${gridWgsl}${reducersWgsl}${rowWgsl}
-@compute @workgroup_size(${LANES})
-fn main(${builtinsWgsl}) {
+${gridMainWgsl(LANES)} {
   let i = block_of(workgroup, workgroups);
   if (i >= u.batch) { return; }
   let base = i * u.classes;

@@ -4,16 +4,8 @@
 import { dispatch, uniformWords, webgpuBackend } from "../backend/compute.ts";
 import { hostAllocate, hostBackends, hostFloats } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
-import {
-  branchesWgsl,
-  groupsOf,
-  LANES,
-  mainWgsl,
-  mostBuffers,
-  sizeOf,
-  tableOf,
-} from "./tensor_groups.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
+import { branchesWgsl, groupsOf, LANES, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
 
 /**
  * The sum of the squares of all elements: the global gradient norm is its root. Summed in a fixed
@@ -86,7 +78,7 @@ ${
   }
 @group(0) @binding(${count}) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(${count + 1}) var<uniform> u: Uniforms;
-${gridWgsl}${treeWgsl(LANES)}${mainWgsl} {
+${gridWgsl}${treeWgsl(LANES)}${gridMainWgsl(LANES)} {
   let block = block_of(workgroup, workgroups);
   var sum = 0.0;
   ${branchesWgsl(count, rounds, (k) => `let value = g${k}[i]; sum += ${square};`)}

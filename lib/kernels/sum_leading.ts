@@ -1,7 +1,7 @@
 /** Sums over the leading dimension on the webgpu backend, in a fixed order. */
 import { dispatch, uniformWords } from "../backend/compute.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { gridOf, gridWgsl } from "./grid.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 
 /** Tensors of one dispatch: each takes two of the storage buffers, of which WebGPU grants 8. */
 const MOST = 4;
@@ -34,12 +34,7 @@ ${
   }
 @group(0) @binding(${2 * count}) var<uniform> u: Uniforms;
 ${gridWgsl}
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
+${gridMainWgsl(64)} {
   var i = block_of(workgroup, workgroups) * 64u + lane;
   ${
     names.map((n) =>

@@ -84,15 +84,6 @@ export function tableOf(
 /** The number of elements of a tensor. */
 export const sizeOf = (tensor: TensorInfo): number => tf.util.sizeFromShape(tensor.shape);
 
-/** WGSL: the head of the entry point. */
-export const mainWgsl = /* wgsl */ `
-@compute @workgroup_size(${LANES})
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(num_workgroups) workgroups: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-)`;
-
 /** One branch per tensor of a group around `body`, which sees its index `i` and its `row`. */
 export function branchesWgsl(
   count: number,
