@@ -20,6 +20,7 @@ import { newCommand, oneOf, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
 import { addRunOptions, readRunConfig } from "./run_options.ts";
 import { TrainDisplay } from "./train_display.ts";
+import { tuneKernels } from "./tuning.ts";
 
 /** Steps between two reads of the metrics on a device where a read means waiting for it. */
 const DEVICE_READ_EVERY = 10;
@@ -51,6 +52,11 @@ const command = addRunOptions(
       "a loss or gradient that is NaN or infinite: stop the run, or skip that step's update",
       "stop",
     )
+    .option(
+      "--tune",
+      "measure the GPU's kernels first; a hardware GPU does so unasked, once",
+      false,
+    )
     .option("--json", "print one JSON object per line", false)
     .addHelpText(
       "after",
@@ -71,6 +77,7 @@ interface TrainOptions {
   saveEvery: string;
   keep: string;
   onNan: string;
+  tune: boolean;
   json: boolean;
 }
 
@@ -99,6 +106,7 @@ await runTask(async () => {
 
   const choice = await selectBackend(options.backend);
   if (!options.json) console.log(`Backend ${choice.reason}`);
+  await tuneKernels(choice, config, options.tune, onNotice);
   const dataset = await loadRunData(config, options);
   const { run, lock } = await open();
   if (!options.json) console.log(`Run folder ${run.path}`);

@@ -68,14 +68,19 @@ export type TileName = keyof typeof tiles;
 /** Tiles found better by measurement, by {@linkcode productKey}; they come before the rule. */
 export const measuredTiles = new Map<string, TileName>();
 
-/**
- * Names a product's shape in {@linkcode measuredTiles}. What comes from the batch is rounded up to a
- * power of two, so that the last, smaller batch of an epoch has the same name.
- */
+/** Names a product's shape in {@linkcode measuredTiles}; batches of similar sizes share a name. */
 export function productKey({ layout, rows, depth, columns, parts = 1 }: ProductShape): string {
   const rounded = (size: number) => 2 ** Math.ceil(Math.log2(size));
   const shape = layout === "tn" ? [rows, rounded(depth), columns] : [rounded(rows), depth, columns];
   return `${layout}/${shape.join("x")}${parts > 1 ? `x${parts}` : ""}`;
+}
+
+/** What was measured for a product, or for one of twice the batch: the last of an epoch is smaller. */
+function measuredTile(product: ProductShape): TileName | undefined {
+  const { layout, rows, depth } = product;
+  const larger = layout === "tn" ? { depth: 2 * depth } : { rows: 2 * rows };
+  return measuredTiles.get(productKey(product)) ??
+    measuredTiles.get(productKey({ ...product, ...larger }));
 }
 
 /** True when each workgroup of 8 lanes is exactly one subgroup, as the subgroup tiles need. */
@@ -87,7 +92,7 @@ export function hasSubgroupsOf8(): boolean {
 
 /** The tile of a product: the measured one, else by a rule on its shape. */
 export function chooseTile(product: ProductShape, subgroups: boolean): Tile {
-  const measured = measuredTiles.get(productKey(product));
+  const measured = measuredTile(product);
   if (measured) return tiles[measured];
   const { layout, rows, columns, depth } = product;
   if (subgroups) {

@@ -1,0 +1,37 @@
+/** Tiles of matrix products that were measured on this adapter, kept between runs. */
+import type { BackendChoice } from "../lib/backend/select.ts";
+import type { RunConfig } from "../lib/config.ts";
+import { loadTuning, saveTuning, tune, untunedProducts } from "../lib/kernels/tuning.ts";
+import { trainingProducts } from "../lib/models/matrix_products.ts";
+import denoJson from "../deno.json" with { type: "json" };
+
+/** Beside the runs; only costs time to lose. */
+const CACHE = ".cache/tuning.json";
+
+/**
+ * Takes over what is known of this adapter and, on a hardware GPU or where `measure` demands it,
+ * measures the rest. A software adapter takes a minute for that, and its rule rests on measurements.
+ *
+ * @param onNotice told when something is measured, and when it cannot be kept
+ */
+export async function tuneKernels(
+  choice: BackendChoice,
+  config: RunConfig,
+  measure: boolean,
+  onNotice: (text: string) => void,
+): Promise<void> {
+  if (choice.name !== "webgpu") return;
+  try {
+    await loadTuning(CACHE, denoJson.version);
+    const products = untunedProducts(trainingProducts(config));
+    if (products.length === 0 || (choice.isSoftware && !measure)) return;
+    onNotice(`Measuring ${products.length} matrix products on this GPU, once …`);
+    await tune(products);
+    await saveTuning(CACHE, denoJson.version);
+  } catch (error) {
+    // Deno's own errors about files; what the GPU reports is not for this function to hide.
+    const isOfFiles = Object.values(Deno.errors).some((kind) => error instanceof kind);
+    if (!isOfFiles) throw error;
+    onNotice(`The measurements stay for this run alone: ${(error as Error).message}`);
+  }
+}
