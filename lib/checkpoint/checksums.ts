@@ -37,14 +37,37 @@ export async function encodeSealed(
   const entries = layOut(tensors);
   const sealed: Record<string, string> = { ...metadata, [headerKey]: zeros };
   const bodies = entries.map(({ name }) => bytesOf(tensors.get(name)!));
-  // One after the other, since hashing works on a copy of the tensor.
-  for (const [i, { name }] of entries.entries()) sealed[tensorKey(name)] = await sha256(bodies[i]!);
+  for (const group of together(bodies)) {
+    const sums = await Promise.all(group.map((i) => sha256(bodies[i]!)));
+    group.forEach((i, k) => sealed[tensorKey(entries[i]!.name)] = sums[k]!);
+  }
   const head = encodeHead(entries, sealed);
   const header = parseHeader(head.subarray(8), entries.at(-1)?.end ?? 0, "The header");
   const [begin] = header.metadataSpans.get(headerKey)!;
   const digits = await sha256(head);
   head.set(new TextEncoder().encode(digits), 8 + begin);
   return [head, ...bodies];
+}
+
+/** Bytes that are hashed at a time, unless one tensor alone has more: hashing works on copies. */
+const hashedTogether = 1 << 26;
+
+/**
+ * Divides arrays, by index, into groups to be hashed at the same time: an await for each of many
+ * small ones would take a turn of the event loop, which a training step may hold for seconds.
+ */
+function together(bodies: readonly Uint8Array[]): number[][] {
+  const groups: number[][] = [];
+  let bytes = Infinity;
+  bodies.forEach(({ length }, i) => {
+    bytes += length;
+    if (bytes > hashedTogether) {
+      groups.push([]);
+      bytes = length;
+    }
+    groups.at(-1)!.push(i);
+  });
+  return groups;
 }
 
 /**

@@ -51,7 +51,8 @@ export interface SafetensorsHeader {
 
 /** The format's own limit: 100 MB. */
 export const maxHeaderBytes = 100_000_000;
-// Not of the format: bounds on what a header of 100 MB could make us hold.
+// Not of the format: bounds on what a header could make us hold.
+const takenHeaderBytes = 1 << 25;
 const maxEntries = 16_384;
 const maxStringBytes = 1 << 24;
 const maxRank = 64;
@@ -60,7 +61,7 @@ const maxRank = 64;
  * Checks the first 8 bytes of a file against its length.
  * @param prefix the first bytes of the file, at least 9 unless the file is shorter
  * @param fileBytes length of the file
- * @returns the header's length in bytes, which is within the file and within 100 MB.
+ * @returns the header's length in bytes, which is within the file and within 32 MiB.
  * @throws {UserError} naming `source` and the fault.
  */
 export function headerLength(prefix: Uint8Array, fileBytes: number, source: string): number {
@@ -80,6 +81,11 @@ export function headerLength(prefix: Uint8Array, fileBytes: number, source: stri
   }
   // Seen before up to 100 MB are read, since most foreign files fail here.
   if (prefix[8] !== 0x7b) throw invalid(source, "its header does not begin with {");
+  if (length > takenHeaderBytes) {
+    throw new UserError(
+      `${source} has a header of ${length} bytes, more than the 32 MiB that this program takes.`,
+    );
+  }
   return Number(length);
 }
 

@@ -26,7 +26,7 @@ export async function writeFileAtomic(
   try {
     const file = await Deno.open(temporary, { write: true, createNew: true });
     try {
-      for await (const chunk of chunks) await writeFull(file, chunk);
+      for await (const chunk of joined(chunks)) await writeFull(file, chunk);
       await file.sync();
     } finally {
       file.close();
@@ -57,6 +57,43 @@ export async function removeTemporaries(folder: string): Promise<number> {
     removed++;
   }
   return removed;
+}
+
+/** Chunks below this many bytes are written several at a time. */
+const joinedBytes = 1 << 22;
+
+/**
+ * The same bytes in fewer chunks: each write takes a turn of the event loop, which a training step
+ * may hold for seconds.
+ */
+async function* joined(
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  let small: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    if (bytes + chunk.length > joinedBytes) {
+      if (bytes > 0) yield concat(small);
+      [small, bytes] = [[], 0];
+    }
+    if (chunk.length > joinedBytes) {
+      yield chunk;
+      continue;
+    }
+    small.push(chunk);
+    bytes += chunk.length;
+  }
+  if (bytes > 0) yield concat(small);
+}
+
+function concat(chunks: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
 }
 
 /** The most bytes that {@linkcode readSmallText} reads. */
@@ -118,7 +155,8 @@ export function ioError(error: unknown, action: string, path: string): unknown {
       { cause: error },
     );
   }
-  const code = (error as Error & { code?: string }).code ?? codeOfClass(error);
+  const code = (error as Error & { code?: string }).code ?? codeOfClass(error) ??
+    codeOfNumber(error);
   const way = code === undefined ? undefined : waysOut[code];
   if (way === undefined) return error;
   return new UserError(`Cannot ${action} ${path}: ${way}.`, { cause: error });
@@ -131,6 +169,18 @@ function codeOfClass(error: Error): string | undefined {
   if (error instanceof Deno.errors.IsADirectory) return "EISDIR";
   if (error instanceof Deno.errors.AlreadyExists) return "EEXIST";
   return undefined;
+}
+
+/** Codes by the system's numbers, for the errors to which Deno gives none. */
+const numbered: Record<string, string> = Deno.build.os === "windows"
+  ? { 19: "EROFS", 39: "ENOSPC", 112: "ENOSPC" }
+  // 69 is BSD's and macOS's, 122 Linux's.
+  : { 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 69: "EDQUOT", 122: "EDQUOT" };
+
+/** Deno's message ends with the system's number, as in `File too large (os error 27)`. */
+function codeOfNumber({ message }: Error): string | undefined {
+  const [, number] = /\(os error (\d+)\)$/.exec(message) ?? [];
+  return number === undefined ? undefined : numbered[number];
 }
 
 function splitPath(path: string): [folder: string, name: string] {

@@ -50,6 +50,8 @@ export async function evaluate(
       perRecord.set(read, done * 3);
       done += records.length;
       options.onBatch?.(done, split.count);
+      // A turn of the event loop, or signals would wait until the end.
+      await new Promise((resolve) => setTimeout(resolve, 0));
     }
   } finally {
     statistics.dispose();

@@ -89,6 +89,8 @@ export interface FitOptions {
   isSaveDue?: (step: number) => boolean;
   /** Awaited between two steps when a save is due. */
   onSave?: () => Promise<void>;
+  /** Awaited after each step, so that what goes on beside the training can. */
+  rest?: () => Promise<void>;
   /** Told after each read of the metrics. */
   onStep?: (event: StepEvent) => void;
   onValidation?: (done: number, count: number) => void;
@@ -215,6 +217,7 @@ async function trainEpoch(
       }
       // A turn of the event loop, or signals and timers would wait until the run ends.
       await new Promise((resolve) => setTimeout(resolve, 0));
+      await options.rest?.();
       if (signal?.aborted && metrics.unread === 0) return;
     }
   } catch (error) {

@@ -3,6 +3,9 @@
 /** How often a run is saved between the ends of its epochs; null for never. */
 export type SaveEvery = { steps: number } | { minutes: number } | null;
 
+/** The share of a step's time that training may wait after it while a save is in flight. */
+const waitingShare = 0.05;
+
 /**
  * Runs saves in the background, one at a time and in order. A failure is thrown at the next
  * question, so it ends the run at its next step.
@@ -11,6 +14,7 @@ export class Saver {
   private inFlight: Promise<void> | null = null;
   private failure: { error: unknown } | null = null;
   private lastTime: number;
+  private lastRest: number;
 
   /**
    * @param lastStep the step that the run stands at
@@ -21,7 +25,7 @@ export class Saver {
     private lastStep: number,
     private readonly now: () => number,
   ) {
-    this.lastTime = now();
+    this.lastTime = this.lastRest = now();
   }
 
   /**
@@ -46,6 +50,22 @@ export class Saver {
         this.inFlight = null;
       },
     );
+  }
+
+  /**
+   * To be awaited after each step. What a save waits for is done beside the training, but each of its
+   * stages is begun by the thread that trains, and where a step takes long, a save of many stages
+   * would take many steps.
+   */
+  async rest(): Promise<void> {
+    const budget = waitingShare * (this.now() - this.lastRest);
+    if (this.inFlight && budget >= 1) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, budget);
+      await Promise.race([this.inFlight, promise]);
+      clearTimeout(timer);
+    }
+    this.lastRest = this.now();
   }
 
   /** Waits for the save in flight; throws what it has failed with. */

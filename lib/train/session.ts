@@ -105,6 +105,7 @@ export class Session {
         ...(options.onNan === "skip" && { readSkipped: () => parts.optimizer.readSkipped() }),
         isSaveDue: (step) => saver.isDue(step),
         onSave: () => this.save(),
+        rest: () => saver.rest(),
         onEpoch: async (record, isBest) => {
           this.owesEpoch = true;
           await this.save(record, isBest);

@@ -12,3 +12,8 @@ export async function inFolder(test: (folder: string) => Promise<void>): Promise
 export async function names(folder: string): Promise<string[]> {
   return (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name).sort();
 }
+
+/** Whether two files' bytes are the same. */
+export function equals(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}

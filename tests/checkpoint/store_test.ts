@@ -102,6 +102,11 @@ Deno.test("system errors become sentences by their code, others stay", () => {
   for (const code of ["ENOSPC", "EROFS", "EACCES", "EDQUOT"]) {
     assert(ioError(error(code), "write", "x") instanceof UserError, code);
   }
+  // Deno gives some only as a number, in the message.
+  for (const number of Deno.build.os === "windows" ? [112] : [27, 28, 30]) {
+    const numbered = ioError(new Error(`some words (os error ${number})`), "write", "x");
+    assert(numbered instanceof UserError, `${number}`);
+  }
   const other = error("EIO");
   assertEquals(ioError(other, "write", "x"), other);
   const own = new UserError("as it is");

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Saver } from "../../lib/train/saver.ts";
 
 /** A save that ends when it is told to. */
@@ -62,4 +62,26 @@ Deno.test("what a save fails with is thrown once, at the next question", async (
   await saver.settled();
   await saver.start(2, () => Promise.reject(new Error("again")));
   await assertRejects(() => saver.settled(), Error, "again");
+});
+
+Deno.test("rest waits for the save, but for no more than a twentieth of the step", async () => {
+  let time = 0;
+  const saver = new Saver(null, 0, () => time);
+  const rest = async (stepMs: number) => {
+    time += stepMs;
+    const start = performance.now();
+    await saver.rest();
+    return performance.now() - start;
+  };
+  assert(await rest(10_000) < 100, "it waited for nothing");
+  const { save, end } = manual();
+  await saver.start(1, save);
+  const waited = await rest(2_000);
+  assert(waited > 90 && waited < 1_000, `${waited} ms`);
+  // A clock that goes back, and short steps: no wait.
+  assert(await rest(-5_000) < 50);
+  assert(await rest(10) < 50);
+  setTimeout(end, 20);
+  assert(await rest(100_000) < 1_000, "it waited on after the end of the save");
+  await saver.settled();
 });

@@ -1,0 +1,80 @@
+/**
+ * A trainer that is there to be killed: makes or takes up the run in a folder, as the train task
+ * does, and prints each step and each save at once. Arguments: one JSON object, see below.
+ */
+import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { reopenRun } from "../../lib/checkpoint/reopen.ts";
+import { selectBackend } from "../../lib/backend/select.ts";
+import { preset, type RunConfig } from "../../lib/config.ts";
+import { createShapes } from "../../lib/data/shapes.ts";
+import { type RunOptions, trainRun } from "../../lib/train/run.ts";
+import { tinyModel } from "../models/tiny_model.ts";
+
+/** What the trainer is told. */
+export interface TrainerArguments {
+  /** The run's folder. */
+  path: string;
+  backend: string;
+  epochs: number;
+  /** Steps between two saves. */
+  saveEvery: number;
+  /** Kills itself as soon as a state of this step or a later one within an epoch is saved. */
+  killAt?: number;
+}
+
+/** Ten steps an epoch, the last of half a batch; dropout and augmentation as in earnest. */
+export const faultRun: RunConfig = {
+  ...preset("tiny"),
+  ...tinyModel,
+  // Some 350 kB a state, so that a save takes a while beside a step.
+  mlpHeadUnits: [256],
+  dataset: "shapes",
+  validationSplit: 0.1,
+  batchSize: 7,
+  seed: 7,
+  learningRate: 1e-3,
+};
+
+/** Steps of an epoch of {@linkcode faultRun}. */
+export const stepsAnEpoch = 10;
+
+/** What a run in the tests and one in a process of its own have in common. */
+export function faultOptions(): Pick<RunOptions, "dataset" | "versions" | "keep"> {
+  return { dataset: createShapes({ train: 74, test: 10 }), versions: {}, keep: 2 };
+}
+
+function say(what: string, value: unknown): void {
+  Deno.stdout.writeSync(new TextEncoder().encode(`${what} ${value}\n`));
+}
+
+if (import.meta.main) {
+  const { path, backend, epochs, saveEvery, killAt } = JSON.parse(
+    Deno.args[0]!,
+  ) as TrainerArguments;
+  await selectBackend(backend);
+  const config = { ...faultRun, epochs };
+  const isNew = await Deno.stat(`${path}/config.json`).then(() => false, () => true);
+  if (isNew) await createRunFolder(path, config);
+  const { run, lock, state, notices } = await reopenRun(path);
+  for (const notice of notices) say("notice", notice);
+  say("from", state?.step ?? 0);
+  const result = await trainRun({
+    ...faultOptions(),
+    ...{ config, folder: run, lock, resume: state, saveEvery: { steps: saveEvery } },
+    readEvery: 1,
+    onStep: ({ step }) => {
+      say("step", step);
+      // As slow as in earnest, or a save would take the rest of the epoch.
+      const isNear = killAt !== undefined && step >= killAt - stepsAnEpoch;
+      const until = performance.now() + (isNear ? 60 : 0);
+      while (performance.now() < until);
+    },
+    onSave: (step) => {
+      say("saved", step);
+      const isInside = step % stepsAnEpoch !== 0;
+      if (killAt !== undefined && step >= killAt && isInside) Deno.kill(Deno.pid, "SIGKILL");
+    },
+  });
+  await lock.release();
+  say("done", result.step);
+}
