@@ -1,5 +1,5 @@
 /** `deno task train`: trains a Vision Transformer and keeps the run in a folder. */
-import { selectBackend } from "../lib/backend/select.ts";
+import { selectBackendOfRun } from "../lib/backend/select.ts";
 import { lockRun, type RunLock } from "../lib/checkpoint/lock.ts";
 import { noticesOf, reopenRun } from "../lib/checkpoint/reopen.ts";
 import {
@@ -29,7 +29,11 @@ const RUNS = "runs";
 
 const command = addRunOptions(
   newCommand("train", "Train a Vision Transformer; missing data is downloaded first.")
-    .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
+    .option(
+      "--backend <name>",
+      "auto, webgpu, wasm or cpu; with --resume auto is the one that the run was computed on",
+      "auto",
+    )
     .option("--data <source>", "folder, archive or URL of the data set; default: data/")
     .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
     .option("--out <folder>", "the run's folder; default: runs/<dataset>-<date and time>")
@@ -104,7 +108,7 @@ await runTask(async () => {
   await using owned = new AsyncDisposableStack();
   const { config, open, resume, initial } = await prepare(options, given, owned, onNotice);
 
-  const choice = await selectBackend(options.backend);
+  const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
   if (!options.json) console.log(`Backend ${choice.reason}`);
   await tuneKernels(choice, config, options.tune, onNotice);
   const dataset = await loadRunData(config, options);

@@ -61,7 +61,17 @@ const progressSchema = z.strictObject({
   classNames: z.array(z.string()),
   /** Of the libraries that made the file. */
   versions: z.record(z.string(), z.string()),
+  /** What computed the numbers; another would round them otherwise. Absent where it is not known. */
+  computedOn: z.strictObject({
+    /** By its name in tfjs. */
+    backend: z.string(),
+    /** On webgpu. */
+    adapter: z.string().optional(),
+  }).optional(),
 });
+
+/** What computed a run's numbers. */
+export type ComputedOn = NonNullable<z.infer<typeof progressSchema>["computedOn"]>;
 
 /** Which data a run was trained on. */
 export type DatasetIdentity = z.infer<typeof datasetSchema>;

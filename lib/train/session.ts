@@ -4,6 +4,7 @@
  */
 import type { tf } from "../tfjs.ts";
 import { checkGpu, currentGpu } from "../backend/device.ts";
+import { computedOn } from "../backend/select.ts";
 import { appendHistory, rewindHistory, writeConfig } from "../checkpoint/run_folder.ts";
 import {
   type DatasetIdentity,
@@ -171,6 +172,7 @@ export class Session {
       preprocessing: how,
       classNames: dataset.classNames,
       versions,
+      computedOn: computedOn(),
     };
   }
 

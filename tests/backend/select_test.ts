@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
-import { type BackendFacts, chooseBackend } from "../../lib/backend/select.ts";
+import { type BackendFacts, chooseBackend, selectBackendOfRun } from "../../lib/backend/select.ts";
 import { UserError } from "../../lib/errors.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
@@ -9,10 +9,13 @@ const software = { description: "llvmpipe", isSoftware: true };
 const wasmProblem = "no file";
 
 /** Wanted, facts, and the reason expected: it begins with the backend's name. */
-const decisions: [string, BackendFacts, RegExp][] = [
+const decisions: [string, Partial<BackendFacts>, RegExp][] = [
   ["auto", { adapter: hardware }, /^webgpu: on Card 9$/],
   ["auto", { adapter: hardware, wasmProblem }, /^webgpu: on Card 9$/],
-  ["auto", { adapter: software }, /^wasm: .*llvmpipe \(software\), slower than wasm$/],
+  ["auto", { adapter: hardware, processors: 4 }, /^webgpu: on Card 9$/],
+  ["auto", { adapter: software }, /^wasm: .*llvmpipe \(software\), slower than wasm on one/],
+  ["auto", { adapter: software, processors: 2 }, /^webgpu: on llvmpipe .*uses all 2 processors/],
+  ["auto", { adapter: software, processors: 2, webgpuProblem: "refused" }, /^wasm: refused$/],
   ["auto", {}, /^wasm: there is no WebGPU adapter$/],
   ["auto", { adapter: hardware, webgpuProblem: "refused" }, /^wasm: refused$/],
   ["auto", { adapter: software, wasmProblem }, /^webgpu: on llvmpipe \(software\), .*no file$/],
@@ -26,7 +29,7 @@ const decisions: [string, BackendFacts, RegExp][] = [
 
 for (const [wanted, facts, reason] of decisions) {
   Deno.test(`${wanted} with ${JSON.stringify(facts)}`, () => {
-    const decision = chooseBackend(wanted, facts);
+    const decision = chooseBackend(wanted, { processors: 1, ...facts });
     assertMatch(decision.reason, reason);
     assertEquals(decision.name, decision.reason.split(":")[0]);
   });
@@ -34,7 +37,7 @@ for (const [wanted, facts, reason] of decisions) {
 
 Deno.test("webgpu demanded without an adapter says what to install", () => {
   assertThrows(
-    () => chooseBackend("webgpu", {}),
+    () => chooseBackend("webgpu", { processors: 1 }),
     UserError,
     "apt-get install mesa-vulkan-drivers libvulkan1",
   );
@@ -42,19 +45,24 @@ Deno.test("webgpu demanded without an adapter says what to install", () => {
 
 Deno.test("webgpu demanded says why a device was refused", () => {
   assertThrows(
-    () => chooseBackend("webgpu", { adapter: hardware, webgpuProblem: "out of memory" }),
+    () =>
+      chooseBackend("webgpu", {
+        adapter: hardware,
+        webgpuProblem: "out of memory",
+        processors: 1,
+      }),
     UserError,
     "out of memory",
   );
 });
 
 Deno.test("wasm demanded says why it cannot start", () => {
-  assertThrows(() => chooseBackend("wasm", { wasmProblem }), UserError, wasmProblem);
+  assertThrows(() => chooseBackend("wasm", { wasmProblem, processors: 1 }), UserError, wasmProblem);
 });
 
 Deno.test("an unknown backend is named, with the known ones", () => {
   assertThrows(
-    () => chooseBackend("webgl", {}),
+    () => chooseBackend("webgl", { processors: 1 }),
     UserError,
     'Unknown backend "webgl"; take one of auto, webgpu, wasm, cpu.',
   );
@@ -66,3 +74,30 @@ forEachBackend("the demanded backend computes", async (backendName) => {
   assertEquals((await sum.data())[0], 64);
   sum.dispose();
 });
+
+/** Wanted, what the run was computed on, the backend expected, and the notice. */
+const resumptions: [string, { backend: string; adapter?: string } | undefined, string, RegExp?][] =
+  [
+    ["cpu", undefined, "cpu"],
+    ["auto", { backend: "cpu" }, "cpu"],
+    ["auto", { backend: "wasm" }, "wasm"],
+    ["cpu", { backend: "wasm" }, "cpu", /computed on wasm so far and goes on on cpu, which rounds/],
+    [
+      "auto",
+      { backend: "webgpu", adapter: "Card 9" },
+      "",
+      /on webgpu \(Card 9\) so far and goes on/,
+    ],
+    ["auto", { backend: "webgl" }, "", /on webgl so far and goes on/],
+  ];
+
+for (const [wanted, before, expected, notice] of resumptions) {
+  Deno.test(`${wanted} for a run computed on ${JSON.stringify(before)}`, async () => {
+    const notices: string[] = [];
+    const { name } = await selectBackendOfRun(wanted, before, (text) => notices.push(text));
+    if (expected) assertEquals(name, expected);
+    assertEquals(tf.getBackend(), name);
+    assertEquals(notices.length, notice ? 1 : 0);
+    if (notice) assertMatch(notices[0]!, notice);
+  });
+}

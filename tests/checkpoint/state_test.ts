@@ -52,6 +52,7 @@ function someState(): TrainingState {
     },
     classNames: ["apple", "aquarium_fish"],
     versions: { "deno-vit": "0.1.0", tfjs: "4.22.0" },
+    computedOn: { backend: "webgpu", adapter: "Card 9" },
   };
 }
 
