@@ -1,6 +1,6 @@
 /** `deno task patches`: an image and the grid of its patches, as the Keras example shows them. */
 import { Option } from "@commander-js/extra-typings";
-import { writeFileAtomic } from "../lib/checkpoint/store.ts";
+import { writeFileAtomic } from "../lib/files.ts";
 import { preset } from "../lib/config.ts";
 import { encodePng, readImageFile, resizeImage, type RgbImage } from "../lib/data/image_file.ts";
 import { loadDataset } from "../lib/data/load.ts";

@@ -9,6 +9,7 @@ import {
   runFieldTypes,
 } from "../lib/config.ts";
 import { UserError } from "../lib/errors.ts";
+import { readSmallText } from "../lib/files.ts";
 
 /** `batchSize` as `batch-size`. */
 function kebab(name: string): string {
@@ -85,8 +86,9 @@ function parseOption(key: string, type: string, text: string): unknown {
 async function readJson(path: string): Promise<Record<string, unknown>> {
   let text: string;
   try {
-    text = await Deno.readTextFile(path);
+    text = await readSmallText(path);
   } catch (error) {
+    if (error instanceof UserError) throw error;
     throw new UserError(
       `Cannot read the configuration file "${path}": ${(error as Error).message}`,
     );

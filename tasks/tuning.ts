@@ -1,6 +1,7 @@
 /** Tiles of matrix products that were measured on this adapter, kept between runs. */
 import type { BackendChoice } from "../lib/backend/select.ts";
 import type { RunConfig } from "../lib/config.ts";
+import { UserError } from "../lib/errors.ts";
 import { loadTuning, saveTuning, tune, untunedProducts } from "../lib/kernels/tuning.ts";
 import { trainingProducts } from "../lib/models/matrix_products.ts";
 import denoJson from "../deno.json" with { type: "json" };
@@ -21,17 +22,24 @@ export async function tuneKernels(
   onNotice: (text: string) => void,
 ): Promise<void> {
   if (choice.name !== "webgpu") return;
+  const isLoaded = await kept(() => loadTuning(CACHE, denoJson.version), onNotice);
+  const products = untunedProducts(trainingProducts(config));
+  if (products.length === 0 || (choice.isSoftware && !measure)) return;
+  onNotice(`Measuring ${products.length} matrix products on this GPU, once …`);
+  await tune(products);
+  if (isLoaded) await kept(() => saveTuning(CACHE, denoJson.version), onNotice);
+}
+
+/** Whether the file could be used; a run goes on without. */
+async function kept(use: () => Promise<unknown>, onNotice: (text: string) => void) {
   try {
-    await loadTuning(CACHE, denoJson.version);
-    const products = untunedProducts(trainingProducts(config));
-    if (products.length === 0 || (choice.isSoftware && !measure)) return;
-    onNotice(`Measuring ${products.length} matrix products on this GPU, once …`);
-    await tune(products);
-    await saveTuning(CACHE, denoJson.version);
+    await use();
+    return true;
   } catch (error) {
-    // Deno's own errors about files; what the GPU reports is not for this function to hide.
-    const isOfFiles = Object.values(Deno.errors).some((kind) => error instanceof kind);
+    const isOfFiles = error instanceof UserError ||
+      Object.values(Deno.errors).some((kind) => error instanceof kind);
     if (!isOfFiles) throw error;
     onNotice(`The measurements stay for this run alone: ${(error as Error).message}`);
+    return false;
   }
 }

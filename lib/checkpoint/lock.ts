@@ -6,7 +6,7 @@
  * the file says (who, since when) is only for people.
  */
 import { UserError } from "../errors.ts";
-import { ioError, writeFull } from "./store.ts";
+import { ioError, writeFull } from "../files.ts";
 
 /** A lock that this process holds. */
 export interface RunLock extends AsyncDisposable {

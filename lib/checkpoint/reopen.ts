@@ -5,7 +5,7 @@ import { lockRun, type RunLock } from "./lock.ts";
 import { openRunFolder, readHistory, readOrigin, type RunFolder } from "./run_folder.ts";
 import type { TrainingState } from "./state.ts";
 import { loadNewestState } from "./states.ts";
-import { removeTemporaries } from "./store.ts";
+import { removeTemporaries } from "../files.ts";
 
 /** A run that this process may go on with. */
 export interface ReopenedRun {

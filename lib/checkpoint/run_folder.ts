@@ -6,7 +6,7 @@
 import { parseRunConfig, type RunConfig } from "../config.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
-import { ioError, readSmallText, writeFileAtomic, writeFull } from "./store.ts";
+import { ioError, readSmallText, writeFileAtomic, writeFull } from "../files.ts";
 
 // JSON has no NaN, and a run that diverged has such losses.
 const metric = z.number().nullable();

@@ -15,7 +15,7 @@ import {
   type SafetensorsHeader,
   type TensorEntry,
 } from "./safetensors_header.ts";
-import { ioError } from "./store.ts";
+import { ioError } from "../files.ts";
 
 export { type Dtype, type SafetensorsHeader, type TensorEntry } from "./safetensors_header.ts";
 

@@ -7,7 +7,7 @@ import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { encodeSealed, readSealedFile, sha256 } from "./checksums.ts";
 import type { TensorData } from "./safetensors.ts";
-import { writeFileAtomic } from "./store.ts";
+import { writeFileAtomic } from "../files.ts";
 
 /** A float32 array of a model, row-major. */
 export interface FloatTensor {

@@ -6,7 +6,7 @@ import { UserError } from "../errors.ts";
 import { verifySealedFile } from "./checksums.ts";
 import type { RunFolder } from "./run_folder.ts";
 import { type Loaded, loadState, loadStep, saveState, type TrainingState } from "./state.ts";
-import { ioError } from "./store.ts";
+import { ioError } from "../files.ts";
 
 /** A loaded state and what was passed over to find it. */
 export interface FoundState {

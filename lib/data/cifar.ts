@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
+import { readSmallText } from "../files.ts";
 import type { ImageDataset, ImageSplit } from "./dataset.ts";
 
 const side = 32;
@@ -184,7 +185,7 @@ async function* readRecords(path: string, recordBytes: number): AsyncGenerator<U
 }
 
 async function readNames(path: string, classes: number): Promise<string[]> {
-  const text = await reading(path, () => Deno.readTextFile(path));
+  const text = await reading(path, () => readSmallText(path));
   const names = text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
   if (names.length !== classes) {
     throw new UserError(`${path} names ${names.length} classes, but there must be ${classes}.`);
@@ -196,6 +197,7 @@ async function reading<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
+    if (error instanceof UserError) throw error;
     throw new UserError(
       error instanceof Deno.errors.NotFound
         ? `${path} is missing; unpack the whole archive, or leave --data out to have it fetched.`

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
+import { readSmallText } from "../files.ts";
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -240,7 +241,7 @@ function validatorOf(response: Response): string | null {
 
 async function readOrigin(path: string): Promise<PartOrigin | null> {
   try {
-    return JSON.parse(await Deno.readTextFile(path)) as PartOrigin;
+    return JSON.parse(await readSmallText(path)) as PartOrigin;
   } catch {
     return null;
   }

@@ -10,7 +10,7 @@
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { tf } from "../tfjs.ts";
-import { ioError, writeFileAtomic } from "../checkpoint/store.ts";
+import { ioError, writeFileAtomic } from "../files.ts";
 
 const shardBytes = 4 * 1024 * 1024;
 const maxJsonBytes = 16 * 1024 * 1024;

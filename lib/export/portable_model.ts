@@ -15,7 +15,7 @@ import {
   tensorOf,
 } from "../checkpoint/safetensors.ts";
 import type { FloatTensor } from "../checkpoint/state.ts";
-import { writeFileAtomic } from "../checkpoint/store.ts";
+import { writeFileAtomic } from "../files.ts";
 import { weightShapes } from "./weight_shapes.ts";
 
 const preprocessingSchema = z.strictObject({

@@ -7,6 +7,7 @@
  */
 import { webgpuBackend } from "../backend/compute.ts";
 import { currentGpu, type Gpu, withGpuCheck } from "../backend/device.ts";
+import { readSmallText, writeFileAtomic } from "../files.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { matmul, matmulOverRows, type Product } from "./matmul.ts";
 import {
@@ -172,7 +173,7 @@ export async function loadTuning(path: string, version: string): Promise<number>
  * Writes the measured tiles of the current adapter; those of other adapters in the file stay.
  *
  * @param version This project's version.
- * @throws {Deno.errors.PermissionDenied} and other errors of the file system.
+ * @throws {UserError} when the file cannot be written.
  */
 export async function saveTuning(path: string, version: string): Promise<void> {
   const gpu = currentGpu();
@@ -182,15 +183,13 @@ export async function saveTuning(path: string, version: string): Promise<void> {
   const folder = path.replace(/[^/\\]*$/, "");
   if (folder !== "") await Deno.mkdir(folder, { recursive: true });
   // Two processes may save at once, and a reader must never see half a file.
-  const partial = `${path}.${Deno.pid}.tmp`;
-  await Deno.writeTextFile(partial, JSON.stringify(content, null, 2) + "\n");
-  await Deno.rename(partial, path);
+  await writeFileAtomic(path, [new TextEncoder().encode(JSON.stringify(content, null, 2) + "\n")]);
 }
 
 async function readFile(path: string): Promise<TuningFile> {
   let content: unknown;
   try {
-    content = JSON.parse(await Deno.readTextFile(path));
+    content = JSON.parse(await readSmallText(path));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof SyntaxError) return {};
     throw error;

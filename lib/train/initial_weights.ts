@@ -3,7 +3,7 @@ import type { tf } from "../tfjs.ts";
 import { openRunFolder } from "../checkpoint/run_folder.ts";
 import { readSafetensorsMetadata } from "../checkpoint/safetensors.ts";
 import { checkpointFormat, type FloatTensor, loadWeights } from "../checkpoint/state.ts";
-import { ioError } from "../checkpoint/store.ts";
+import { ioError } from "../files.ts";
 import { modelConfigOf, modelFields, type RunConfig, type ViTConfig } from "../config.ts";
 import { UserError } from "../errors.ts";
 import { loadPlainWeights } from "../export/portable_model.ts";

@@ -10,7 +10,7 @@ import {
   saveWeights,
   type TrainingState,
 } from "../../lib/checkpoint/state.ts";
-import { writeFileAtomic } from "../../lib/checkpoint/store.ts";
+import { writeFileAtomic } from "../../lib/files.ts";
 import { preset } from "../../lib/config.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, names } from "./folder.ts";

@@ -112,6 +112,14 @@ for (const [what, [args, ...texts]] of Object.entries(refusals)) {
     }));
 }
 
+Deno.test("train refuses a configuration file of absurd size", () =>
+  inFolder(async (folder) => {
+    const file = `${folder}/config.json`;
+    await Deno.writeTextFile(file, "{}");
+    await Deno.truncate(file, 2 ** 40);
+    assertRefused(await runTask("train", ["--config", file]), file, "1099511627776 bytes");
+  }));
+
 Deno.test("train refuses an unknown key in a configuration file", () =>
   inFolder(async (folder) => {
     const file = `${folder}/my.json`;

@@ -1,8 +1,9 @@
 /**
  * Files that are whole or absent: written under another name in the same folder, synced, renamed,
  * and the folder synced, so that neither a crash nor a full disk leaves half a file under the name.
+ * Reading of small files from outside, and system errors in words.
  */
-import { UserError } from "../errors.ts";
+import { UserError } from "./errors.ts";
 
 let serial = 0;
 /** The temporary files that this process is writing. */
@@ -106,7 +107,9 @@ const smallBytes = 1 << 20;
 export async function readSmallText(path: string): Promise<string> {
   try {
     const { size } = await Deno.stat(path);
-    if (size > smallBytes) throw new UserError(`${path} has ${size} bytes, more than 1 MiB.`);
+    if (size > smallBytes) {
+      throw new UserError(`${path} has ${size} bytes, and more than 1 MiB is not read.`);
+    }
     return await Deno.readTextFile(path);
   } catch (error) {
     const isAbsent = error instanceof Deno.errors.NotFound ||

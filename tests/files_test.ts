@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ioError, removeTemporaries, writeFileAtomic } from "../../lib/checkpoint/store.ts";
-import { UserError } from "../../lib/errors.ts";
-import { inFolder, names } from "./folder.ts";
+import { ioError, readSmallText, removeTemporaries, writeFileAtomic } from "../lib/files.ts";
+import { UserError } from "../lib/errors.ts";
+import { inFolder, names } from "./checkpoint/folder.ts";
 
 /** Whether this user is held back by a folder's mode; root is not. */
 function modesBind(): boolean {
@@ -59,7 +59,7 @@ Deno.test("a full disk is named, and the old file stays", {
     await writeFileAtomic(path, bytes("old"));
     // The system's own error of a full disk; devices are open only to a process with all permissions.
     const program = `
-      import { writeFileAtomic } from "${import.meta.resolve("../../lib/checkpoint/store.ts")}";
+      import { writeFileAtomic } from "${import.meta.resolve("../lib/files.ts")}";
       async function* full() {
         yield new Uint8Array(3);
         await Deno.writeFile("/dev/full", new Uint8Array(1));
@@ -126,4 +126,15 @@ Deno.test("what a killed process left half written is removed, nothing else", ()
     });
     assertEquals(removed, left.length);
     assertEquals(await names(folder), [".hidden", "a.tmp-1-1", "new"]);
+  }));
+
+Deno.test("a text that should be small is refused before it is read when it is not", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/a.json`;
+    await Deno.writeTextFile(path, "{}");
+    assertEquals(await readSmallText(path), "{}");
+    // Sparse, so that it takes no space.
+    await Deno.truncate(path, 2 ** 40);
+    await assertRejects(() => readSmallText(path), UserError, "a.json has 1099511627776 bytes");
+    await assertRejects(() => readSmallText(`${folder}/b.json`), Deno.errors.NotFound);
   }));
