@@ -27,7 +27,7 @@ export {
   type RunConfig,
   type ViTConfig,
 } from "./lib/config.ts";
-export { type BackendChoice, selectBackend } from "./lib/backend/select.ts";
+export { type BackendChoice, selectBackend, selectBackendOfRun } from "./lib/backend/select.ts";
 export {
   Capture,
   capture,
@@ -66,6 +66,7 @@ export {
   type Progress,
   startOfRun,
 } from "./lib/train/fit.ts";
+export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_weights.ts";
 export { predictImages, type Prediction } from "./lib/train/predict.ts";
 export { assignWeights, type RunOptions, type RunResult, trainRun } from "./lib/train/run.ts";
 export {
@@ -74,6 +75,8 @@ export {
   type TrainingStepParts,
   trainStep,
 } from "./lib/train/step.ts";
+export { lockRun, type RunLock } from "./lib/checkpoint/lock.ts";
+export { type ReopenedRun, reopenRun } from "./lib/checkpoint/reopen.ts";
 export { createRunFolder, openRunFolder, type RunFolder } from "./lib/checkpoint/run_folder.ts";
 export { loadState, loadWeights, saveState, type TrainingState } from "./lib/checkpoint/state.ts";
 export { fileHandler } from "./lib/export/file_handler.ts";

@@ -1,8 +1,6 @@
 /**
- * What capture does for a training step that is not ours: a small convolutional net in plain tfjs
- * with tf.train.adam, as it is and captured, turn by turn.
- *
- *     deno run --allow-read --allow-env=XDG_RUNTIME_DIR bench/capture.ts
+ * `deno task bench:capture`: what capture does for a training step that is not ours, a small
+ * convolutional net in plain tfjs with tf.train.adam, as it is and captured, turn by turn.
  */
 import { capture } from "../lib/backend/capture.ts";
 import { checkGpu } from "../lib/backend/device.ts";
