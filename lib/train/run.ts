@@ -118,9 +118,9 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
     validation: validation.count > 0 ? own(new DeviceSplit(validation, how)) : null,
   });
   await session.begin();
-  const complete = await session.train();
+  const test = await session.train() ? await session.test() : null;
   const { step, skippedSteps } = session.progress;
-  return { complete, step, skippedSteps, test: complete ? await session.test() : null };
+  return { complete: test !== null, step, skippedSteps, test };
 }
 
 function checkClasses(config: RunConfig, dataset: ImageDataset): void {

@@ -129,13 +129,16 @@ export class Session {
     }
   }
 
-  /** Loads the best weights and evaluates them on the test images. */
-  async test(): Promise<Evaluation> {
-    const { config, dataset, folder, onTest } = this.options;
+  /** Loads the best weights and evaluates them on the test images; null if the signal aborts that. */
+  async test(): Promise<Evaluation | null> {
+    const { config, dataset, folder, onTest, signal } = this.options;
     assignWeights(this.parts.model, (await loadWeights(folder.best)).weights, folder.best);
     const split = new DeviceSplit(limitSplit(dataset.test, config.limit), this.parts.how);
     try {
-      return await evaluate(this.parts.model, split, { ...config, onBatch: onTest });
+      return await evaluate(this.parts.model, split, { ...config, onBatch: onTest, signal });
+    } catch (error) {
+      if (signal?.aborted) return null;
+      throw error;
     } finally {
       split.dispose();
     }

@@ -160,6 +160,15 @@ const stopAt = (step: number) => (stop: AbortController): Partial<RunOptions> =>
 });
 
 forEachBackend(
+  "stopped before the test images and resumed, it is the same run",
+  () =>
+    assertResumes(
+      { step: 6, epoch: 2, positionInEpoch: 0, images: 0 },
+      (stop) => ({ onEpoch: ({ epoch }) => epoch === 2 && stop.abort() }),
+    ),
+);
+
+forEachBackend(
   "stopped within an epoch and resumed, it is the same run",
   () => assertResumes({ step: 4, epoch: 1, positionInEpoch: 1, images: 20 }, stopAt(4)),
 );
