@@ -14,7 +14,7 @@ export interface Case {
 }
 
 /** erf by its Maclaurin series, or 1 beyond its reach. */
-function erf(x: number): number {
+export function erf(x: number): number {
   if (Math.abs(x) > 5) return Math.sign(x);
   let term = x;
   let sum = x;
