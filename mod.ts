@@ -45,7 +45,8 @@ export {
   limitSplit,
   splitValidation,
 } from "./lib/data/dataset.ts";
-export { readImageFile, resizeImage, type RgbImage } from "./lib/data/image_file.ts";
+export { readImageFile, resizeImage } from "./lib/data/image_file.ts";
+export type { RgbImage } from "./lib/data/rgb_image.ts";
 export { ClassToken } from "./lib/layers/class_token.ts";
 export { Dense } from "./lib/layers/dense.ts";
 export { Dropout } from "./lib/layers/dropout.ts";

@@ -2,7 +2,9 @@
 import { Option } from "@commander-js/extra-typings";
 import { writeFileAtomic } from "../lib/files.ts";
 import { preset } from "../lib/config.ts";
-import { encodePng, readImageFile, resizeImage, type RgbImage } from "../lib/data/image_file.ts";
+import { readImageFile, resizeImage } from "../lib/data/image_file.ts";
+import { encodePng } from "../lib/data/png_image.ts";
+import type { RgbImage } from "../lib/data/rgb_image.ts";
 import { loadDataset } from "../lib/data/load.ts";
 import { UserError } from "../lib/errors.ts";
 import { drawPatches, patchLines } from "../lib/report/patches.ts";

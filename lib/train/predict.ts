@@ -1,5 +1,6 @@
 import { tf } from "../tfjs.ts";
-import { resizeImage, type RgbImage } from "../data/image_file.ts";
+import { resizeImage } from "../data/image_file.ts";
+import type { RgbImage } from "../data/rgb_image.ts";
 import { type InputValues, Repeated } from "../backend/repeated.ts";
 import { augmentBatch, packedWords } from "../kernels/augment_batch.ts";
 import { inOrder, type Preprocessing } from "./batches.ts";

@@ -1,12 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { crc32, deflateSync } from "node:zlib";
-import {
-  decodeImage,
-  encodePng,
-  readImageFile,
-  resizeImage,
-  type RgbImage,
-} from "../../lib/data/image_file.ts";
+import { decodeImage, readImageFile, resizeImage } from "../../lib/data/image_file.ts";
+import { encodePng } from "../../lib/data/png_image.ts";
+import type { RgbImage } from "../../lib/data/rgb_image.ts";
 import { jpeg } from "../../lib/deps.ts";
 import { UserError } from "../../lib/errors.ts";
 
@@ -190,6 +186,75 @@ Deno.test("JPEG to RGB", () => {
   assertEquals(back.data.length, image.data.length);
   const errors = back.data.map((value, i) => Math.abs(value - image.data[i]!));
   assert(Math.max(...errors) <= 12, `${Math.max(...errors)}`);
+});
+
+/** A JPEG file with a camera's EXIF data after its first marker. */
+function withExif(file: Uint8Array, tiff: number[]): Uint8Array {
+  const body = [...new TextEncoder().encode("Exif\0\0"), ...tiff];
+  const length = body.length + 2;
+  const segment = [0xff, 0xe1, length >> 8, length & 255, ...body];
+  return Uint8Array.from([...file.subarray(0, 2), ...segment, ...file.subarray(2)]);
+}
+
+/** A TIFF header and a folder of two tags, the second of which is the orientation. */
+function orientationTag(value: number, little: boolean): number[] {
+  const two = (n: number) => little ? [n & 255, n >> 8] : [n >> 8, n & 255];
+  const four = (n: number) => little ? [...two(n), 0, 0] : [0, 0, ...two(n)];
+  return [
+    ...(little ? [0x49, 0x49] : [0x4d, 0x4d]),
+    ...[...two(42), ...four(8), ...two(2)],
+    ...[...two(0x0100), ...two(3), ...four(1), ...two(32), 0, 0],
+    ...[...two(0x0112), ...two(3), ...four(1), ...two(value), 0, 0],
+    ...four(0),
+  ];
+}
+
+/** Where the stored top left and top right pixels are seen, by orientation from 1 (EXIF 2.32). */
+const seenCorners = [
+  ["top left", "top right"],
+  ["top right", "top left"],
+  ["bottom right", "bottom left"],
+  ["bottom left", "bottom right"],
+  ["top left", "bottom left"],
+  ["top right", "bottom right"],
+  ["bottom right", "top right"],
+  ["bottom left", "top left"],
+];
+
+seenCorners.forEach((corners, index) => {
+  const orientation = index + 1;
+  Deno.test(`a JPEG of orientation ${orientation} is turned upright`, () => {
+    const [width, height] = [32, 16];
+    const data = new Uint8Array(width * height * 3);
+    // The top left quarter is red, the top right one green.
+    for (let y = 0; y < 8; y++) {
+      for (let x = 0; x < width; x++) data[(y * width + x) * 3 + (x < 16 ? 0 : 1)] = 250;
+    }
+    const file = jpegFile({ width, height, channels: 3, data });
+    for (const little of [true, false]) {
+      const image = decodeImage(withExif(file, orientationTag(orientation, little)), "a.jpg");
+      assertEquals([image.width, image.height], orientation < 5 ? [32, 16] : [16, 32]);
+      [0, 1].forEach((channel) => {
+        const [vertical, horizontal] = corners[channel]!.split(" ");
+        const y = vertical === "top" ? 1 : image.height - 2;
+        const x = horizontal === "left" ? 1 : image.width - 2;
+        const pixel = [...image.data.subarray((y * image.width + x) * 3).subarray(0, 3)];
+        assertEquals(pixel.map((value) => value > 128), [0, 1, 2].map((c) => c === channel));
+      });
+    }
+  });
+});
+
+Deno.test("an orientation that makes no sense changes nothing", () => {
+  const file = jpegFile(gradient(32, 16));
+  const plain = decodeImage(file, "a.jpg");
+  const good = orientationTag(6, true);
+  const senseless = [
+    ...[orientationTag(0, true), orientationTag(9, false), good.slice(0, 9), good.slice(0, 30), []],
+    // A folder beyond the end, and one of far too many tags.
+    ...[good.with(5, 255), good.with(8, 255).with(22, 0)],
+  ];
+  for (const tiff of senseless) assertEquals(decodeImage(withExif(file, tiff), "a.jpg"), plain);
 });
 
 Deno.test("what is encoded as PNG comes back", () => {

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { decodeImage, encodePng } from "../../lib/data/image_file.ts";
+import { decodeImage } from "../../lib/data/image_file.ts";
+import { encodePng } from "../../lib/data/png_image.ts";
 import { inFolder } from "../data/fixtures.ts";
 import { assertRefused, exists, runTask, runTaskWell } from "./run_task.ts";
 
