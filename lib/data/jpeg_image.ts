@@ -47,7 +47,7 @@ function jpegSize(bytes: Uint8Array): { width: number; height: number } {
 /**
  * The orientation tag of EXIF data, 1 to 8; 1 where there is none or it makes no sense, as in most
  * images that did not come from a camera.
- * @param exif what follows the five bytes `Exif\\0`: one more 0, then a TIFF header
+ * @param exif what follows the five bytes `Exif\0`: one more 0, then a TIFF header
  */
 function orientationOf(exif: Uint8Array | undefined): number {
   const start = 1;
