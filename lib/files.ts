@@ -3,6 +3,7 @@
  * and the folder synced, so that neither a crash nor a full disk leaves half a file under the name.
  * Reading of small files from outside, and system errors in words.
  */
+import { concat } from "./deps.ts";
 import { UserError } from "./errors.ts";
 
 let serial = 0;
@@ -85,16 +86,6 @@ async function* joined(
     bytes += chunk.length;
   }
   if (bytes > 0) yield concat(small);
-}
-
-function concat(chunks: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
 }
 
 /** The most bytes that {@linkcode readSmallText} reads. */

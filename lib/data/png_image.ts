@@ -3,7 +3,7 @@
  * before it is decoded, so that a small file cannot ask for much memory.
  */
 import { inflateSync } from "node:zlib";
-import { png } from "../deps.ts";
+import { concat, png } from "../deps.ts";
 import { checkSize, type RgbImage } from "./rgb_image.ts";
 
 /** The bytes that a PNG file begins with. */
@@ -67,7 +67,7 @@ function essentialPng(bytes: Uint8Array): Uint8Array {
   if (isIndexed && !hasPalette) throw new Error("it has no palette");
   let found: number;
   try {
-    found = inflateSync(concatenate(pixels), { maxOutputLength: inflatedBytes }).length;
+    found = inflateSync(concat(pixels), { maxOutputLength: inflatedBytes }).length;
   } catch (error) {
     const tooLarge = (error as Error & { code?: string }).code === "ERR_BUFFER_TOO_LARGE";
     throw new Error(
@@ -75,7 +75,7 @@ function essentialPng(bytes: Uint8Array): Uint8Array {
     );
   }
   if (found < inflatedBytes) throw new Error("it holds fewer pixels than it declares");
-  return concatenate(kept);
+  return concat(kept);
 }
 
 /** The bytes of all filtered rows that a PNG header declares. */
@@ -157,14 +157,4 @@ function onWhite({ width, height, channels, data, max, clear }: {
     }
   }
   return { width, height, channels: 3, data: out };
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }
