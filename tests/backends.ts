@@ -7,6 +7,7 @@
 import { assertEquals } from "@std/assert";
 import { checkGpu, clearGpuErrors, currentGpu, findAdapter } from "../lib/backend/device.ts";
 import { type BackendName, backendNames, selectBackend } from "../lib/backend/select.ts";
+import { hasSubgroupsOf8 } from "../lib/kernels/matmul_tiles.ts";
 import { tf } from "../lib/tfjs.ts";
 
 /** What {@linkcode forEachBackend} may be told. */
@@ -15,6 +16,8 @@ export interface BackendTestOptions {
   backends?: readonly BackendName[];
   /** Allows the test to end with more or fewer tensors than it began with. */
   allowTensorLeak?: boolean;
+  /** What the GPU must have; without it, the webgpu test is ignored. */
+  needs?: GpuFeature;
 }
 
 // Without it wgpu complains on stderr at each request for an adapter.
@@ -25,6 +28,15 @@ if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) {
 export const ignoreWebgpu: boolean = Deno.env.get("DENO_VIT_REQUIRE_WEBGPU") !== "1" &&
   (await findAdapter()) === null;
 
+/** What a test may need of the GPU. */
+export type GpuFeature = "timestamp-query" | "subgroups of 8";
+const gpuFeatures = new Set<GpuFeature>();
+if (!ignoreWebgpu) {
+  const { gpu } = await selectBackend("webgpu");
+  if (gpu?.features.has("timestamp-query")) gpuFeatures.add("timestamp-query");
+  if (hasSubgroupsOf8()) gpuFeatures.add("subgroups of 8");
+}
+
 /**
  * Registers `name [webgpu]`, `name [wasm]` and `name [cpu]`. Each has its backend active in tfjs,
  * fails on any WebGPU validation error, and must leave as many tensors as it found.
@@ -32,13 +44,19 @@ export const ignoreWebgpu: boolean = Deno.env.get("DENO_VIT_REQUIRE_WEBGPU") !==
 export function forEachBackend(
   name: string,
   test: (backendName: BackendName) => void | Promise<void>,
-  { backends = backendNames, allowTensorLeak = false }: BackendTestOptions = {},
+  { backends = backendNames, allowTensorLeak = false, needs }: BackendTestOptions = {},
 ): void {
   for (const backend of backends) {
-    const ignore = backend === "webgpu" && ignoreWebgpu;
+    const missing = backend !== "webgpu"
+      ? null
+      : ignoreWebgpu
+      ? "this machine has no WebGPU adapter"
+      : needs && !gpuFeatures.has(needs)
+      ? `the GPU has no ${needs}`
+      : null;
     Deno.test({
-      name: `${name} [${backend}]${ignore ? " (ignored: this machine has no WebGPU adapter)" : ""}`,
-      ignore,
+      name: `${name} [${backend}]${missing ? ` (ignored: ${missing})` : ""}`,
+      ignore: missing !== null,
       async fn() {
         await selectBackend(backend);
         const before = tf.memory().numTensors;

@@ -5,6 +5,7 @@
  * it. Products that nobody measured take a tile by the rule of `matmul_tiles.ts`, and no choice
  * changes a bit of any result.
  */
+import { type CapturableBackend, flushBackend } from "../backend/capture_notes.ts";
 import { webgpuBackend } from "../backend/compute.ts";
 import { currentGpu, type Gpu, withGpuCheck } from "../backend/device.ts";
 import { readSmallText, writeFileAtomic } from "../files.ts";
@@ -47,8 +48,10 @@ const MOST_CALLS = 16;
 export function untunedProducts(products: ProductShape[]): ProductShape[] {
   const limit = webgpuBackend().device.limits.maxStorageBuffersPerShaderStage;
   const fitting = products.map((product) => {
-    // As in `parallelLinear`: a kernel, a bias and an output for each part, and the input.
-    return (product.parts ?? 1) * 3 + 1 > limit ? { ...product, parts: 1 } : product;
+    // As in `parallelLinear`: the input, and for each part a kernel, a bias and an output; or their
+    // sum, and for each part a kernel and its output's gradient.
+    const buffers = 1 + (product.layout === "nt" ? 2 : 3) * (product.parts ?? 1);
+    return buffers > limit ? { ...product, parts: 1 } : product;
   });
   const byKey = new Map(fitting.map((product) => [productKey(product), product]));
   return [...byKey].filter(([key]) => !measuredTiles.has(key)).map(([, product]) => product);
@@ -117,22 +120,23 @@ async function tuneOne(
   return { key, best, milliseconds };
 }
 
-/** By timestamp queries, or where the device has none by the clock. */
 async function deviceMilliseconds(run: () => void): Promise<number> {
-  if (currentGpu()?.features.has("timestamp-query")) {
-    return (await tf.time(run)).kernelMs as number;
-  }
-  const { device } = webgpuBackend();
-  webgpuBackend().submitQueue();
-  await device.queue.onSubmittedWorkDone();
+  return currentGpu()?.features.has("timestamp-query")
+    ? (await tf.time(run)).kernelMs as number
+    : await millisecondsByClock(run);
+}
+
+/** How long the device takes for what `run` records, where it has no timestamp queries. */
+export async function millisecondsByClock(run: () => void): Promise<number> {
+  const backend = webgpuBackend() as unknown as CapturableBackend;
+  const { queue } = backend.device;
+  flushBackend(backend);
+  await queue.onSubmittedWorkDone();
   const start = performance.now();
   // Deno looks only every 10 ms whether the device is done; many runs make that small.
   for (let i = 0; i < MOST_CALLS; i++) run();
-  const backend = webgpuBackend();
-  backend.ensureCommandEncoderReady();
-  backend.endComputePassEncoder();
-  backend.submitQueue();
-  await device.queue.onSubmittedWorkDone();
+  flushBackend(backend);
+  await queue.onSubmittedWorkDone();
   return (performance.now() - start) / MOST_CALLS;
 }
 

@@ -96,7 +96,7 @@ forEachBackend("tf.time measures a dispatch", async () => {
   const { kernelMs } = await tf.time(() => addInPlace(x, 1, 1)) as { kernelMs: number };
   assertEquals(Number.isFinite(kernelMs) && kernelMs > 0, true, `kernelMs is ${kernelMs}`);
   x.dispose();
-}, webgpuOnly);
+}, { ...webgpuOnly, needs: "timestamp-query" });
 
 Deno.test("uniformWords packs words of each kind and fills up to 16 bytes", () => {
   const words = uniformWords([["u", 2 ** 32 - 1], ["i", -2], ["f", 1.5], ["u", 3], ["u", 4]]);

@@ -9,7 +9,13 @@ import {
   type ProductShape,
   tiles,
 } from "../../lib/kernels/matmul_tiles.ts";
-import { loadTuning, saveTuning, tune, untunedProducts } from "../../lib/kernels/tuning.ts";
+import {
+  loadTuning,
+  millisecondsByClock,
+  saveTuning,
+  tune,
+  untunedProducts,
+} from "../../lib/kernels/tuning.ts";
 import { forEachBackend } from "../backends.ts";
 
 const product: ProductShape = { layout: "nn", rows: 40, depth: 12, columns: 20 };
@@ -71,15 +77,23 @@ forEachBackend(
   onWebgpu,
 );
 
-forEachBackend("tune measures every layout on the device itself", () =>
-  fresh(async () => {
-    for (const { milliseconds } of await tune([product, ...others])) {
-      for (const [name, time] of Object.entries(milliseconds)) {
-        assert(time > 0 && time < 1e4, `${name} took ${time} ms`);
-      }
-    }
-    assertEquals(untunedProducts([product, ...others]), []);
-  }), onWebgpu);
+for (
+  const [how, measure] of [["its own", undefined], ["the host's", millisecondsByClock]] as const
+) {
+  forEachBackend(
+    `tune measures every layout on the device, by ${how} clock`,
+    () =>
+      fresh(async () => {
+        for (const { milliseconds } of await tune([product, ...others], { measure })) {
+          for (const [name, time] of Object.entries(milliseconds)) {
+            assert(time > 0 && time < 1e4, `${name} took ${time} ms`);
+          }
+        }
+        assertEquals(untunedProducts([product, ...others]), []);
+      }),
+    onWebgpu,
+  );
+}
 
 forEachBackend("a failed measurement leaves no tile behind", () =>
   fresh(async () => {
