@@ -131,7 +131,10 @@ const kerasCifar100: RunConfig = {
 /** The presets by name. */
 export const presets = {
   "keras-cifar100": kerasCifar100,
-  /** Small enough for a processor: 147,748 parameters, 64 tokens. */
+  /**
+   * Small enough for a processor: 147,748 parameters, 64 tokens. 25.5 % val_accuracy on CIFAR-100
+   * after 3 epochs in 6.5 minutes, two processor cores: `deno task train --preset tiny --epochs 3`.
+   */
   tiny: {
     ...kerasCifar100,
     imageSize: 32,
