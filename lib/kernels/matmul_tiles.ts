@@ -1,5 +1,5 @@
 /** How matrix products are cut into threads and workgroups, and which cut a product gets. */
-import { currentGpu } from "../backend/device.ts";
+import { currentGpu, type Gpu } from "../backend/device.ts";
 
 /** How the operands lie in memory; see `matmul_wgsl.ts`. */
 export type Layout = "nn" | "nt" | "tn";
@@ -84,8 +84,7 @@ function measuredTile(product: ProductShape): TileName | undefined {
 }
 
 /** True when each workgroup of 8 lanes is exactly one subgroup, as the subgroup tiles need. */
-export function hasSubgroupsOf8(): boolean {
-  const gpu = currentGpu();
+export function hasSubgroupsOf8(gpu: Gpu | undefined = currentGpu()): boolean {
   return gpu !== undefined && gpu.features.has("subgroups") &&
     gpu.info.subgroupMinSize === 8 && gpu.info.subgroupMaxSize === 8;
 }
