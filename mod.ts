@@ -27,7 +27,12 @@ export {
   type RunConfig,
   type ViTConfig,
 } from "./lib/config.ts";
-export { type BackendChoice, selectBackend, selectBackendOfRun } from "./lib/backend/select.ts";
+export {
+  type BackendChoice,
+  type ComputedOn,
+  selectBackend,
+  selectBackendOfRun,
+} from "./lib/backend/select.ts";
 export {
   Capture,
   capture,

@@ -5,15 +5,8 @@
  * environment variable DENO_VIT_REQUIRE_WEBGPU is 1: then they fail.
  */
 import { assertEquals } from "@std/assert";
-import {
-  checkGpu,
-  clearGpuErrors,
-  currentGpu,
-  findAdapter,
-  requestGpu,
-} from "../lib/backend/device.ts";
+import { checkGpu, clearGpuErrors, currentGpu, findAdapter } from "../lib/backend/device.ts";
 import { type BackendName, backendNames, selectBackend } from "../lib/backend/select.ts";
-import { hasSubgroupsOf8 } from "../lib/kernels/matmul_tiles.ts";
 import { tf } from "../lib/tfjs.ts";
 
 /** What {@linkcode forEachBackend} may be told. */
@@ -22,8 +15,8 @@ export interface BackendTestOptions {
   backends?: readonly BackendName[];
   /** Allows the test to end with more or fewer tensors than it began with. */
   allowTensorLeak?: boolean;
-  /** What the GPU must have; without it, the webgpu test is ignored. */
-  needs?: GpuFeature;
+  /** What the GPU lacks that the webgpu test needs, which is then ignored; see gpu_features.ts. */
+  lacks?: string;
 }
 
 // Without it wgpu complains on stderr at each request for an adapter.
@@ -34,17 +27,6 @@ if (Deno.build.os === "linux" && !Deno.env.get("XDG_RUNTIME_DIR")) {
 export const ignoreWebgpu: boolean = Deno.env.get("DENO_VIT_REQUIRE_WEBGPU") !== "1" &&
   (await findAdapter()) === null;
 
-/** What a test may need of the GPU. */
-export type GpuFeature = "timestamp-query" | "subgroups of 8";
-const gpuFeatures = new Set<GpuFeature>();
-if (!ignoreWebgpu) {
-  // A device of its own: a test may wrap WebGPU's classes before the shared one is made.
-  const gpu = await requestGpu();
-  if (gpu?.features.has("timestamp-query")) gpuFeatures.add("timestamp-query");
-  if (gpu && hasSubgroupsOf8(gpu)) gpuFeatures.add("subgroups of 8");
-  gpu?.device.destroy();
-}
-
 /**
  * Registers `name [webgpu]`, `name [wasm]` and `name [cpu]`. Each has its backend active in tfjs,
  * fails on any WebGPU validation error, and must leave as many tensors as it found.
@@ -52,15 +34,15 @@ if (!ignoreWebgpu) {
 export function forEachBackend(
   name: string,
   test: (backendName: BackendName) => void | Promise<void>,
-  { backends = backendNames, allowTensorLeak = false, needs }: BackendTestOptions = {},
+  { backends = backendNames, allowTensorLeak = false, lacks }: BackendTestOptions = {},
 ): void {
   for (const backend of backends) {
     const missing = backend !== "webgpu"
       ? null
       : ignoreWebgpu
       ? "this machine has no WebGPU adapter"
-      : needs && !gpuFeatures.has(needs)
-      ? `the GPU has no ${needs}`
+      : lacks
+      ? `the GPU has no ${lacks}`
       : null;
     Deno.test({
       name: `${name} [${backend}]${missing ? ` (ignored: ${missing})` : ""}`,

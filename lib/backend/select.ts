@@ -159,8 +159,16 @@ async function renewGpu(adapter: AdapterFacts | null): Promise<void> {
   if (registered) registerWebgpu(registered);
 }
 
-/** The current backend, and the adapter on webgpu: what a state must be computed on to go on alike. */
-export function computedOn(): { backend: string; adapter?: string } {
+/** What computes a run's numbers; another would round them otherwise. */
+export interface ComputedOn {
+  /** By its name in tfjs. */
+  backend: string;
+  /** On webgpu. */
+  adapter?: string;
+}
+
+/** What computes now. */
+export function computedOn(): ComputedOn {
   const adapter = currentGpu()?.description;
   return { backend: tf.getBackend(), ...(adapter !== undefined && { adapter }) };
 }
@@ -175,7 +183,7 @@ export function computedOn(): { backend: string; adapter?: string } {
  */
 export async function selectBackendOfRun(
   wanted: string,
-  before: { backend: string; adapter?: string } | undefined,
+  before: ComputedOn | undefined,
   onNotice: (text: string) => void,
 ): Promise<BackendChoice> {
   let choice: BackendChoice;
@@ -190,7 +198,7 @@ export async function selectBackendOfRun(
   if (!before) return choice;
   const now = computedOn();
   if (before.backend !== now.backend || before.adapter !== now.adapter) {
-    const text = ({ backend, adapter }: typeof now) => backend + (adapter ? ` (${adapter})` : "");
+    const text = ({ backend, adapter }: ComputedOn) => backend + (adapter ? ` (${adapter})` : "");
     onNotice(
       `The run was computed on ${text(before)} so far and goes on on ${text(now)}, which rounds ` +
         `otherwise: it will not be the same to the byte as an unbroken one.`,

@@ -70,9 +70,6 @@ const progressSchema = z.strictObject({
   }).optional(),
 });
 
-/** What computed a run's numbers. */
-export type ComputedOn = NonNullable<z.infer<typeof progressSchema>["computedOn"]>;
-
 /** Which data a run was trained on. */
 export type DatasetIdentity = z.infer<typeof datasetSchema>;
 

@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { dispatch, dispatchCount, uniformWords } from "../../lib/backend/compute.ts";
 import { type TensorInfo, tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
+import { unlessThere } from "../gpu_features.ts";
 
 const webgpuOnly = { backends: ["webgpu"] } as const;
 
@@ -96,7 +97,7 @@ forEachBackend("tf.time measures a dispatch", async () => {
   const { kernelMs } = await tf.time(() => addInPlace(x, 1, 1)) as { kernelMs: number };
   assertEquals(Number.isFinite(kernelMs) && kernelMs > 0, true, `kernelMs is ${kernelMs}`);
   x.dispose();
-}, { ...webgpuOnly, needs: "timestamp-query" });
+}, { ...webgpuOnly, lacks: unlessThere("timestamp-query") });
 
 Deno.test("uniformWords packs words of each kind and fills up to 16 bytes", () => {
   const words = uniformWords([["u", 2 ** 32 - 1], ["i", -2], ["f", 1.5], ["u", 3], ["u", 4]]);

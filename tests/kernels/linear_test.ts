@@ -10,6 +10,7 @@ import {
 import { measuredTiles, productKey, type TileName, tiles } from "../../lib/kernels/matmul_tiles.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
+import { unlessThere } from "../gpu_features.ts";
 import {
   type Case,
   normals,
@@ -118,17 +119,17 @@ async function withTile(name: TileName, c: Case, run: () => Promise<void>): Prom
 }
 
 for (const name of Object.keys(tiles) as TileName[]) {
-  const needs = tiles[name].kind === "subgroup" ? "subgroups of 8" : undefined;
+  const lacks = tiles[name].kind === "subgroup" ? unlessThere("subgroups of 8") : undefined;
   forEachBackend(`linear with the tile ${name}`, async () => {
     for (const c of tileCases) await withTile(name, c, () => check(c));
-  }, { backends: ["webgpu"], needs });
+  }, { backends: ["webgpu"], lacks });
   forEachBackend(`linear gives the same bits with the tile ${name} as with others`, async () => {
     // Enough rows that the sum over them is split.
     const c: Case = { shape: [700, 20], columns: 24, bias: true, gelu: true };
     const numbers = numbersOf(c);
     const want = await computed(c, numbers);
     await withTile(name, c, async () => assertEquals(await computed(c, numbers), want));
-  }, { backends: ["webgpu"], needs });
+  }, { backends: ["webgpu"], lacks });
 }
 
 forEachBackend("linear gives the same value whether gradients are recorded or not", async () => {
@@ -149,7 +150,7 @@ forEachBackend("linear computes no gradient of an input that needs none", async 
   assert(profile.kernelNames.includes("VitLinearGradKernel"));
   assert(!profile.kernelNames.includes("VitLinearGradX"));
   tf.dispose([x, kernel, profile.result as tf.Tensor]);
-}, { needs: "timestamp-query" });
+}, { lacks: unlessThere("timestamp-query") });
 
 forEachBackend("linear sees a kernel that was changed in place", async () => {
   const [x, kernel] = [tf.ones([2, 2]), tf.zeros<tf.Rank.R2>([2, 2])];
