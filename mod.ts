@@ -26,7 +26,7 @@ export {
   presets,
   type RunConfig,
   type ViTConfig,
-} from "./lib/config.ts";
+} from "./lib/config/run.ts";
 export {
   type BackendChoice,
   type ComputedOn,
@@ -39,7 +39,7 @@ export {
   CaptureError,
   type CaptureRequest,
   type CaptureStats,
-} from "./lib/backend/capture.ts";
+} from "./lib/capture/capture.ts";
 export { assertGpuHealthy, checkGpu } from "./lib/backend/device.ts";
 export { createShapes } from "./lib/data/shapes.ts";
 export { loadDataset, type LoadOptions } from "./lib/data/load.ts";

@@ -7,7 +7,7 @@
  * its favour. Dropout masks are its own (`tf.dropout`). The optimizer is `tf.train.adam` with the
  * decay by hand. tfjs rescales epsilon differently from TensorFlow, which changes no cost.
  */
-import type { RunConfig } from "../lib/config.ts";
+import type { RunConfig } from "../lib/config/run.ts";
 import { tf } from "../lib/tfjs.ts";
 import type { Preprocessing } from "../lib/train/batches.ts";
 

@@ -2,7 +2,7 @@
  * `deno task bench:capture`: what capture does for a training step that is not ours, a small
  * convolutional net in plain tfjs with tf.train.adam, as it is and captured, turn by turn.
  */
-import { capture } from "../lib/backend/capture.ts";
+import { capture } from "../lib/capture/capture.ts";
 import { checkGpu } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
 import { markdownTable } from "../lib/report/tables.ts";

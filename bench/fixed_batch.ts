@@ -5,7 +5,7 @@
  *     deno task bench:fixed-batch --preset keras-cifar100 --backend wasm
  */
 import { selectBackend } from "../lib/backend/select.ts";
-import { modelConfigOf, preset } from "../lib/config.ts";
+import { modelConfigOf, preset } from "../lib/config/run.ts";
 import { channelStatistics } from "../lib/data/dataset.ts";
 import { loadDataset } from "../lib/data/load.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";

@@ -7,9 +7,9 @@
  */
 import { findAdapter } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
-import { attention } from "../lib/kernels/attention.ts";
-import { layerNorm } from "../lib/kernels/layer_norm.ts";
-import { linear } from "../lib/kernels/linear.ts";
+import { attention } from "../lib/kernels/attention/attention.ts";
+import { layerNorm } from "../lib/kernels/layer_norm/layer_norm.ts";
+import { linear } from "../lib/kernels/linear/linear.ts";
 import { softmaxCrossEntropy } from "../lib/kernels/softmax_cross_entropy.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";

@@ -1,6 +1,6 @@
 /** Every matrix product of a model's dense layers, forward and backward: ours beside tf.matMul. */
-import type { RunConfig } from "../lib/config.ts";
-import { matmul, matmulOverRows } from "../lib/kernels/matmul.ts";
+import type { RunConfig } from "../lib/config/run.ts";
+import { matmul, matmulOverRows } from "../lib/kernels/matmul/matmul.ts";
 import { tf } from "../lib/tfjs.ts";
 import { deviceMs } from "./peak.ts";
 import { median } from "./statistics.ts";

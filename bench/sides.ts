@@ -7,14 +7,14 @@
  */
 import { drawTransforms } from "../lib/augment/transforms.ts";
 import { currentGpu, type Gpu } from "../lib/backend/device.ts";
-import { modelConfigOf, type RunConfig } from "../lib/config.ts";
+import { modelConfigOf, type RunConfig } from "../lib/config/run.ts";
 import { channelStatistics, type ImageDataset } from "../lib/data/dataset.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf, WebGPUBackend } from "../lib/tfjs.ts";
 import { DeviceSplit, inOrder, type Preprocessing } from "../lib/train/batches.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
-import { type CapturableBackend, flushBackend } from "../lib/backend/capture_notes.ts";
+import { type CapturableBackend, flushBackend } from "../lib/capture/notes.ts";
 import { TrainingStep, trainStep } from "../lib/train/step.ts";
 import { Baseline, type HostBatch, type InitialWeight } from "./baseline.ts";
 import { Meter, useMeter } from "./instrument.ts";

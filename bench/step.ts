@@ -5,7 +5,7 @@
 import { format as formatBytes } from "@std/fmt/bytes";
 import { currentGpu } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
-import { presets, type RunConfig } from "../lib/config.ts";
+import { presets, type RunConfig } from "../lib/config/run.ts";
 import { createShapes } from "../lib/data/shapes.ts";
 import { UserError } from "../lib/errors.ts";
 import { markdownTable } from "../lib/report/tables.ts";

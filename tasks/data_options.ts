@@ -1,5 +1,5 @@
 /** Loading a run's data set with progress shown, as `train` and `eval` do it. */
-import type { RunConfig } from "../lib/config.ts";
+import type { RunConfig } from "../lib/config/run.ts";
 import type { ImageDataset } from "../lib/data/dataset.ts";
 import { loadDataset } from "../lib/data/load.ts";
 import { showDataProgress } from "./data_progress.ts";

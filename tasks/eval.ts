@@ -1,6 +1,6 @@
 /** `deno task eval`: loss, top-1, top-5 and a per-class table of a run's weights. */
 import { selectBackend } from "../lib/backend/select.ts";
-import { modelConfigOf } from "../lib/config.ts";
+import { modelConfigOf } from "../lib/config/run.ts";
 import { limitSplit } from "../lib/data/dataset.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";

@@ -1,7 +1,7 @@
 /** `deno task export`: a run's weights for other programs. */
 import { selectBackend } from "../lib/backend/select.ts";
 import { ioError, writeFileAtomic } from "../lib/files.ts";
-import { modelConfigOf } from "../lib/config.ts";
+import { modelConfigOf } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
 import { fileHandler } from "../lib/export/file_handler.ts";
 import { encodeOnnx } from "../lib/export/onnx.ts";

@@ -1,7 +1,7 @@
 /** `deno task patches`: an image and the grid of its patches, as the Keras example shows them. */
 import { Option } from "@commander-js/extra-typings";
 import { writeFileAtomic } from "../lib/files.ts";
-import { preset } from "../lib/config.ts";
+import { preset } from "../lib/config/run.ts";
 import { readImageFile, resizeImage } from "../lib/data/image_file.ts";
 import { encodePng } from "../lib/data/png_image.ts";
 import type { RgbImage } from "../lib/data/rgb_image.ts";

@@ -7,7 +7,7 @@ import {
   presets,
   type RunConfig,
   runFieldTypes,
-} from "../lib/config.ts";
+} from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
 import { readSmallText } from "../lib/files.ts";
 

@@ -2,7 +2,7 @@
 import { openRunFolder } from "../lib/checkpoint/run_folder.ts";
 import { checkConfig } from "../lib/checkpoint/same_run.ts";
 import { loadWeights, type WeightsState } from "../lib/checkpoint/state.ts";
-import { type RunConfig, trainingFields } from "../lib/config.ts";
+import { type RunConfig, trainingFields } from "../lib/config/run.ts";
 import { oneOf } from "./cli.ts";
 
 /** What a run's folder holds of one checkpoint. */

@@ -9,7 +9,7 @@ import {
   type RunFolder,
 } from "../lib/checkpoint/run_folder.ts";
 import type { TrainingState } from "../lib/checkpoint/state.ts";
-import { preset, type RunConfig } from "../lib/config.ts";
+import { preset, type RunConfig } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
 import { tf } from "../lib/tfjs.ts";
 import { type InitialWeights, loadInitialWeights } from "../lib/train/initial_weights.ts";

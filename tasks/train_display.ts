@@ -2,7 +2,7 @@
 import type { Metrics } from "../lib/train/metrics.ts";
 import type { EpochRecord, StepEvent } from "../lib/train/fit.ts";
 import { formatEpoch, formatProgress } from "../lib/report/progress.ts";
-import type { RunConfig } from "../lib/config.ts";
+import type { RunConfig } from "../lib/config/run.ts";
 import { onTerminal } from "./cli.ts";
 
 /** Milliseconds between two plain lines where the output is no terminal. */

@@ -1,8 +1,8 @@
 /** Tiles of matrix products that were measured on this adapter, kept between runs. */
 import type { BackendChoice } from "../lib/backend/select.ts";
-import type { RunConfig } from "../lib/config.ts";
+import type { RunConfig } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
-import { loadTuning, saveTuning, tune, untunedProducts } from "../lib/kernels/tuning.ts";
+import { loadTuning, saveTuning, tune, untunedProducts } from "../lib/kernels/matmul/tuning.ts";
 import { trainingProducts } from "../lib/models/matrix_products.ts";
 import denoJson from "../deno.json" with { type: "json" };
 

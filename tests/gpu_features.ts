@@ -1,6 +1,6 @@
 /** What a test may need of a GPU beyond WebGPU itself; asked once, by the files that need it. */
 import { requestGpu } from "../lib/backend/device.ts";
-import { hasSubgroupsOf8 } from "../lib/kernels/matmul_tiles.ts";
+import { hasSubgroupsOf8 } from "../lib/kernels/matmul/tiles.ts";
 import { ignoreWebgpu } from "./backends.ts";
 
 // A device of its own: a test may wrap WebGPU's classes before the shared one is made.

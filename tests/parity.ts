@@ -7,7 +7,7 @@
  * absolute and relative error of each group that the file has: tokens, logits, loss, gradients, and
  * the parameters after three AdamW steps in both conventions. Exit code 1 above tolerance.
  */
-import { parseViTConfig, type ViTConfig } from "../lib/config.ts";
+import { parseViTConfig, type ViTConfig } from "../lib/config/run.ts";
 import { readSafetensorsFile, type TensorData } from "../lib/checkpoint/safetensors.ts";
 import { assertGpuHealthy } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";

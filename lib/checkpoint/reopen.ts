@@ -1,5 +1,5 @@
 /** Taking up a run again, after whatever ended it. */
-import type { RunConfig } from "../config.ts";
+import type { RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
 import { lockRun, type RunLock } from "./lock.ts";
 import { openRunFolder, readHistory, readOrigin, type RunFolder } from "./run_folder.ts";

@@ -3,7 +3,7 @@
  * `last.safetensors`, the states before it (see states.ts); `lock.json` while it is trained, and
  * `origin.json` where it began from other weights.
  */
-import { parseRunConfig, type RunConfig } from "../config.ts";
+import { parseRunConfig, type RunConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { ioError, readSmallText, writeFileAtomic, writeFull } from "../files.ts";

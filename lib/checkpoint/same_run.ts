@@ -1,5 +1,5 @@
 /** What a run may be told when it goes on, and what would make it another run. */
-import { modelFields, type RunConfig } from "../config.ts";
+import { modelFields, type RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
 import type { DatasetIdentity } from "./state.ts";
 

@@ -2,7 +2,7 @@
  * A classifier as other programs need it, and its exchange file: safetensors with plain names, which
  * any library of that format reads, and the configuration in the metadata.
  */
-import { parseViTConfig, type ViTConfig } from "../config.ts";
+import { parseViTConfig, type ViTConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import type { tf } from "../tfjs.ts";

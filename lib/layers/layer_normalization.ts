@@ -1,5 +1,5 @@
 import { tf } from "../tfjs.ts";
-import { layerNorm, layerNormResidual } from "../kernels/layer_norm.ts";
+import { layerNorm, layerNormResidual } from "../kernels/layer_norm/layer_norm.ts";
 import {
   type CallOptions,
   firstShape,

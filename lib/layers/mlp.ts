@@ -1,5 +1,5 @@
 import { tf } from "../tfjs.ts";
-import { linearChain } from "../kernels/linear.ts";
+import { linearChain } from "../kernels/linear/linear.ts";
 import {
   type CallOptions,
   firstShape,

@@ -1,7 +1,7 @@
 import { tf } from "../tfjs.ts";
-import { attention } from "../kernels/attention.ts";
-import { linear } from "../kernels/linear.ts";
-import { parallelLinear } from "../kernels/parallel_linear.ts";
+import { attention } from "../kernels/attention/attention.ts";
+import { linear } from "../kernels/linear/linear.ts";
+import { parallelLinear } from "../kernels/linear/parallel_linear.ts";
 import {
   type CallOptions,
   firstShape,

@@ -1,5 +1,5 @@
 import { tf } from "../tfjs.ts";
-import { linear } from "../kernels/linear.ts";
+import { linear } from "../kernels/linear/linear.ts";
 import { firstShape, glorotLimit, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
 
 /** Keras's `uniform` initializer, which the example's position embedding uses. */

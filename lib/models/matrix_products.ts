@@ -1,6 +1,6 @@
 /** The matrix products of a training step, for the tuner. */
-import type { RunConfig } from "../config.ts";
-import type { ProductShape } from "../kernels/matmul_tiles.ts";
+import type { RunConfig } from "../config/run.ts";
+import type { ProductShape } from "../kernels/matmul/tiles.ts";
 
 /** A dense layer as `[rows, inner] x [inner, columns]`; `parts` layers share one input. */
 interface Dense {

@@ -1,7 +1,7 @@
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { type AdamWGroup, adamwUpdate, isShared } from "../kernels/adamw.ts";
-import { countNonFinite } from "../kernels/count_non_finite.ts";
-import { squaredNorm } from "../kernels/squared_norm.ts";
+import { type AdamWGroup, adamwUpdate, isShared } from "../kernels/optimizer/adamw.ts";
+import { countNonFinite } from "../kernels/optimizer/count_non_finite.ts";
+import { squaredNorm } from "../kernels/optimizer/squared_norm.ts";
 import { type Moments, MomentStores, type Slot, type Store } from "./moments.ts";
 
 /** What the optimizer can be told; the defaults are those of the `keras-cifar100` preset. */

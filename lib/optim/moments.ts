@@ -1,5 +1,5 @@
 import { tf } from "../tfjs.ts";
-import { adamwGroups } from "../kernels/adamw.ts";
+import { adamwGroups } from "../kernels/optimizer/adamw.ts";
 
 /** One variable's running averages of the gradient and of its square, flat. */
 export interface Moments {

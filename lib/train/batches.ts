@@ -6,10 +6,10 @@
  */
 import { tf } from "../tfjs.ts";
 import { webgpuBackend } from "../backend/compute.ts";
-import type { RunConfig } from "../config.ts";
+import type { RunConfig } from "../config/run.ts";
 import type { ImageSplit } from "../data/dataset.ts";
 import { drawTransforms } from "../augment/transforms.ts";
-import { augmentBatch, packImages } from "../kernels/augment_batch.ts";
+import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
 
 /** What turns stored bytes into model input. */

@@ -6,7 +6,7 @@
  * and a run that goes well pays nothing.
  */
 import { tf } from "../tfjs.ts";
-import type { RunConfig } from "../config.ts";
+import type { RunConfig } from "../config/run.ts";
 import { type DeviceSplit, epochOrder } from "./batches.ts";
 import { trainStep } from "./step.ts";
 

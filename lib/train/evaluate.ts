@@ -1,6 +1,6 @@
 import type { tf } from "../tfjs.ts";
 import { currentGpu } from "../backend/device.ts";
-import { Repeated } from "../backend/repeated.ts";
+import { Repeated } from "../capture/repeated.ts";
 import { type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf, type MetricSums, noSums } from "./metrics.ts";
 import { evaluationStep } from "./step.ts";

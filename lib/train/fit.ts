@@ -7,7 +7,7 @@
  */
 import type { tf } from "../tfjs.ts";
 import { currentGpu } from "../backend/device.ts";
-import type { RunConfig } from "../config.ts";
+import type { RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
 import { type DeviceSplit, epochOrder } from "./batches.ts";
 import { evaluate } from "./evaluate.ts";

@@ -4,7 +4,7 @@ import { openRunFolder } from "../checkpoint/run_folder.ts";
 import { readSafetensorsMetadata } from "../checkpoint/safetensors.ts";
 import { checkpointFormat, type FloatTensor, loadWeights } from "../checkpoint/state.ts";
 import { ioError } from "../files.ts";
-import { modelConfigOf, modelFields, type RunConfig, type ViTConfig } from "../config.ts";
+import { modelConfigOf, modelFields, type RunConfig, type ViTConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
 import { loadPlainWeights } from "../export/portable_model.ts";
 import { assignVariables, readVariables } from "./weights.ts";

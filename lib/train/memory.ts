@@ -1,6 +1,6 @@
 /** What a training step keeps on the device, as far as one buffer might be too large for it. */
 import { assertFits, bufferLimit } from "../backend/device.ts";
-import type { RunConfig } from "../config.ts";
+import type { RunConfig } from "../config/run.ts";
 
 /** One tensor of a training step. */
 export interface StepTensor {

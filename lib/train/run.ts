@@ -5,7 +5,7 @@ import { lockRun, type RunLock } from "../checkpoint/lock.ts";
 import type { RunFolder } from "../checkpoint/run_folder.ts";
 import { checkConfig, checkDataset } from "../checkpoint/same_run.ts";
 import type { TrainingState } from "../checkpoint/state.ts";
-import { modelConfigOf, type RunConfig } from "../config.ts";
+import { modelConfigOf, type RunConfig } from "../config/run.ts";
 import {
   channelStatistics,
   type ImageDataset,

@@ -15,7 +15,7 @@ import {
   type WeightsState,
 } from "../checkpoint/state.ts";
 import { StateKeeper } from "../checkpoint/states.ts";
-import { modelConfigOf } from "../config.ts";
+import { modelConfigOf } from "../config/run.ts";
 import { limitSplit } from "../data/dataset.ts";
 import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";
 import type { AdamW } from "../optim/adamw.ts";

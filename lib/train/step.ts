@@ -3,9 +3,9 @@
  * where the backend can (see capture.ts of `lib/backend/`), plain elsewhere. Both give the same bytes.
  */
 import { tf } from "../tfjs.ts";
-import { type Capture, capture, CaptureError } from "../backend/capture.ts";
+import { type Capture, capture, CaptureError } from "../capture/capture.ts";
 import { currentGpu } from "../backend/device.ts";
-import type { RunConfig } from "../config.ts";
+import type { RunConfig } from "../config/run.ts";
 import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
 import { AdamW } from "../optim/adamw.ts";
 import type { Batch, DeviceSplit } from "./batches.ts";

@@ -1,7 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import { hostBatch, valuesOf } from "../../bench/sides.ts";
 import { Baseline } from "../../bench/baseline.ts";
-import { modelConfigOf, parseRunConfig, preset, type RunConfig } from "../../lib/config.ts";
+import { modelConfigOf, parseRunConfig, preset, type RunConfig } from "../../lib/config/run.ts";
 import { channelStatistics } from "../../lib/data/dataset.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";

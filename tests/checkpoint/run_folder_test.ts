@@ -9,7 +9,7 @@ import {
   rewindHistory,
   runFolder,
 } from "../../lib/checkpoint/run_folder.ts";
-import { preset } from "../../lib/config.ts";
+import { preset } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, names } from "./folder.ts";
 

@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { checkConfig, checkDataset } from "../../lib/checkpoint/same_run.ts";
-import { preset, type RunConfig } from "../../lib/config.ts";
+import { preset, type RunConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 
 Deno.test("a checkpoint of another configuration names the field and both values", () => {

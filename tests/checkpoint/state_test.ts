@@ -11,7 +11,7 @@ import {
   type TrainingState,
 } from "../../lib/checkpoint/state.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
-import { preset } from "../../lib/config.ts";
+import { preset } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, names } from "./folder.ts";
 

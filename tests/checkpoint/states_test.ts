@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { runFolder } from "../../lib/checkpoint/run_folder.ts";
 import { loadState, type TrainingState } from "../../lib/checkpoint/state.ts";
 import { earlierPath, loadNewestState, StateKeeper } from "../../lib/checkpoint/states.ts";
-import { preset } from "../../lib/config.ts";
+import { preset } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, names } from "./folder.ts";
 

@@ -1,5 +1,5 @@
 /** Small classifiers whose every weight is random, so that no exporter can lose one unnoticed. */
-import { parseViTConfig, type ViTConfig } from "../../lib/config.ts";
+import { parseViTConfig, type ViTConfig } from "../../lib/config/run.ts";
 import type { FloatTensor } from "../../lib/checkpoint/state.ts";
 import type { PortableModel } from "../../lib/export/portable_model.ts";
 import { weightShapes } from "../../lib/export/weight_shapes.ts";

@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import * as ort from "onnxruntime-web/wasm";
-import type { ViTConfig } from "../../lib/config.ts";
+import type { ViTConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { encodeOnnx } from "../../lib/export/onnx.ts";
 import { forEachBackend } from "../backends.ts";

@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
 import { saveWeights } from "../../lib/checkpoint/state.ts";
-import { preset, type RunConfig } from "../../lib/config.ts";
+import { preset, type RunConfig } from "../../lib/config/run.ts";
 import "../../lib/export/file_handler.ts";
 import { encodeOnnx } from "../../lib/export/onnx.ts";
 import { loadPlainWeights } from "../../lib/export/portable_model.ts";

@@ -5,7 +5,7 @@
 import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
 import { reopenRun } from "../../lib/checkpoint/reopen.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
-import { preset, type RunConfig } from "../../lib/config.ts";
+import { preset, type RunConfig } from "../../lib/config/run.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
 import { type RunOptions, trainRun } from "../../lib/train/run.ts";
 import { tinyModel } from "../models/tiny_model.ts";

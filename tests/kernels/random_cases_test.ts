@@ -4,17 +4,17 @@
  * and once more in memory full of NaN. Nothing here is derived by hand but the forward passes.
  */
 import { assert, assertEquals } from "@std/assert";
-import { type CapturableBackend, flushBackend } from "../../lib/backend/capture_notes.ts";
-import { attention } from "../../lib/kernels/attention.ts";
+import { type CapturableBackend, flushBackend } from "../../lib/capture/notes.ts";
+import { attention } from "../../lib/kernels/attention/attention.ts";
 import { dropout } from "../../lib/kernels/dropout.ts";
-import { layerNorm, layerNormResidual } from "../../lib/kernels/layer_norm.ts";
-import { linear, linearChain } from "../../lib/kernels/linear.ts";
-import { parallelLinear } from "../../lib/kernels/parallel_linear.ts";
+import { layerNorm, layerNormResidual } from "../../lib/kernels/layer_norm/layer_norm.ts";
+import { linear, linearChain } from "../../lib/kernels/linear/linear.ts";
+import { parallelLinear } from "../../lib/kernels/linear/parallel_linear.ts";
 import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { dropThreshold, keepScale, randomBits, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
-import { erf, normals } from "./linear_reference.ts";
+import { erf, normals } from "./linear/reference.ts";
 
 /** Draws a whole number, both ends included. */
 type Draw = (from: number, to: number) => number;

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
-import { modelConfigOf, preset, type RunConfig } from "../../lib/config.ts";
-import { measuredTiles, productKey } from "../../lib/kernels/matmul_tiles.ts";
-import { untunedProducts } from "../../lib/kernels/tuning.ts";
+import { modelConfigOf, preset, type RunConfig } from "../../lib/config/run.ts";
+import { measuredTiles, productKey } from "../../lib/kernels/matmul/tiles.ts";
+import { untunedProducts } from "../../lib/kernels/matmul/tuning.ts";
 import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { trainingProducts } from "../../lib/models/matrix_products.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";

@@ -1,4 +1,4 @@
-import { modelConfigOf, preset, type ViTConfig } from "../../lib/config.ts";
+import { modelConfigOf, preset, type ViTConfig } from "../../lib/config/run.ts";
 import { randomUniform, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 

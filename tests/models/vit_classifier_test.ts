@@ -5,7 +5,7 @@ import {
   assertNotEquals,
   assertThrows,
 } from "@std/assert";
-import { modelConfigOf, preset, type ViTConfig } from "../../lib/config.ts";
+import { modelConfigOf, preset, type ViTConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";

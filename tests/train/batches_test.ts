@@ -1,6 +1,6 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { drawTransforms } from "../../lib/augment/transforms.ts";
-import { augmentBatch, packImages } from "../../lib/kernels/augment_batch.ts";
+import { augmentBatch, packImages } from "../../lib/kernels/augment_batch/augment_batch.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { DeviceSplit, epochOrder, inOrder } from "../../lib/train/batches.ts";
 import { forEachBackend } from "../backends.ts";

@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { readHistory } from "../../lib/checkpoint/run_folder.ts";
 import { loadState } from "../../lib/checkpoint/state.ts";
-import { type RunConfig } from "../../lib/config.ts";
+import { type RunConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { type RunOptions } from "../../lib/train/run.ts";
 import { forEachBackend } from "../backends.ts";

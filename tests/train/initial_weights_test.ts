@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
-import { modelConfigOf, type RunConfig } from "../../lib/config.ts";
+import { modelConfigOf, type RunConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { savePlainWeights } from "../../lib/export/portable_model.ts";
 import { loadInitialWeights } from "../../lib/train/initial_weights.ts";

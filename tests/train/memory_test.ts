@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { modelConfigOf, preset, type RunConfig } from "../../lib/config.ts";
+import { modelConfigOf, preset, type RunConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";

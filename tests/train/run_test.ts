@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import { loadState, loadWeights, saveState } from "../../lib/checkpoint/state.ts";
-import { modelConfigOf, type RunConfig } from "../../lib/config.ts";
+import { modelConfigOf, type RunConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { tf } from "../../lib/tfjs.ts";

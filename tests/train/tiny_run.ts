@@ -1,6 +1,6 @@
 import { type ReopenedRun, reopenRun } from "../../lib/checkpoint/reopen.ts";
 import { createRunFolder, readHistory, type RunFolder } from "../../lib/checkpoint/run_folder.ts";
-import { preset, type RunConfig } from "../../lib/config.ts";
+import { preset, type RunConfig } from "../../lib/config/run.ts";
 import { channelStatistics, type ImageDataset, type ImageSplit } from "../../lib/data/dataset.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
 import type { Preprocessing } from "../../lib/train/batches.ts";

@@ -1,0 +1,355 @@
+/**
+ * Runs a function through tfjs and writes down what would have reached the device, without reaching
+ * it.
+ *
+ * For the time of one synchronous call some members of the tfjs backend and of its device are
+ * replaced: command encoders and the queue only take notes, and every buffer that tfjs acquires is a
+ * {@linkcode VirtualBuffer}, a size without memory. Tensors from before the call keep their real
+ * buffers. Since a virtual buffer is never used twice, its lifetime is known from the notes alone,
+ * and the memory plan (plan.ts) can be made with all of them in view.
+ *
+ * A variable that got new data by `assign` is given back its own at the end, and the notes get a copy
+ * from the new buffer into the old one: so the next replay reads what this one wrote.
+ */
+import { tf, type WebGPUBackend } from "../tfjs.ts";
+import { noteEncoder, type Notes } from "./encoder.ts";
+import { callOnce, Hooks, readMessage } from "./intercept.ts";
+import {
+  type CapturableBackend,
+  CaptureError,
+  type Command,
+  engine,
+  type External,
+  flushBackend,
+  type InputSpec,
+  isVirtual,
+  type Recording,
+  type TensorData,
+  tensorsIn,
+  type VirtualBuffer,
+} from "./notes.ts";
+
+/**
+ * Calls `fn` once and notes what it does.
+ *
+ * @throws {CaptureError} when it does what cannot be replayed
+ */
+export function record<T>(
+  webgpu: WebGPUBackend,
+  inputs: Record<string, InputSpec>,
+  fn: (inputs: Record<string, tf.Tensor>) => T,
+): Recording<T> {
+  return new Recorder(webgpu as unknown as CapturableBackend).run(inputs, fn);
+}
+
+class Recorder implements Notes {
+  readonly commands: Command[] = [];
+  private readonly buffers: VirtualBuffer[] = [];
+  private readonly externals = new Map<object, External>();
+  readonly externalBuffers = new Map<GPUBuffer, External>();
+  /** Data made during the call. */
+  private readonly made = new Map<object, string>();
+  /** Data from before, which the call gave up and which must outlive it. */
+  private readonly parked = new Set<object>();
+  private readonly hooks = new Hooks();
+  private refusal: CaptureError | undefined;
+
+  /** Replaced while recording; uploads of tensors from before need it. */
+  private readonly manager: CapturableBackend["bufferManager"];
+
+  constructor(private readonly backend: CapturableBackend) {
+    this.manager = backend.bufferManager;
+  }
+
+  run<T>(
+    specs: Record<string, InputSpec>,
+    fn: (inputs: Record<string, tf.Tensor>) => T,
+  ): Recording<T> {
+    const { backend } = this;
+    if (backend.activeTimers !== null && backend.activeTimers !== undefined) {
+      throw new CaptureError("A function cannot be captured inside tf.time() or tf.profile().");
+    }
+    flushBackend(backend);
+    const variables = Object.values(engine().registeredVariables).map((variable) => {
+      return { variable, dataId: variable.dataId };
+    });
+    const inputs: Record<string, tf.Tensor> = {};
+    let outputs: T | undefined;
+    let failure: unknown;
+    this.install();
+    try {
+      this.makeInputs(specs, inputs);
+      outputs = callOnce(fn, { ...inputs });
+    } catch (error) {
+      failure = error;
+    }
+    // Also after a failure: what tfjs holds must be real again.
+    try {
+      this.restoreVariables(variables);
+      const returned = new Set(tensorsIn(outputs));
+      for (const tensor of Object.values(inputs)) if (!returned.has(tensor)) tensor.dispose();
+      flushBackend(backend);
+      this.settleParked();
+      this.settleSurvivors(returned);
+      failure = this.refusal ?? failure;
+      if (failure) tf.dispose([...returned]);
+    } finally {
+      this.hooks.remove();
+    }
+    if (failure) throw failure;
+    return {
+      outputs: outputs as T,
+      commands: this.commands,
+      buffers: this.buffers,
+      externals: [...this.externals.values()],
+      variables: variables.filter(({ dataId }) => this.externals.has(dataId)),
+    };
+  }
+
+  get op(): string {
+    return this.hooks.op;
+  }
+
+  refuse(message: string): CaptureError {
+    this.refusal ??= new CaptureError(message);
+    return this.refusal;
+  }
+
+  private install(): void {
+    const { backend } = this;
+    const real = {
+      write: backend.write.bind(backend),
+      disposeData: backend.disposeData.bind(backend),
+      createTensorFromGPUData: backend.createTensorFromGPUData.bind(backend),
+    };
+    const refuseRead = () => this.refuse(readMessage(this.op));
+    this.hooks.replace(backend, {
+      bufferManager: {
+        acquireBuffer: (size: number) => this.newBuffer(size),
+        releaseBuffer: () => {},
+        numBytesUsed: 0,
+        numBytesAllocated: 0,
+      },
+      queue: { submit: () => {}, writeBuffer: this.noteWrite },
+      write: (values: unknown, shape: number[], dtype: tf.DataType) => {
+        const dataId = real.write(values, shape, dtype);
+        this.made.set(dataId, this.op);
+        return dataId;
+      },
+      createTensorFromGPUData: (...rest: unknown[]) => {
+        const tensor = real.createTensorFromGPUData(...rest);
+        this.made.set(tensor.dataId, this.op);
+        return tensor;
+      },
+      uploadToGPU: (dataId: object) => this.upload(dataId),
+      disposeData: (dataId: object, force?: boolean) =>
+        this.made.has(dataId) ? real.disposeData(dataId, force) : this.park(dataId),
+      shouldExecuteOnCPU: () => false,
+      // A rejection would go unnoticed where nobody awaits, so the promise stays pending.
+      read: () => {
+        refuseRead();
+        return new Promise(() => {});
+      },
+      readSync: (dataId: object) => {
+        const { values, resource } = backend.tensorMap.get(dataId);
+        // Constants made by the function itself have not left the host yet.
+        if (this.made.has(dataId) && values && !resource) return values;
+        throw refuseRead();
+      },
+      readToGPU: () => {
+        throw refuseRead();
+      },
+    });
+    this.hooks.replace(backend.device, {
+      createBindGroup: (descriptor: GPUBindGroupDescriptor) => descriptor,
+      createCommandEncoder: () => noteEncoder(this),
+    });
+    this.hooks.followOps();
+  }
+
+  private newBuffer(size: number): GPUBuffer {
+    // tfjs tells buffers from textures by their class.
+    const buffer = Object.create(GPUBuffer.prototype, {
+      size: { value: size },
+      usage: { value: 0 },
+      mapState: { value: "unmapped" },
+      index: { value: this.buffers.length },
+      op: { value: this.op },
+      survives: { value: false, writable: true },
+      content: { value: undefined, writable: true },
+      input: { value: undefined, writable: true },
+    }) as VirtualBuffer;
+    this.buffers.push(buffer);
+    return buffer;
+  }
+
+  /** Uniform contents: the only writes that tfjs sends to the queue. */
+  private readonly noteWrite = (
+    buffer: GPUBuffer,
+    _offset: number,
+    data: ArrayBuffer,
+  ): void => {
+    if (!isVirtual(buffer)) throw this.refuse(`${this.op} writes to a buffer through the queue.`);
+    buffer.content = new Uint8Array(data.slice(0));
+  };
+
+  private upload(dataId: object): void {
+    const { tensorMap } = this.backend;
+    const data = tensorMap.get(dataId);
+    if (!data.resource) {
+      const bytes = 4 * tf.util.sizeFromShape(data.shape);
+      if (this.made.has(dataId)) {
+        const buffer = this.newBuffer(bytes);
+        if (data.values) (buffer as VirtualBuffer).content = bytesOf(data);
+        data.resource = buffer;
+      } else {
+        data.resource = this.realBuffer(data, bytes);
+      }
+      data.values = null;
+    }
+    if (!this.made.has(dataId) && !this.externals.has(dataId)) {
+      const { resource: buffer, shape } = data;
+      const external = { dataId, buffer, op: this.op, shape, isWritten: false };
+      this.externals.set(dataId, external);
+      this.externalBuffers.set(buffer, external);
+    }
+  }
+
+  /** A tensor from before that was only on the host until now. */
+  private realBuffer(data: TensorData, bytes: number): GPUBuffer {
+    const { STORAGE, COPY_SRC, COPY_DST } = GPUBufferUsage;
+    const buffer = this.manager.acquireBuffer(bytes, STORAGE | COPY_SRC | COPY_DST);
+    if (data.values) this.backend.device.queue.writeBuffer(buffer, 0, bytesOf(data));
+    return buffer;
+  }
+
+  private park(dataId: object): boolean {
+    const { tensorMap } = this.backend;
+    if (!tensorMap.has(dataId)) return true;
+    const data = tensorMap.get(dataId);
+    if (--data.refCount <= 0) this.parked.add(dataId);
+    return false;
+  }
+
+  private makeInputs(
+    specs: Record<string, InputSpec>,
+    inputs: Record<string, tf.Tensor>,
+  ): void {
+    Object.entries(specs).forEach(([name, { shape, dtype }], index) => {
+      const dataId = this.backend.write(null, shape, dtype);
+      const buffer = this.newBuffer(4 * tf.util.sizeFromShape(shape)) as VirtualBuffer;
+      buffer.input = index;
+      this.backend.tensorMap.get(dataId).resource = buffer;
+      inputs[name] = engine().makeTensorFromDataId(dataId, shape, dtype, this.backend);
+    });
+  }
+
+  /** Gives variables their data back, and notes the copies that make a replay do as much. */
+  private restoreVariables(variables: { variable: tf.Variable; dataId: object }[]): void {
+    const { backend } = this;
+    const changed = variables.filter(({ variable, dataId }) => variable.dataId !== dataId);
+    // All reads come before all writes: a variable may have got what another one had.
+    const moves = changed.map(({ variable, dataId }) => {
+      if (variable.isDisposed) {
+        this.refuse(`The function disposes variable ${variable.name}, which it did not make.`);
+        return null;
+      }
+      this.upload(variable.dataId);
+      this.upload(dataId);
+      const data = backend.tensorMap.get(dataId);
+      // Another variable that gets its own back as well is no matter.
+      const others = changed.filter((other) => other.variable.dataId === dataId);
+      if (data.refCount > others.length) {
+        this.refuse(
+          `Variable ${variable.name} is assigned new data but shares its own with another tensor, ` +
+            `which a replay would change; give the variable a copy of its own first.`,
+        );
+      }
+      let source = backend.tensorMap.get(variable.dataId).resource!;
+      if (!isVirtual(source)) {
+        const staged = this.newBuffer(source.size);
+        this.noteCopy(source, staged);
+        source = staged;
+      }
+      return { variable, dataId, data, source };
+    });
+    for (const move of moves) {
+      if (!move) continue;
+      const { variable, dataId, data, source } = move;
+      this.noteCopy(source, data.resource!);
+      this.externals.get(dataId)!.isWritten = true;
+      this.parked.delete(dataId);
+      backend.incRef(dataId);
+      const { shape, dtype } = variable;
+      const own = engine().makeTensorFromDataId(dataId, shape, dtype, backend);
+      variable.assign(own);
+      own.dispose();
+    }
+  }
+
+  private noteCopy(source: GPUBuffer, target: GPUBuffer): void {
+    const { size } = source;
+    this.commands.push({
+      kind: "copy",
+      op: "Variable.assign",
+      source,
+      sourceOffset: 0,
+      target,
+      targetOffset: 0,
+      size,
+    });
+  }
+
+  /** Lets go of data from before that the function gave up, unless the record needs it. */
+  private settleParked(): void {
+    const { backend } = this;
+    for (const dataId of this.parked) {
+      const data = backend.tensorMap.get(dataId);
+      if (data.refCount > 0) continue;
+      const used = this.externals.get(dataId);
+      if (used) {
+        this.refuse(
+          `The function disposes a tensor [${used.shape}] that it did not make and that ` +
+            `${used.op} uses; keep it while the record lives.`,
+        );
+      }
+      this.hooks.atEnd(() => {
+        data.refCount = 1;
+        if (backend.disposeData(dataId)) engine().removeDataId(dataId, backend);
+      });
+    }
+  }
+
+  private settleSurvivors(outputs: Iterable<tf.Tensor>): void {
+    const { tensorMap } = this.backend;
+    const returned = new Set<object>();
+    for (const tensor of outputs) {
+      if (tensor.dtype === "complex64" || tensor.dtype === "string") {
+        this.refuse(`An output is ${tensor.dtype}; return tensors of numbers.`);
+        continue;
+      }
+      this.upload(tensor.dataId);
+      returned.add(tensor.dataId);
+    }
+    for (const [dataId, op] of this.made) {
+      if (!tensorMap.has(dataId)) continue;
+      const data = tensorMap.get(dataId);
+      // The buffer is the record's, so that tfjs must not put it into its pool.
+      data.external = true;
+      if (data.resource && isVirtual(data.resource)) data.resource.survives = true;
+      if (!returned.has(dataId)) {
+        this.refuse(
+          `A tensor [${data.shape}] made by ${op} outlives the function without being returned ` +
+            `(kept, or a new variable); make it before, for example by calling the function once.`,
+        );
+      }
+    }
+  }
+}
+
+function bytesOf({ dtype, values }: TensorData): Uint8Array<ArrayBuffer> {
+  const words = dtype === "int32" || dtype === "bool"
+    ? Int32Array.from(values!)
+    : Float32Array.from(values!);
+  return new Uint8Array(words.buffer);
+}

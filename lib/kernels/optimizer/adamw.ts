@@ -1,0 +1,288 @@
+/**
+ * AdamW over all variables of a model at once, in place, in few dispatches (see tensor_groups.ts).
+ *
+ * The moments of a group of variables lie side by side in two flat tensors, so that a dispatch
+ * binds two buffers a variable, its value and its gradient, and not four.
+ */
+import { dispatch, uniformWords, webgpuBackend } from "../../backend/compute.ts";
+import { hostBackends, hostFloats, hostFloatsInPlace } from "../../backend/host.ts";
+import { type TensorInfo, tf } from "../../tfjs.ts";
+import { isNonFiniteWgsl } from "./count_non_finite.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
+import { branchesWgsl, groupsOf, LANES, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
+
+/** Variables whose moments share their tensors. */
+export interface AdamWGroup {
+  /** Running means of the gradients, flat; updated in place. */
+  m: TensorInfo;
+  /** Running means of the squared gradients, flat; updated in place. */
+  v: TensorInfo;
+  members: AdamWMember[];
+}
+
+/** A variable and its gradient, both float32 of one shape. */
+export interface AdamWMember {
+  /** Updated in place. */
+  value: TensorInfo;
+  grad: TensorInfo;
+  /** Where its moments begin in m and in v, in elements. */
+  offset: number;
+  /** Whether the variable is multiplied by the decay factor. */
+  decay: boolean;
+}
+
+/** What stays the same over a run. */
+export interface AdamWOptions {
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+}
+
+/** What the global norm of the gradients decides. */
+export interface Clipping {
+  /** The largest norm that is let through; 0 lets all through. */
+  clipNorm: number;
+  /** The square of the gradients' norm, see squared_norm.ts. */
+  squaredNorm: tf.Scalar;
+  /** Leaves the whole update out when the squared norm is NaN or infinite. */
+  skipNonFinite?: boolean;
+}
+
+/** Buffers of a dispatch that are no variable's: both moments, the scalars, the squared norm. */
+const COMMON_BUFFERS = 4;
+
+/**
+ * Divides variables into groups for {@linkcode adamwUpdate}: the fewest dispatches that the current
+ * backend allows, by index. Empty variables are in none.
+ */
+export function adamwGroups(sizes: number[]): number[][] {
+  // The host backends have no limits of their own, and their loops no use for one large array.
+  if (tf.getBackend() !== "webgpu") return groupsOf(sizes, Infinity).map(({ members }) => members);
+  const mostElements = webgpuBackend().device.limits.maxStorageBufferBindingSize / 4;
+  return groupsOf(sizes, capacity(), mostElements).map(({ members }) => members);
+}
+
+function capacity(): number {
+  return Math.floor((mostBuffers() - COMMON_BUFFERS) / 2);
+}
+
+/** True when another tensor has the same data, so that an update in place would change it too. */
+export function isShared(tensor: TensorInfo): boolean {
+  // KernelBackend declares refCount, but tfjs exports the class without it in its types.
+  const backend = tf.backend() as unknown as { refCount(dataId: object): number };
+  return backend.refCount(tensor.dataId) > 1;
+}
+
+/**
+ * One step of AdamW on every variable, in place, as TensorFlow computes it: first
+ * `value *= decayFactor` where `decay` is set, then with the new m and v
+ * `value -= stepSize * m / (sqrt(v) + epsilon)`.
+ *
+ * @param groups as {@linkcode adamwGroups} makes them; others may take more dispatches
+ * @param scalars float32 [2]: stepSize = learningRate * sqrt(1 - beta2^t) / (1 - beta1^t), and the
+ * decay factor. A tensor, since it changes from step to step.
+ * @param clipping the gradients are multiplied by min(1, clipNorm / norm) first
+ * @throws {Error} when a shape or type does not fit, or when another tensor shares the data of a
+ * variable or of the moments (see {@linkcode isShared}).
+ */
+export function adamwUpdate(
+  groups: AdamWGroup[],
+  scalars: tf.Tensor1D,
+  options: AdamWOptions,
+  clipping?: Clipping,
+): void {
+  if (scalars.size !== 2 || scalars.dtype !== "float32") {
+    throw new Error(`Scalars must be float32 [2], not ${scalars.dtype} [${scalars.shape}].`);
+  }
+  groups.forEach(assertUpdatable);
+  tf.engine().runKernel(
+    "VitAdamW",
+    clipping ? { scalars, squaredNorm: clipping.squaredNorm } : { scalars },
+    {
+      groups,
+      options,
+      // Larger than any norm that is a number; 1e39 would not be one in a shader.
+      clipNorm: clipping?.clipNorm || 3e38,
+      skipNonFinite: clipping?.skipNonFinite ?? false,
+    } as unknown as tf.NamedAttrMap,
+  );
+}
+
+function assertUpdatable({ m, v, members }: AdamWGroup): void {
+  const end = Math.max(0, ...members.map(({ value, offset }) => offset + sizeOf(value)));
+  for (const [role, tensor] of Object.entries({ m, v })) {
+    if (tensor.dtype !== "float32" || sizeOf(tensor) < end) {
+      throw new Error(
+        `The ${role} of a group must be float32 with ${end} elements, ` +
+          `not ${tensor.dtype} [${tensor.shape}].`,
+      );
+    }
+    if (isShared(tensor)) throw new Error(`The ${role} of a group ${sharing}.`);
+  }
+  members.forEach(({ value, grad }, index) => {
+    const name = (value as Partial<tf.Variable>).name ?? `number ${index}`;
+    for (const [role, tensor] of Object.entries({ value, gradient: grad })) {
+      if (tensor.dtype !== "float32" || sizeOf(tensor) !== sizeOf(value)) {
+        throw new Error(
+          `The ${role} of variable ${name} must be float32 [${value.shape}], ` +
+            `not ${tensor.dtype} [${tensor.shape}].`,
+        );
+      }
+    }
+    if (isShared(value)) throw new Error(`The value of variable ${name} ${sharing}.`);
+  });
+}
+
+const sharing = "shares its data with another tensor, which an update in place would change; " +
+  "give it a copy of its own first";
+
+interface Inputs {
+  scalars: TensorInfo;
+  squaredNorm?: TensorInfo;
+}
+interface Attributes {
+  groups: AdamWGroup[];
+  options: AdamWOptions;
+  clipNorm: number;
+  skipNonFinite: boolean;
+}
+
+function webgpuAdamW(inputs: Inputs, attributes: Attributes): void {
+  const { groups } = attributes;
+  for (const { m, v, members } of groups) {
+    const sizes = members.map(({ value }) => sizeOf(value));
+    for (const group of groupsOf(sizes, capacity())) {
+      const chosen = group.members.map((index) => members[index]!);
+      // Loads of four need moments that begin at a multiple of four.
+      const aligned = chosen.every(({ offset }) => offset % group.width === 0);
+      updateGroup(inputs, m, v, chosen, aligned ? group.width : 1, attributes);
+    }
+  }
+}
+
+function updateGroup(
+  { scalars, squaredNorm }: Inputs,
+  m: TensorInfo,
+  v: TensorInfo,
+  members: AdamWMember[],
+  width: 1 | 4,
+  { options: { beta1, beta2, epsilon }, clipNorm, skipNonFinite }: Attributes,
+): void {
+  const count = members.length;
+  const sizes = members.map(({ value }) => sizeOf(value));
+  const { rows, rounds, blocks } = tableOf(
+    { width, members: sizes.map((_, index) => index) },
+    sizes,
+    (index) => [members[index]!.offset / width, members[index]!.decay ? 1 : 0],
+  );
+  const clip = squaredNorm !== undefined;
+  const skip = clip && skipNonFinite;
+  dispatch({
+    key: `adamw/${width}x${count},${rounds}${clip ? "+clip" : ""}${skip ? "+skip" : ""}`,
+    wgsl: () => adamwWgsl(width, count, rounds, clip, skip),
+    inputs: [scalars, ...(clip ? [squaredNorm] : []), ...members.map(({ grad }) => grad)],
+    outputs: [m, v, ...members.map(({ value }) => value)],
+    uniforms: uniformWords([
+      // 1 - beta2 of a float32 beta2 would be wrong in the fifth digit.
+      ...[beta1, 1 - beta1, beta2, 1 - beta2].map((x): ["f", number] => ["f", x]),
+      ...[epsilon, clipNorm, 0, 0].map((x): ["f", number] => ["f", x]),
+      ...rows,
+    ]),
+    workgroups: gridOf(blocks),
+  });
+}
+
+function adamwWgsl(
+  width: 1 | 4,
+  count: number,
+  rounds: number,
+  clip: boolean,
+  skip: boolean,
+): string {
+  const type = width === 4 ? "vec4<f32>" : "f32";
+  const first = clip ? 2 : 1;
+  const bind = (binding: number, access: string, name: string, type: string) =>
+    `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: ${type};\n`;
+  const each = (make: (k: number) => string) => Array.from({ length: count }, (_, k) => make(k));
+  return /* wgsl */ `
+struct Uniforms { betas: vec4<f32>, epsilon: f32, clip_norm: f32, table: array<vec4<u32>, ${count}> }
+${bind(0, "read", "scalars", "vec2<f32>")}${clip ? bind(1, "read", "squared_norm", "f32") : ""}${
+    each((k) => bind(first + k, "read", `g${k}`, `array<${type}>`)).join("")
+  }${
+    ["m", "v", ...each((k) => `x${k}`)].map((name, n) =>
+      bind(first + count + n, "read_write", name, `array<${type}>`)
+    ).join("")
+  }@group(0) @binding(${first + 2 * count + 2}) var<uniform> u: Uniforms;
+${gridWgsl}${skip ? isNonFiniteWgsl : ""}${gridMainWgsl(LANES)} {
+  let block = block_of(workgroup, workgroups);
+  ${skip ? "if (is_non_finite(squared_norm)) { return; }" : ""}
+  ${
+    clip
+      ? `let norm = sqrt(squared_norm);
+  // Not min(), which may let a NaN vanish.
+  let scale = select(1.0, u.clip_norm / norm, norm > u.clip_norm);`
+      : ""
+  }
+  ${
+    branchesWgsl(count, rounds, (k) => /* wgsl */ `
+        let g = g${k}[i]${clip ? " * scale" : ""};
+        let at = row.z + i;
+        let mean = u.betas.x * m[at] + u.betas.y * g;
+        let square = u.betas.z * v[at] + u.betas.w * g * g;
+        m[at] = mean;
+        v[at] = square;
+        let decay = select(1.0, scalars.y, row.w == 1u);
+        x${k}[i] = x${k}[i] * decay - scalars.x * mean / (sqrt(square) + u.epsilon);`)
+  }
+}
+`;
+}
+
+function hostAdamW(
+  { scalars, squaredNorm }: Inputs,
+  { groups, options, clipNorm, skipNonFinite }: Attributes,
+): void {
+  const { beta1, beta2, epsilon } = options;
+  if (skipNonFinite && squaredNorm && !Number.isFinite(hostFloats(squaredNorm)[0])) return;
+  const [stepSize, decayFactor] = hostFloats(scalars) as unknown as [number, number];
+  const norm = squaredNorm ? Math.sqrt(hostFloats(squaredNorm)[0]!) : 0;
+  const scale = squaredNorm && norm > clipNorm ? clipNorm / norm : 1;
+  // All before the first view, in case that the wasm heap moves.
+  for (const { m, v, members } of groups) {
+    for (const tensor of [m, v, ...members.map(({ value }) => value)]) hostFloatsInPlace(tensor);
+  }
+  for (const group of groups) {
+    const means = hostFloats(group.m);
+    const squares = hostFloats(group.v);
+    for (const member of group.members) {
+      const g = hostFloats(member.grad);
+      const x = hostFloats(member.value);
+      const m = means.subarray(member.offset, member.offset + x.length);
+      const v = squares.subarray(member.offset, member.offset + x.length);
+      const decay = member.decay ? decayFactor : 1;
+      for (let i = 0; i < g.length; i++) {
+        const gi = g[i]! * scale;
+        const mi = beta1 * m[i]! + (1 - beta1) * gi;
+        const vi = beta2 * v[i]! + (1 - beta2) * gi * gi;
+        m[i] = mi;
+        v[i] = vi;
+        x[i] = x[i]! * decay - stepSize * mi / (Math.sqrt(vi) + epsilon);
+      }
+    }
+  }
+}
+
+for (const backendName of ["webgpu", ...hostBackends]) {
+  const onGpu = backendName === "webgpu";
+  tf.registerKernel({
+    kernelName: "VitAdamW",
+    backendName,
+    kernelFunc: ({ inputs, attrs }) => {
+      (onGpu ? webgpuAdamW : hostAdamW)(
+        inputs as unknown as Inputs,
+        attrs as unknown as Attributes,
+      );
+      return [];
+    },
+  });
+}
