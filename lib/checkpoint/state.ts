@@ -2,7 +2,7 @@
  * The state of a training run in one safetensors file: weights under their own names, Adam's
  * moments under `optimizer.m.NAME` and `optimizer.v.NAME`, the rest as JSON in the metadata.
  */
-import { parseRunConfig, type RunConfig } from "../config.ts";
+import { parseRunConfig, type RunConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { encodeSealed, readSealedFile, sha256 } from "./checksums.ts";
@@ -91,7 +91,7 @@ export interface TrainingState extends WeightsState {
 
 /** What a loaded state also carries. */
 export interface Loaded {
-  /** SHA-256 of the configuration, its keys in alphabetical order. */
+  /** SHA-256 of the configuration as the file has it, its keys in alphabetical order. */
   configHash: string;
 }
 
@@ -189,8 +189,8 @@ export async function loadStep(path: string): Promise<number> {
   return (await parseMetadata(metadata, path)).step;
 }
 
-/** SHA-256 of a configuration, independent of the order of its keys. */
-export function hashConfig(config: RunConfig): Promise<string> {
+/** SHA-256 of a configuration as it is stored, independent of the order of its keys. */
+export function hashConfig(config: object): Promise<string> {
   const sorted = Object.entries(config).sort(([a], [b]) => a < b ? -1 : 1);
   return sha256(new TextEncoder().encode(JSON.stringify(Object.fromEntries(sorted))));
 }
@@ -235,8 +235,10 @@ async function parseMetadata(metadata: Record<string, string>, path: string) {
   if (kind !== "state" && kind !== "weights") throw inconsistent(path, "kind");
   const progress = progressSchema.safeParse(parseJson(metadata.progress, path, "progress"));
   if (!progress.success) throw inconsistent(path, "progress");
-  const config = parseConfig(parseJson(metadata.config, path, "config"), path);
-  const configHash = await hashConfig(config);
+  const stored = parseJson(metadata.config, path, "config");
+  const config = parseConfig(stored, path);
+  // Of what the file says: fields that are younger than the file have their defaults only in `config`.
+  const configHash = await hashConfig(stored as object);
   if (configHash !== metadata.configHash) throw inconsistent(path, "configHash");
   return { kind, config, configHash, ...progress.data } as const;
 }

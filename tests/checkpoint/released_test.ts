@@ -1,0 +1,48 @@
+/** Runs of released versions load and go on; see tests/released/README.md. */
+import { assertEquals } from "@std/assert";
+import { fromFileUrl } from "@std/path";
+import { selectBackend } from "../../lib/backend/select.ts";
+import { reopenRun } from "../../lib/checkpoint/reopen.ts";
+import { createShapes } from "../../lib/data/shapes.ts";
+import { loadWeights } from "../../lib/checkpoint/state.ts";
+import { trainRun } from "../../lib/train/run.ts";
+import { contentsOf } from "../tasks/run_task.ts";
+import { inFolder } from "./folder.ts";
+
+const released = fromFileUrl(new URL("../released", import.meta.url));
+
+/** A copy of a released run, taken up and trained to its end. */
+async function goOn(name: string, folder: string, epochs?: number): Promise<void> {
+  for (const [file, bytes] of Object.entries(await contentsOf(`${released}/${name}`))) {
+    await Deno.writeFile(`${folder}/${file}`, bytes);
+  }
+  const { run, config, lock, state } = await reopenRun(folder);
+  await using _ = lock;
+  await selectBackend("wasm");
+  await trainRun({
+    config: { ...config, epochs: epochs ?? config.epochs },
+    dataset: createShapes(),
+    folder: run,
+    lock,
+    resume: state,
+    versions: state!.versions,
+    readEvery: 1,
+  });
+}
+
+Deno.test("a run that 0.1.0 left in mid-epoch ends with the bytes that 0.1.0 would have given", () =>
+  inFolder(async (folder) => {
+    await goOn("0.1.0", folder);
+    const expected = await contentsOf(`${released}/0.1.0-ended`);
+    const found = await contentsOf(folder);
+    for (const [file, bytes] of Object.entries(expected)) {
+      assertEquals(found[file], bytes, `${file} differs`);
+    }
+  }));
+
+Deno.test("a run from before a field goes on with that field's default", () =>
+  inFolder(async (folder) => {
+    await goOn("before-clip-norm", folder, 2);
+    const { config, epoch } = await loadWeights(`${folder}/last.safetensors`);
+    assertEquals([config.clipNorm, epoch], [0, 2]);
+  }));
