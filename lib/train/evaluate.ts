@@ -32,10 +32,10 @@ export async function evaluate(
   // The error about a buffer above the device's limit then names the batch that fits.
   if (gpu) gpu.batchSize = options.batchSize;
   const perRecord = new Float32Array(split.count * 3);
-  const statistics = new Repeated(({ indices, labels }) =>
+  const statistics = new Repeated((batch: { indices: tf.Tensor1D; labels: tf.Tensor1D }) =>
     evaluationStep(model, {
-      images: split.images(indices as tf.Tensor1D, null, options.imageSize),
-      labels: labels as tf.Tensor1D,
+      images: split.images(batch.indices, null, options.imageSize),
+      labels: batch.labels,
     })
   );
   let done = 0;
@@ -43,7 +43,7 @@ export async function evaluate(
     for (const records of inOrder(split.count, options.batchSize)) {
       options.signal?.throwIfAborted();
       const shape = [records.length];
-      const read = await statistics.run({
+      const read = await statistics.read({
         indices: { shape, values: records },
         labels: { shape, values: split.labelsOf(records) },
       });
