@@ -114,15 +114,15 @@ function expand(text: string, plan: AttentionPlan): string {
   let at = 0;
   for (let mark = text.indexOf("#"); mark >= 0; mark = text.indexOf("#", at)) {
     pieces.push(text.slice(at, mark));
-    const open = text.slice(mark).search(/[({]/) + mark;
-    const close = closingOf(text, open);
-    const name = text.slice(mark + 1, open).trim();
-    const inner = text.slice(open + 1, close);
+    const start = text.slice(mark).search(/[({]/) + mark;
+    const end = closingOf(text, start);
+    const name = text.slice(mark + 1, start).trim();
+    const inner = text.slice(start + 1, end);
     const replaced = name.startsWith("each ")
       ? repeated(name.at(-1)!, inner, plan)
       : macros[name]!(plan, ...argumentsOf(inner));
     pieces.push(expand(replaced, plan));
-    at = close + 1;
+    at = end + 1;
   }
   pieces.push(text.slice(at));
   return pieces.join("");
