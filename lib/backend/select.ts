@@ -23,7 +23,7 @@ export const backendNames = ["webgpu", "wasm", "cpu"] as const;
 /** One of {@linkcode backendNames}. */
 export type BackendName = typeof backendNames[number];
 
-/** What is known of this machine when a backend is chosen. */
+/** Facts of this machine by which a backend is chosen. */
 export interface BackendFacts {
   /** The WebGPU adapter, if there is one. */
   adapter?: { readonly description: string; readonly isSoftware: boolean };
@@ -159,7 +159,7 @@ async function renewGpu(adapter: AdapterFacts | null): Promise<void> {
   if (registered) registerWebgpu(registered);
 }
 
-/** What computes a run's numbers; another would round them otherwise. */
+/** Backend and adapter that compute a run's numbers; another would round them otherwise. */
 export interface ComputedOn {
   /** By its name in tfjs. */
   backend: string;
@@ -167,7 +167,7 @@ export interface ComputedOn {
   adapter?: string;
 }
 
-/** What computes now. */
+/** Backend and adapter that compute now. */
 export function computedOn(): ComputedOn {
   const adapter = currentGpu()?.description;
   return { backend: tf.getBackend(), ...(adapter !== undefined && { adapter }) };

@@ -16,7 +16,7 @@ import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 import { registerGradient, registerKernels, runKernel } from "./register.ts";
 
-/** Which elements an operation drops. */
+/** Choice of the elements that an operation drops. */
 export interface Dropout {
   /** The share of elements that become zero, in [0, 1); 0 means no dropout. */
   rate: number;
@@ -26,7 +26,7 @@ export interface Dropout {
   stepKey: tf.Tensor1D;
 }
 
-/** What the inner loops need of a {@linkcode Dropout}, in numbers. */
+/** Numbers of a {@linkcode Dropout} for the inner loops. */
 export interface DropoutNumbers {
   /** Elements whose random bits are below it are dropped. */
   threshold: number;

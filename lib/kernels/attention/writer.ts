@@ -18,7 +18,7 @@ import { gridMainWgsl, gridWgsl } from "../grid.ts";
 /** Threads of a workgroup. */
 export const LANES = 64;
 
-/** What the text of a kernel depends on. */
+/** Sizes and choices that the text of a kernel depends on. */
 export interface AttentionPlan {
   tokens: number;
   numHeads: number;

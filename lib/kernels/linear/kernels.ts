@@ -17,7 +17,7 @@ interface Inputs {
   residual?: TensorInfo;
   stepKey?: TensorInfo;
 }
-/** What VitLinear does after the product and the bias. */
+/** Steps of VitLinear after the product and the bias. */
 export interface Attributes {
   gelu: boolean;
   rate: number;

@@ -1,10 +1,10 @@
-/** What the writers of a matrix product's WGSL share. */
+/** Types that the writers of a matrix product's WGSL share. */
 import type { Layout, Tile } from "./tiles.ts";
 
 /** Elements of one load: 4 where the row length of the matrix divides by four, else 1. */
 export type Width = 1 | 4;
 
-/** What one module computes; equal values mean equal WGSL. */
+/** Description of one module; equal values mean equal WGSL. */
 export interface MatmulCode {
   layout: Layout;
   tile: Tile;

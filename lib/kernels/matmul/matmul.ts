@@ -35,7 +35,7 @@ export function matrixOf(tensor: TensorInfo, columns: number): TensorInfo {
   return { dataId: tensor.dataId, dtype: tensor.dtype, shape: [rows, columns] };
 }
 
-/** What is done to each element of a product before it is written. */
+/** Steps that each element of a product goes through before it is written. */
 export interface Epilogue {
   /** [columns], added first; one for each output. */
   bias?: TensorInfo | TensorInfo[];

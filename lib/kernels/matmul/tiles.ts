@@ -8,7 +8,7 @@ import { currentGpu, type Gpu } from "../../backend/device.ts";
  */
 export type Layout = "nn" | "nt" | "tn";
 
-/** How the output is cut into threads and workgroups. */
+/** Cut of the output into threads and workgroups. */
 export interface Tile {
   /** Where a workgroup keeps what its threads share: nowhere, in a subgroup, in workgroup memory. */
   kind: "plain" | "subgroup" | "shared";
