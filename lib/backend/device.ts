@@ -25,8 +25,6 @@ export interface Gpu {
   readonly features: ReadonlySet<string>;
   /** The largest storage buffer, in bytes, hence the largest tensor. */
   readonly bufferLimit: number;
-  /** Set by a trainer: lets the error about a buffer that is too large name a batch that fits. */
-  batchSize?: number;
   /** The first error that nobody captured. */
   firstError?: GPUError;
   /** How many errors nobody captured. */
@@ -200,20 +198,36 @@ export function assertFits(
   tensor: { name: string; bytes: number; batchSize: number },
   limit: number = bufferLimit(),
 ): void {
-  if (tensor.bytes > limit) throw tooLarge(tensor.name, tensor.bytes, limit, tensor.batchSize);
+  if (tensor.bytes <= limit) return;
+  throw adviseBatch(new TooLarge(tensor.name, tensor.bytes, limit), tensor.batchSize);
 }
 
-function tooLarge(name: string, bytes: number, limit: number, batchSize = 0): UserError {
-  const batch = batchSize > 0 ? largestBatch(bytes / batchSize, limit) : 0;
-  const advice = batch > 0
-    ? `take a batch of at most ${batch} instead of ${batchSize} (--batch-size ${batch})`
-    : `take a smaller model, or --backend wasm`;
-  return new UserError(
-    `${name} would take ${mebibytes(bytes)}, above this GPU's limit of ${
-      mebibytes(limit)
-    } a buffer; ` +
-      `${advice}.`,
-  );
+/** Error of a tensor above the device's limit on one buffer. */
+class TooLarge extends UserError {
+  constructor(
+    readonly tensor: string,
+    readonly bytes: number,
+    readonly limit: number,
+    advice = "take a smaller model, or --backend wasm",
+  ) {
+    super(
+      `${tensor} would take ${mebibytes(bytes)}, above this GPU's limit of ${mebibytes(limit)} ` +
+        `a buffer; ${advice}.`,
+    );
+  }
+}
+
+/**
+ * An error as it is, but that of a tensor above the device's limit names the batch that fits.
+ * @param batchSize images of the batch that the tensor was made for; 0 when it has none
+ */
+export function adviseBatch(error: unknown, batchSize: number): unknown {
+  if (!(error instanceof TooLarge) || batchSize === 0) return error;
+  const { tensor, bytes, limit } = error;
+  const fits = largestBatch(bytes / batchSize, limit);
+  if (fits === 0) return error;
+  const advice = `take a batch of at most ${fits} instead of ${batchSize} (--batch-size ${fits})`;
+  return new TooLarge(tensor, bytes, limit, advice);
 }
 
 function mebibytes(bytes: number): string {
@@ -229,7 +243,7 @@ function refuseLargeBuffers(gpu: Gpu): void {
     const limit = isStorage ? gpu.bufferLimit : device.limits.maxBufferSize;
     if (descriptor.size > limit) {
       const name = descriptor.label ? `The tensor "${descriptor.label}"` : "A tensor";
-      throw tooLarge(name, descriptor.size, limit, gpu.batchSize);
+      throw new TooLarge(name, descriptor.size, limit);
     }
     return createBuffer(descriptor);
   };

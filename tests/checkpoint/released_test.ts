@@ -24,9 +24,8 @@ async function goOn(name: string, folder: string, epochs?: number): Promise<void
     dataset: createShapes(),
     folder: run,
     lock,
-    resume: state,
+    start: { resume: state! },
     versions: state!.versions,
-    readEvery: 1,
   });
 }
 

@@ -10,7 +10,7 @@ import { webgpuBackend } from "../../lib/backend/compute.ts";
 import { type RunOptions } from "../../lib/train/run.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder, names } from "../checkpoint/folder.ts";
-import { goOn, stopAt, tinyRun, train } from "./tiny_run.ts";
+import { goOn, on, stillClock, stopAt, tinyRun, train } from "./tiny_run.ts";
 
 const finalFiles = ["best.safetensors", "config.json", "history.jsonl", "last.safetensors"];
 const step = (n: number) => `step-${String(n).padStart(8, "0")}.safetensors`;
@@ -20,18 +20,16 @@ forEachBackend(
   async () => {
     await inFolder(async (folder) => {
       const saved: number[] = [];
-      const onSave = (step: number) => void saved.push(step);
       const saving = await train(`${folder}/a`, tinyRun, {
-        saveEvery: { steps: 1 },
-        keep: 3,
-        onSave,
+        save: { every: { steps: 1 }, keep: 3 },
+        ...on({ save: ({ step }) => saved.push(step) }),
       });
       // Where a step is faster than the disk, a save may come a step late.
       assertEquals(saved.at(-1), 6);
       assert(saved.length > 2, `${saved}`);
       const kept = [...new Set(saved)].slice(-3, -1).map(step);
       assertEquals(await names(`${folder}/a`), [...finalFiles, ...kept].sort());
-      const plain = await train(`${folder}/b`, tinyRun, { keep: 1 });
+      const plain = await train(`${folder}/b`, tinyRun, { save: { keep: 1 } });
       assertEquals(await names(`${folder}/b`), finalFiles);
       for (const file of finalFiles) {
         assertEquals(
@@ -50,11 +48,13 @@ forEachBackend("a run is saved by the clock it is given", async () => {
     let time = 0;
     const saved: number[] = [];
     await train(`${folder}/run`, { ...tinyRun, epochs: 1 }, {
-      saveEvery: { minutes: 1 },
-      now: () => time,
-      // Due after the second step alone, and then not again: the clock goes back.
-      onStep: ({ step }) => time = step === 1 ? 60_000 : -1e9,
-      onSave: (step) => saved.push(step),
+      save: { every: { minutes: 1 } },
+      clock: { ...stillClock, now: () => time },
+      ...on({
+        // Due after the second step alone, and then not again: the clock goes back.
+        step: ({ step }) => time = step === 1 ? 60_000 : -1e9,
+        save: ({ step }) => saved.push(step),
+      }),
     });
     assertEquals(saved, [2, 3]);
   });
@@ -64,7 +64,10 @@ forEachBackend("every state on disk is one to go on from, to the same run", asyn
   await inFolder(async (folder) => {
     const straight = await train(`${folder}/straight`, tinyRun);
     const whole = await Deno.readFile(straight.folder.last);
-    await train(`${folder}/run`, tinyRun, { saveEvery: { steps: 1 }, keep: 9, ...stopAt(5) });
+    await train(`${folder}/run`, tinyRun, {
+      save: { every: { steps: 1 }, keep: 9 },
+      ...stopAt(5),
+    });
     const states = (await names(`${folder}/run`)).filter((name) => /^(last|step-)/.test(name));
     assert(states.length > 2, `${states}`);
     for (const name of states) {
@@ -87,7 +90,7 @@ forEachBackend(
     await inFolder(async (folder) => {
       const straight = await train(`${folder}/straight`, tinyRun);
       const stopped = await train(`${folder}/run`, tinyRun, {
-        saveEvery: { steps: 1 },
+        save: { every: { steps: 1 } },
         ...stopAt(5),
       });
       const bytes = await Deno.readFile(stopped.folder.last);
@@ -138,12 +141,16 @@ forEachBackend("two trainers: the second is refused, the first goes on", async (
   await inFolder(async (folder) => {
     let refusal = "";
     const asked: Promise<unknown>[] = [];
-    const { result } = await train(`${folder}/run`, tinyRun, {
-      onStep: ({ step }) => {
-        if (step !== 2) return;
-        asked.push(goOn(`${folder}/run`).catch((error) => refusal = (error as Error).message));
-      },
-    });
+    const { result } = await train(
+      `${folder}/run`,
+      tinyRun,
+      on({
+        step: ({ step }) => {
+          if (step !== 2) return;
+          asked.push(goOn(`${folder}/run`).catch((error) => refusal = (error as Error).message));
+        },
+      }),
+    );
     await Promise.all(asked);
     assert(result.complete);
     assert(refusal.startsWith(`The run ${folder}/run is being trained by process ${Deno.pid} (`));
@@ -164,26 +171,20 @@ forEachBackend("epochs that were changed are in config.json from then on", async
 forEachBackend("before an error ends a run, its state is saved where it is good", async () => {
   await inFolder(async (folder) => {
     const straight = await train(`${folder}/straight`, tinyRun);
+    const breaks = (): never => {
+      throw new Error("it broke");
+    };
     let [batches, questions] = [0, -Infinity];
     const broken: Record<string, [at: number[], options: Partial<RunOptions>]> = {
-      "in validation": [[3, 50], {
-        onValidation: () => {
-          if (++batches === 1) throw new Error("it broke");
-        },
-      }],
-      "after a step": [[5, 40], {
-        onStep: ({ step }) => {
-          if (step === 5) throw new Error("it broke");
-        },
-      }],
+      "in validation": [[3, 50], on({ validation: () => ++batches === 1 && breaks() })],
+      "after a step": [[5, 40], on({ step: ({ step }) => step === 5 && breaks() })],
       "between two reads": [[5, 40], {
-        readEvery: 10,
-        onEpoch: () => void (questions = 0),
-        // Asked before the epoch and twice a step.
+        readInterval: Infinity,
+        ...on({ epoch: () => questions = 0 }),
+        // Asked before each step and after it, twice.
         signal: {
           get aborted(): boolean {
-            if (++questions === 4) throw new Error("it broke");
-            return false;
+            return ++questions === 6 && breaks();
           },
           throwIfAborted() {},
         } as AbortSignal,
@@ -207,11 +208,13 @@ forEachBackend(
       const before = await Deno.readFile(first.folder.last);
       const failing = goOn(`${folder}/run`, undefined, {
         // A folder in the file's place: nothing can take its name.
-        onStep: ({ step }) => {
-          if (step !== 3) return;
-          Deno.renameSync(first.folder.last, `${folder}/aside`);
-          Deno.mkdirSync(`${first.folder.last}/inner`, { recursive: true });
-        },
+        ...on({
+          step: ({ step }) => {
+            if (step !== 3) return;
+            Deno.renameSync(first.folder.last, `${folder}/aside`);
+            Deno.mkdirSync(`${first.folder.last}/inner`, { recursive: true });
+          },
+        }),
       });
       const { message } = await assertRejects(() => failing, UserError);
       assert(message.includes("last.safetensors"), message);
@@ -230,7 +233,7 @@ forEachBackend(
       const straight = await train(`${folder}/straight`, tinyRun);
       await train(`${folder}/run`, tinyRun, stopAt(2));
       const losing = goOn(`${folder}/run`, undefined, {
-        onStep: ({ step }) => step === 4 && webgpuBackend().device.destroy(),
+        ...on({ step: ({ step }) => step === 4 && webgpuBackend().device.destroy() }),
       });
       const { message } = await assertRejects(() => losing, UserError);
       assert(/^The GPU device was lost .* --resume\.$/.test(message), message);
