@@ -37,17 +37,17 @@ export async function predictImages(
   count = 5,
 ): Promise<Prediction[][]> {
   const size = model.inputs[0]!.shape[1]!;
-  const probabilities = new Repeated(({ packed }) => {
-    const indices = tf.range(0, packed!.shape[0]!, 1, "int32");
+  const probabilities = new Repeated(({ packed }: { packed: tf.Tensor2D }) => {
+    const indices = tf.range(0, packed.shape[0], 1, "int32");
     const options = { ...preprocessing, size };
-    const batch = augmentBatch(packed as tf.Tensor2D, indices, null, options);
+    const batch = augmentBatch(packed, indices, null, options);
     return tf.softmax(model.apply(batch, { training: false }) as tf.Tensor2D);
   });
   const predictions: Prediction[][] = [];
   try {
     for (const records of inOrder(images.length, BATCH)) {
       const batch = images.slice(records[0], records[0]! + records.length);
-      const values = await probabilities.run({ packed: packedImages(batch, preprocessing) });
+      const values = await probabilities.read({ packed: packedImages(batch, preprocessing) });
       const classes = values.length / batch.length;
       batch.forEach((_, i) => {
         const row = values.subarray(i * classes, (i + 1) * classes);
