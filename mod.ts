@@ -71,7 +71,7 @@ export { type EpochRecord, type RunEvent, type StepEvent } from "./lib/train/eve
 export { fit, type FitOptions, type FitResult, type Keeper } from "./lib/train/fit.ts";
 export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_weights.ts";
 export { type Metrics } from "./lib/train/metrics.ts";
-export { type Prediction, type PredictionContext, predictImages } from "./lib/train/predict.ts";
+export { predictImages, type Prediction, type PredictionContext } from "./lib/train/predict.ts";
 export { type RunOptions, type RunResult, type RunStart, trainRun } from "./lib/train/run.ts";
 export { assignWeights } from "./lib/train/weights.ts";
 export { type Progress, startOfRun } from "./lib/checkpoint/progress.ts";

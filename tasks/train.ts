@@ -127,8 +127,9 @@ await runTask(async () => {
     signal: stop.signal,
     onEvent: (event) => {
       if (event.type === "step") display.step(event);
-      else if (event.type === "validation") display.evaluation("Validating", event.done, event.count);
-      else if (event.type === "test") display.evaluation("Testing", event.done, event.count);
+      else if (event.type === "validation") {
+        display.evaluation("Validating", event.done, event.count);
+      } else if (event.type === "test") display.evaluation("Testing", event.done, event.count);
       else if (event.type === "epoch") display.epoch(event.record, event.isBest);
       else if (event.type === "notice") onNotice(event.text);
     },

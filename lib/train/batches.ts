@@ -67,7 +67,11 @@ export class DeviceSplit {
    * What makes the augmented batch of a training step differ from that of another step.
    * @param indices which images, `[batch]`
    */
-  trainingValues(indices: Int32Array, config: RunConfig, step: number): Record<string, InputValues> {
+  trainingValues(
+    indices: Int32Array,
+    config: RunConfig,
+    step: number,
+  ): Record<string, InputValues> {
     const { seed, flip, rotation, zoom, imageSize } = config;
     const batch = indices.length;
     const drawn = { batch, size: imageSize, seed, step, flip, rotation, zoom };

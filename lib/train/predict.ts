@@ -45,8 +45,8 @@ export async function predictImages(
   });
   const predictions: Prediction[][] = [];
   try {
-    for (const records of inOrder(images.length, BATCH)) {
-      const batch = images.slice(records[0], records[0]! + records.length);
+    for (const indices of inOrder(images.length, BATCH)) {
+      const batch = images.slice(indices[0], indices[0]! + indices.length);
       const values = await probabilities.read({ packed: packedImages(batch, preprocessing) });
       const classes = values.length / batch.length;
       batch.forEach((_, i) => {

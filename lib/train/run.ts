@@ -27,7 +27,11 @@ import { Diverged } from "./diverged.ts";
 import { evaluate } from "./evaluate.ts";
 import type { RunEvent } from "./events.ts";
 import { fit } from "./fit.ts";
-import { assignInitialWeights, checkInitialWeights, type InitialWeights } from "./initial_weights.ts";
+import {
+  assignInitialWeights,
+  checkInitialWeights,
+  type InitialWeights,
+} from "./initial_weights.ts";
 import { assertStepFits } from "./memory.ts";
 import type { Metrics } from "./metrics.ts";
 import { RunSaver } from "./run_saver.ts";

@@ -109,8 +109,8 @@ export class TrainingStep {
   }
 
   /** The captured step of a batch of so many images, if there is one. */
-  recordOf(images: number): Capture<void> | undefined {
-    return this.repeated.recordOf({ indices: [images] });
+  captureOf(images: number): Capture<void> | undefined {
+    return this.repeated.captureOf({ indices: [images] });
   }
 
   /**

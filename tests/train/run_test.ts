@@ -178,21 +178,21 @@ forEachBackend(
 
 forEachBackend(
   "stopped between two reads and resumed, it is the same run",
-  () =>
-    assertResumes({ step: 2, epoch: 0, positionInEpoch: 2, images: 40 }, (stop) => {
-      // Reading a field tells when a step begins: the request comes while the second is under way,
-      // which is finished and read.
-      let steps = 0;
-      const counted = { ...tinyRun };
-      Object.defineProperty(counted, "zoom", {
-        enumerable: true,
-        get: () => {
-          if (++steps > 1) stop.abort();
-          return tinyRun.zoom;
-        },
+  async () => {
+    // The request comes while the second step is under way, which is finished and read.
+    const { trainingValues } = DeviceSplit.prototype;
+    try {
+      await assertResumes({ step: 2, epoch: 0, positionInEpoch: 2, images: 40 }, (stop) => {
+        DeviceSplit.prototype.trainingValues = function (indices, config, step) {
+          if (step === 1) stop.abort();
+          return trainingValues.call(this, indices, config, step);
+        };
+        return { readInterval: Infinity };
       });
-      return { readInterval: Infinity, config: counted };
-    }),
+    } finally {
+      DeviceSplit.prototype.trainingValues = trainingValues;
+    }
+  },
   { backends: ["wasm", "cpu"] },
 );
 

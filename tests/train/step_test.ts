@@ -162,7 +162,7 @@ forEachBackend("twenty captured steps give the bytes of twenty plain ones", asyn
 forEachBackend("a partial batch borrows the memory of the full one", async () => {
   const run = new SmallRun();
   for (const step of [0, 3]) await run.captured.run(SmallRun.imagesOf(step), step);
-  const [full, partial] = [20, 15].map((images) => run.captured.recordOf(images)!.stats);
+  const [full, partial] = [20, 15].map((images) => run.captured.captureOf(images)!.stats);
   assertEquals(full!.passes, 1);
   assert(partial!.plannedBytes < full!.plannedBytes / 2, `${partial!.plannedBytes} bytes`);
   run.dispose();
