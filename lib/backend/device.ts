@@ -118,7 +118,7 @@ export function currentGpu(): Gpu | undefined {
  * it after each awaited read of metrics.
  *
  * @throws {UserError} when the device is lost or out of memory.
- * @throws {Error} with the WebGPU text of the first error that nobody captured.
+ * @throws {GpuError} with the WebGPU text of the first error that nobody captured; once.
  */
 export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
   if (gpu?.lost) {
@@ -128,15 +128,22 @@ export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
         `run the same command again with --resume.`,
     );
   }
-  if (gpu?.firstError) {
-    const { constructor: { name }, message } = gpu.firstError;
-    const more = gpu.errorCount > 1 ? ` (the first of ${gpu.errorCount} errors)` : "";
-    const text = `${name} on ${gpu.description}${more}: ${message.trim()}`;
-    if (gpu.firstError instanceof GPUOutOfMemoryError) {
-      throw new UserError(`${text}; take a smaller batch (--batch-size), or --backend wasm.`);
-    }
-    throw new Error(text);
+  if (!gpu?.firstError) return;
+  const { firstError, errorCount } = gpu;
+  // It belongs to the call that meets it first, and not to all that follow.
+  clearGpuErrors(gpu);
+  const more = errorCount > 1 ? ` (the first of ${errorCount} errors)` : "";
+  const text = `${firstError.constructor.name} on ${gpu.description}${more}: ` +
+    firstError.message.trim();
+  if (firstError instanceof GPUOutOfMemoryError) {
+    throw new UserError(`${text}; take a smaller batch (--batch-size), or --backend wasm.`);
   }
+  throw new GpuError(text);
+}
+
+/** Error of WebGPU that nobody captured: what the device computed since may be wrong. */
+export class GpuError extends Error {
+  override readonly name = "GpuError";
 }
 
 /**

@@ -1,4 +1,5 @@
 import { type TensorInfo, tf } from "../tfjs.ts";
+import { assertNumber } from "../checks.ts";
 import { type AdamWGroup, adamwUpdate, isShared } from "../kernels/optimizer/adamw.ts";
 import { countNonFinite } from "../kernels/optimizer/count_non_finite.ts";
 import { squaredNorm } from "../kernels/optimizer/squared_norm.ts";
@@ -64,6 +65,7 @@ export class AdamW extends tf.Optimizer {
   private exported: tf.Tensor[] = [];
   private step_ = 0;
 
+  /** @throws {UserError} when a number is out of its range */
   constructor(config: AdamWConfig = {}) {
     super();
     this.learningRate = config.learningRate ?? 1e-3;
@@ -75,6 +77,13 @@ export class AdamW extends tf.Optimizer {
     this.epsilon = config.epsilon ?? 1e-7;
     this.clipNorm = config.clipNorm ?? 0;
     this.skipNonFinite = config.skipNonFinite ?? false;
+    for (const name of ["learningRate", "weightDecay", "clipNorm"] as const) {
+      assertNumber(name, this[name], { least: 0 });
+    }
+    for (const name of ["beta1", "beta2"] as const) {
+      assertNumber(name, this[name], { least: 0, below: 1 });
+    }
+    assertNumber("epsilon", this.epsilon, { least: Number.MIN_VALUE });
   }
 
   /** How many updates have been applied. */

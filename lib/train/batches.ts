@@ -9,6 +9,7 @@ import { webgpuBackend } from "../backend/compute.ts";
 import type { InputValues } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import type { ImageSplit } from "../data/dataset.ts";
+import { UserError } from "../errors.ts";
 import { drawTransforms } from "../augment/transforms.ts";
 import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
@@ -44,8 +45,15 @@ export type BatchInputs = Record<string, tf.Tensor>;
 export class DeviceSplit {
   private readonly packed: tf.Tensor2D[];
 
+  /** @throws {UserError} when the bytes are not those of so many images of that size */
   constructor(private readonly split: ImageSplit, readonly preprocessing: Preprocessing) {
     const { height, width, channels } = preprocessing;
+    if (split.images.length !== split.count * height * width * channels) {
+      throw new UserError(
+        `${split.images.length} bytes are not ${split.count} images of ` +
+          `${height}x${width}x${channels}.`,
+      );
+    }
     this.packed = packImages(split.images, height * width * channels);
     // tfjs uploads at first use, and memory would grow when validation begins.
     if (tf.getBackend() === "webgpu") {
@@ -81,10 +89,17 @@ export class DeviceSplit {
     };
   }
 
-  /** What makes a batch without augmentation, normalized and resized only. */
+  /**
+   * What makes a batch without augmentation, normalized and resized only.
+   * @throws {RangeError} for an image that the split does not have; devices would read others
+   */
   evaluationValues(indices: Int32Array): Record<string, InputValues> {
     const shape = [indices.length];
-    const labels = Int32Array.from(indices, (index) => this.split.labels[index]!);
+    const labels = Int32Array.from(indices, (index) => {
+      const label = this.split.labels[index];
+      if (label === undefined) throw new RangeError(`There is no image ${index} of ${this.count}.`);
+      return label;
+    });
     return { indices: { shape, values: indices }, labels: { shape, values: labels } };
   }
 

@@ -5,6 +5,7 @@ import {
   limitSplit,
   splitValidation,
 } from "../data/dataset.ts";
+import { assertDataset } from "../data/check_dataset.ts";
 import { UserError } from "../errors.ts";
 import { DeviceSplit, type Preprocessing } from "./batches.ts";
 
@@ -29,11 +30,12 @@ export class DeviceDataset implements Disposable {
   readonly validation: DeviceSplit | null;
   private test_: DeviceSplit | null = null;
 
-  /** @throws {UserError} when nothing is left to train on */
+  /** @throws {UserError} when the data is not what it says it is, or nothing is left to train on */
   constructor(
     readonly dataset: ImageDataset,
     private readonly config: Pick<RunConfig, "limit" | "validationSplit">,
   ) {
+    assertDataset(dataset);
     const { height, width, channels } = dataset;
     const all = limitSplit(dataset.train, config.limit);
     const { train, validation } = splitValidation(all, config.validationSplit);

@@ -2,6 +2,7 @@ import type { tf } from "../tfjs.ts";
 import { Repeated } from "../capture/repeated.ts";
 import { adviseBatch } from "../backend/device.ts";
 import { type MetricSums, noSums } from "../checkpoint/progress.ts";
+import { assertWhole } from "../checks.ts";
 import { type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
 import { evaluationStep } from "./step.ts";
@@ -19,7 +20,8 @@ export interface EvaluateOptions {
 /**
  * Loss, top-1 and top-5 accuracy of a model on a split, without augmentation or dropout.
  *
- * @throws {UserError} when the device is lost or out of memory
+ * @throws {UserError} when the batch size is no whole number from 1, when the device is lost or out of
+ * memory
  *
  * @example
  * ```ts
@@ -46,13 +48,15 @@ export async function evaluate(
  * Statistics of every image of a split: float32 `[count, 3]` row by row, its loss, 1 for a top-1 hit,
  * 1 for a top-5 hit.
  *
- * @throws {UserError} when the device is lost or out of memory
+ * @throws {UserError} when the batch size is no whole number from 1, when the device is lost or out of
+ * memory
  */
 export async function evaluateEach(
   model: tf.LayersModel,
   split: DeviceSplit,
   { batchSize, onBatch, signal }: EvaluateOptions,
 ): Promise<Float32Array> {
+  assertWhole("batchSize", batchSize, 1);
   const imageSize = model.inputs[0]!.shape[1]!;
   const statistics = new Float32Array(split.count * 3);
   const repeated = new Repeated((inputs) => evaluationStep(model, split.batch(inputs, imageSize)));

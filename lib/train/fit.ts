@@ -8,8 +8,9 @@
 import { tf } from "../tfjs.ts";
 import { adviseBatch } from "../backend/device.ts";
 import { noSums, type Progress, startOfRun } from "../checkpoint/progress.ts";
-import type { RunConfig } from "../config/run.ts";
+import { parseRunConfig, type RunConfig } from "../config/run.ts";
 import { namedVariables } from "../models/vit_classifier.ts";
+import { UserError } from "../errors.ts";
 import { AdamW } from "../optim/adamw.ts";
 import { batchAt, epochOrder, stepsPerEpoch } from "./batches.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -77,7 +78,7 @@ const CAPACITY = 256;
  * holds what the steps done have found, unless the device can no longer be read.
  *
  * @throws {Diverged} naming the step at which the loss became NaN or infinite
- * @throws {UserError} when the device is lost or out of memory
+ * @throws {UserError} when the configuration is wrong, the device is lost or out of memory
  *
  * @example
  * ```ts
@@ -93,10 +94,13 @@ const CAPACITY = 256;
  * ```
  */
 export async function fit(options: FitOptions): Promise<FitResult> {
-  const { config, model, data, signal, keeper, onEvent } = options;
+  const config = parseRunConfig(options.config);
+  const { model, data, signal, keeper, onEvent } = options;
   const { train, validation } = data;
   const { progress = startOfRun(), clock = systemClock } = options;
   const { readInterval = tf.getBackend() === "webgpu" ? 250 : 0 } = options;
+  // Infinity is fine.
+  if (!(readInterval >= 0)) throw new UserError(`readInterval cannot be ${readInterval}.`);
   const { variables = [...namedVariables(model).values()] } = options;
   const perEpoch = stepsPerEpoch(config.batchSize, train.count);
   const history: EpochRecord[] = [];

@@ -3,7 +3,7 @@
  * what happens when it does not go well.
  */
 import type { tf } from "../tfjs.ts";
-import { checkGpu, currentGpu } from "../backend/device.ts";
+import { checkGpu, currentGpu, GpuError } from "../backend/device.ts";
 import { computedOn } from "../backend/select.ts";
 import { lockRun, type RunLock } from "../checkpoint/lock.ts";
 import { type Progress, progressOf, startOfRun } from "../checkpoint/progress.ts";
@@ -15,7 +15,7 @@ import {
   loadWeights,
   type TrainingState,
 } from "../checkpoint/state.ts";
-import { modelConfigOf, type RunConfig } from "../config/run.ts";
+import { modelConfigOf, parseRunConfig, type RunConfig } from "../config/run.ts";
 import type { ImageDataset } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";
 import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";
@@ -109,7 +109,8 @@ export interface RunResult {
  * console.log(complete, step); // true 2
  * ```
  */
-export async function trainRun(options: RunOptions): Promise<RunResult> {
+export async function trainRun(given: RunOptions): Promise<RunResult> {
+  const options = { ...given, config: parseRunConfig(given.config) };
   const { config, dataset } = options;
   const { resume, initial } = startOf(options);
   checkClasses(config, dataset);
@@ -121,6 +122,9 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   await using _ = options.lock ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
   const data = owned.use(new DeviceDataset(dataset, config));
+  if (dataset.test.count === 0) {
+    throw new UserError(`${dataset.name} has no test images, on which a run ends; give it some.`);
+  }
   assertStepFits(config, Math.min(config.batchSize, data.train.count));
   const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
   owned.defer(() => void model.dispose());
@@ -199,7 +203,8 @@ class Run {
       if (error instanceof Diverged) throw await this.explained(error);
       const loss = await lossOfDevice();
       if (loss) throw loss;
-      if (this.isWhole()) await saver.rescue();
+      // What WebGPU refused to compute may be anything.
+      if (this.isWhole() && !(error instanceof GpuError)) await saver.rescue();
       throw error;
     }
   }
