@@ -17,16 +17,9 @@
  */
 export { tf } from "./lib/tfjs.ts";
 export { UserError } from "./lib/errors.ts";
-export {
-  modelConfigOf,
-  parseRunConfig,
-  parseViTConfig,
-  preset,
-  type PresetName,
-  presets,
-  type RunConfig,
-  type ViTConfig,
-} from "./lib/config/run.ts";
+export { parseViTConfig, type ViTConfig } from "./lib/config/model.ts";
+export { preset, type PresetName, presets } from "./lib/config/presets.ts";
+export { modelConfigOf, parseRunConfig, type RunConfig } from "./lib/config/run.ts";
 export {
   type BackendChoice,
   type ComputedOn,

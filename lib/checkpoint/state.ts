@@ -2,7 +2,7 @@
  * The state of a training run in one safetensors file: weights under their own names, Adam's
  * moments under `optimizer.m.NAME` and `optimizer.v.NAME`, the rest as JSON in the metadata.
  */
-import { parseRunConfig, type RunConfig } from "../config/run.ts";
+import { parseRunConfig, type RunConfig, storedConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { encodeSealed, readSealedFile, sha256 } from "./checksums.ts";
@@ -206,8 +206,8 @@ async function write(
   const chunks = await encodeSealed(tensors, {
     format: checkpointFormat,
     kind,
-    config: JSON.stringify(state.config),
-    configHash: await hashConfig(state.config),
+    config: JSON.stringify(storedConfig(state.config)),
+    configHash: await hashConfig(storedConfig(state.config)),
     progress: JSON.stringify(progress),
   });
   await writeFileAtomic(path, chunks, beforeRename);
