@@ -92,7 +92,7 @@ export class AdamW extends tf.Optimizer {
   }
 
   override applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
-    tf.tidy(() => this.update(gradients, tf.tensor1d(this.scalars)));
+    tf.tidy(() => this.update(gradients, tf.tensor1d(this.scalars())));
     this.advance();
   }
 
@@ -154,9 +154,13 @@ export class AdamW extends tf.Optimizer {
     }
   }
 
-  /** [step size with Adam's bias correction, factor of the decay] of the next update. */
-  get scalars(): Float32Array {
-    const { learningRate, beta1, beta2, weightDecay } = this;
+  /**
+   * [step size with Adam's bias correction, factor of the decay] of the next update.
+   * @param factor of the learning rate, as a schedule has it
+   */
+  scalars(factor = 1): Float32Array {
+    const { beta1, beta2, weightDecay } = this;
+    const learningRate = this.learningRate * factor;
     const count = this.step_ + 1;
     const correction = Math.sqrt(1 - beta2 ** count) / (1 - beta1 ** count);
     const decay = this.decayConvention === "tfa" ? weightDecay : learningRate * weightDecay;

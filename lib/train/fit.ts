@@ -12,6 +12,7 @@ import { parseRunConfig, type RunConfig } from "../config/run.ts";
 import { namedVariables } from "../models/vit_classifier.ts";
 import { UserError } from "../errors.ts";
 import { AdamW } from "../optim/adamw.ts";
+import { scheduleFactor } from "../optim/schedules.ts";
 import { batchAt, epochOrder, stepsPerEpoch } from "./batches.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { DeviceDataset } from "./device_dataset.ts";
@@ -162,7 +163,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       }
       const record = {
         ...recordOf(progress, held),
-        learningRate: optimizer.learningRate,
+        learningRate: optimizer.learningRate * scheduleFactor(config, progress.step - 1, perEpoch),
         seconds: Math.round(clock.now() - epochBegan) / 1000,
         date: clock.date().toISOString(),
       };

@@ -13,7 +13,8 @@ import { type InputValues, Repeated } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
 import type { AdamW } from "../optim/adamw.ts";
-import type { Batch, DeviceSplit } from "./batches.ts";
+import { scheduleFactor } from "../optim/schedules.ts";
+import { type Batch, type DeviceSplit, stepsPerEpoch } from "./batches.ts";
 import type { DeviceMetrics } from "./metrics.ts";
 
 /** Statistics of a batch before the update, and what the update takes. */
@@ -75,10 +76,11 @@ export function stepValues(
   indices: Int32Array,
   step: number,
 ): Record<string, InputValues> {
+  const factor = scheduleFactor(config, step, stepsPerEpoch(config.batchSize, train.count));
   return {
     ...train.trainingValues(indices, config, step),
     stepKey: { shape: [2], values: Int32Array.of(config.seed, step) },
-    scalars: { shape: [2], values: optimizer.scalars },
+    scalars: { shape: [2], values: optimizer.scalars(factor) },
   };
 }
 
