@@ -1,15 +1,21 @@
 /** Saving, going on, and what goes wrong in between. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { lockRun } from "../../lib/checkpoint/lock.ts";
-import { createRunFolder, openRunFolder, readHistory } from "../../lib/checkpoint/run_folder.ts";
-import { loadState } from "../../lib/checkpoint/state.ts";
+import {
+  createRunFolder,
+  openRunFolder,
+  readHistory,
+  runFolder,
+} from "../../lib/checkpoint/run_folder.ts";
+import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
 import { currentGpu } from "../../lib/backend/device.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { UserError } from "../../lib/errors.ts";
 import { webgpuBackend } from "../../lib/backend/compute.ts";
 import { type RunOptions } from "../../lib/train/run.ts";
 import { forEachBackend } from "../backends.ts";
-import { inFolder, names } from "../checkpoint/folder.ts";
+import { equals, inFolder, names } from "../checkpoint/folder.ts";
+import { exists } from "../tasks/run_task.ts";
 import { goOn, on, stillClock, stopAt, tinyRun, train } from "./tiny_run.ts";
 
 const finalFiles = ["best.safetensors", "config.json", "history.jsonl", "last.safetensors"];
@@ -246,3 +252,56 @@ forEachBackend(
   },
   { backends: ["webgpu"], allowTensorLeak: true },
 );
+
+/** Lets the n-th file that takes the name `path` fail as on a full disk; undone by `using`. */
+function failingRename(path: string, n: number): Disposable {
+  const { rename } = Deno;
+  Deno.rename = (from, to) => {
+    if (to === path && --n === 0) {
+      return Promise.reject(new Error("No space left on device (os error 28)"));
+    }
+    return rename(from, to);
+  };
+  return { [Symbol.dispose]: () => void (Deno.rename = rename) };
+}
+
+forEachBackend("whichever write fails, best, last and the history agree", async () => {
+  await inFolder(async (folder) => {
+    const config = { ...tinyRun, epochs: 5 };
+    const save = { every: { steps: 1 } };
+    const straight = await train(`${folder}/straight`, config, { save });
+    let failures = 0;
+    for (const file of ["best", "last"] as const) {
+      for (let n = 1;; n++) {
+        const path = `${folder}/${file}-${n}`;
+        const run = runFolder(path);
+        let error: unknown;
+        {
+          using _ = failingRename(run[file], n);
+          await train(path, config, { save }).catch((thrown) => error = thrown);
+        }
+        if (error === undefined) break;
+        failures++;
+        assert(error instanceof UserError && error.message.includes("disk is full"), `${error}`);
+        if (await exists(run.last)) {
+          // What the state claims is there.
+          const last = await loadState(run.last);
+          const lines = (await readHistory(run.history)).filter(({ epoch }) => epoch <= last.epoch);
+          assertEquals(lines.map(({ epoch }) => epoch), [1, 2, 3, 4, 5].slice(0, last.epoch));
+          if (last.bestValAccuracy >= 0) {
+            assert((await loadWeights(run.best)).bestValAccuracy >= last.bestValAccuracy);
+          }
+        }
+        const { result } = await goOn(path);
+        assertEquals(result, straight.result);
+        for (const name of ["best", "last", "history"] as const) {
+          const [made, expected] = await Promise.all([run, straight.folder].map((each) => {
+            return Deno.readFile(each[name]);
+          }));
+          assert(equals(made!, expected!), `${name} after write ${n} of ${file} failed`);
+        }
+      }
+    }
+    assert(failures >= 8, `only ${failures} writes failed`);
+  });
+}, { backends: ["wasm"] });
