@@ -60,10 +60,21 @@ export function splitValidation(
   share: number,
 ): { train: ImageSplit; validation: ImageSplit } {
   assertNumber("validationSplit", share, { least: 0, below: 1 });
-  // The small term keeps a product such as 0.29 * 100 = 28.999... from losing a record.
-  const held = Math.floor(split.count * share + 1e-6);
-  const kept = split.count - held;
+  const kept = keptCount(split.count, share);
   return { train: sliceSplit(split, 0, kept), validation: sliceSplit(split, kept, split.count) };
+}
+
+function keptCount(count: number, share: number): number {
+  // The small term keeps a product such as 0.29 * 100 = 28.999... from losing a record.
+  return count - Math.floor(count * share + 1e-6);
+}
+
+/** How many of `count` train records a run trains on: those within its limit and not held out. */
+export function trainingCount(
+  count: number,
+  { limit, validationSplit }: { limit: number; validationSplit: number },
+): number {
+  return keptCount(limit === 0 ? count : Math.min(limit, count), validationSplit);
 }
 
 /**
