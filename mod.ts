@@ -20,12 +20,8 @@ export { UserError } from "./lib/errors.ts";
 export { parseViTConfig, type ViTConfig } from "./lib/config/model.ts";
 export { preset, type PresetName, presets } from "./lib/config/presets.ts";
 export { modelConfigOf, parseRunConfig, type RunConfig } from "./lib/config/run.ts";
-export {
-  type BackendChoice,
-  type ComputedOn,
-  selectBackend,
-  selectBackendOfRun,
-} from "./lib/backend/select.ts";
+export type { ComputedOn } from "./lib/backend/computed_on.ts";
+export { type BackendChoice, selectBackend, selectBackendOfRun } from "./lib/backend/select.ts";
 export {
   Capture,
   capture,
@@ -40,9 +36,11 @@ export {
   channelStatistics,
   type ImageDataset,
   type ImageSplit,
+  type Labels,
   limitSplit,
   splitValidation,
 } from "./lib/data/dataset.ts";
+export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export { readImageFile, resizeImage } from "./lib/data/image_file.ts";
 export type { RgbImage } from "./lib/data/rgb_image.ts";
 export { ClassToken } from "./lib/layers/class_token.ts";
@@ -56,7 +54,7 @@ export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
 export { AdamW, type AdamWConfig } from "./lib/optim/adamw.ts";
 export { type CrossEntropy, softmaxCrossEntropy } from "./lib/kernels/softmax_cross_entropy.ts";
-export { type Batch, DeviceSplit, type Preprocessing } from "./lib/train/batches.ts";
+export { type Batch, DeviceSplit } from "./lib/train/batches.ts";
 export { evaluate, type Evaluation } from "./lib/train/evaluate.ts";
 export {
   type EpochRecord,
@@ -67,6 +65,7 @@ export {
 } from "./lib/train/fit.ts";
 export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_weights.ts";
 export { predictImages, type Prediction } from "./lib/train/predict.ts";
+export { readVariables as readWeights } from "./lib/train/weights.ts";
 export { assignWeights, type RunOptions, type RunResult, trainRun } from "./lib/train/run.ts";
 export {
   evaluationStep,
@@ -83,6 +82,5 @@ export { encodeOnnx } from "./lib/export/onnx.ts";
 export {
   loadPlainWeights,
   type PortableModel,
-  readWeights,
   savePlainWeights,
 } from "./lib/export/portable_model.ts";

@@ -7,7 +7,8 @@ import { createShapes } from "../../lib/data/shapes.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
 import { tf } from "../../lib/tfjs.ts";
-import { DeviceSplit, type Preprocessing } from "../../lib/train/batches.ts";
+import type { Preprocessing } from "../../lib/data/preprocessing.ts";
+import { DeviceSplit } from "../../lib/train/batches.ts";
 import { trainStep } from "../../lib/train/step.ts";
 import { forEachBackend } from "../backends.ts";
 
