@@ -6,7 +6,7 @@ const positive = z.number().positive();
 
 /** Each field of the optimizer. */
 export const optimizerFields = {
-  learningRate: positive.max(1000).describe("step size of AdamW"),
+  learningRate: positive.describe("step size of AdamW"),
   weightDecay: z.number().min(0).max(1000).describe(
     "weight decay of AdamW; 1e-4 with tfa is about 0.1 with keras at a learning rate of 1e-3",
   ),

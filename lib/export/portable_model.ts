@@ -4,7 +4,11 @@
  */
 import { parseViTConfig, type ViTConfig } from "../config/model.ts";
 import { storedConfig } from "../config/run.ts";
-import { type Preprocessing, preprocessingSchema } from "../data/preprocessing.ts";
+import {
+  type Preprocessing,
+  preprocessingFault,
+  preprocessingSchema,
+} from "../data/preprocessing.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import {
@@ -78,6 +82,8 @@ export async function loadPlainWeights(path: string): Promise<PortableModel> {
   if (!classNames.success) throw unusable(path, "classNames");
   const preprocessing = preprocessingSchema.safeParse(jsonOf(metadata, "preprocessing", path));
   if (!preprocessing.success) throw unusable(path, "preprocessing");
+  const fault = preprocessingFault(preprocessing.data);
+  if (fault !== undefined) throw new UserError(`${path} cannot be used: its ${fault}.`);
   checkWeightShapes(config, new Map(entries.map(({ name, shape }) => [name, shape])), path);
   for (const entry of entries) {
     if (entry.dtype !== "F32") {

@@ -27,16 +27,15 @@ export const schedules = {
 export type ScheduleName = keyof typeof schedules;
 
 /**
- * Learning rate of one step.
+ * Factor of the learning rate at one step.
  * @param step steps taken before it, from 0
- * @param totalSteps of the whole run
+ * @param stepsPerEpoch steps of one epoch
  */
-export function learningRateAt(
-  config: { learningRate: number; schedule: ScheduleName; epochs: number },
+export function scheduleFactor(
+  config: { schedule: ScheduleName; epochs: number },
   step: number,
-  totalSteps: number,
+  stepsPerEpoch: number,
 ): number {
   const schedule: Schedule = schedules[config.schedule];
-  const stepsPerEpoch = totalSteps / config.epochs;
-  return config.learningRate * schedule(step, { totalSteps, stepsPerEpoch });
+  return schedule(step, { totalSteps: stepsPerEpoch * config.epochs, stepsPerEpoch });
 }

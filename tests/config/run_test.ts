@@ -112,7 +112,7 @@ Deno.test("an error from the command line is in its words", () => {
     const [fields, message] of [
       [
         { learningRate: -1 },
-        "Option --learning-rate cannot be -1: it must be above 0 and at most 1000.",
+        "Option --learning-rate cannot be -1: it must be above 0.",
       ],
       [
         { batchSize: 1.5 },

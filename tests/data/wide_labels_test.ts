@@ -4,7 +4,7 @@ import type { ImageDataset, ImageSplit, Labels } from "../../lib/data/dataset.ts
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
-import { evaluate } from "../../lib/train/evaluate.ts";
+import { evaluateEach } from "../../lib/train/evaluate.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../checkpoint/folder.ts";
 import { preprocessingOf, shapes, tinyRun, train } from "../train/tiny_run.ts";
@@ -42,11 +42,11 @@ for (const kind of [Uint16Array, Int32Array] as const) {
           variables.get("classifier.bias")!.assign(tf.tensor1d(bias));
         });
         const split = new DeviceSplit(dataset.test, preprocessingOf(shapes.train));
-        const { perRecord } = await evaluate(model, split, config);
+        const perImage = await evaluateEach(model, split, config);
         const sum = bias.reduce((total, logit) => total + Math.exp(logit), 0);
         dataset.test.labels.forEach((label, i) => {
-          assertAlmostEquals(perRecord[3 * i]!, Math.log(sum) - bias[label]!, 1e-4);
-          assertEquals(perRecord[3 * i + 2], label >= CLASSES - 5 ? 1 : 0, `top-5 of ${label}`);
+          assertAlmostEquals(perImage[3 * i]!, Math.log(sum) - bias[label]!, 1e-4);
+          assertEquals(perImage[3 * i + 2], label >= CLASSES - 5 ? 1 : 0, `top-5 of ${label}`);
         });
         split.dispose();
         model.dispose();
