@@ -6,6 +6,7 @@ import { preset, presets } from "../lib/config/presets.ts";
 import { parseRunConfig, type RunConfig, runFieldTypes } from "../lib/config/run.ts";
 import { type Classes, type DatasetName, type LabelKind, sources } from "../lib/data/sources.ts";
 import { shown, UserError } from "../lib/errors.ts";
+import { architectureOf } from "../lib/models/architecture.ts";
 import { readSmallText } from "../lib/files.ts";
 
 /** `batchSize` as `batch-size`. */
@@ -55,7 +56,10 @@ export async function readRunConfig(
   if (dataChanged && given.numClasses === undefined) {
     config.numClasses = classCount(config) ?? base.numClasses;
   }
-  return parseRunConfig(config, origin);
+  const parsed = parseRunConfig(config, origin);
+  // Before data is fetched for a model of an absurd size.
+  architectureOf(parsed);
+  return parsed;
 }
 
 /** Classes of the data set that a configuration names; undefined where there is none such. */
