@@ -9,21 +9,11 @@ import { webgpuBackend } from "../backend/compute.ts";
 import type { InputValues } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import type { ImageSplit } from "../data/dataset.ts";
+import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
 import { drawTransforms } from "../augment/transforms.ts";
 import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
-
-/** What turns stored bytes into model input. */
-export interface Preprocessing {
-  height: number;
-  width: number;
-  channels: number;
-  /** Mean of each channel over the train images, pixel values 0..255. */
-  mean: number[];
-  /** Variance of each channel over the train images. */
-  variance: number[];
-}
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
 export interface BatchLabels {
