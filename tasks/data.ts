@@ -1,6 +1,7 @@
 /** `deno task data`: fetches, checks and unpacks a data set. */
 import { Option } from "@commander-js/extra-typings";
 import { loadDataset } from "../lib/data/load.ts";
+import { datasetNames } from "../lib/data/sources.ts";
 import { newCommand, runTask } from "./cli.ts";
 import { showDataProgress } from "./data_progress.ts";
 
@@ -9,7 +10,7 @@ if (import.meta.main) {
     const command = newCommand("data", "Fetches, checks and unpacks a data set.")
       .addOption(
         new Option("--dataset <name>", "which data set")
-          .choices(["cifar100", "cifar10", "shapes"])
+          .choices(datasetNames)
           .default("cifar100" as const),
       )
       .option("--data <source>", "a folder, a .tar.gz archive or a URL of one, to use instead")

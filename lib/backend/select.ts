@@ -7,6 +7,7 @@
  * webgpu by that of wasm): on two processors 0.53 for `tiny` with batch 128, 0.99 and 0.87 for
  * `keras-cifar100` with batch 8 and 64; on one processor 0.88 and, with batch 8, 1.71.
  */
+import type { ComputedOn } from "./computed_on.ts";
 import { UserError } from "../errors.ts";
 import { tf } from "../tfjs.ts";
 import {
@@ -157,14 +158,6 @@ async function select(wanted: string, why?: string): Promise<BackendChoice> {
 async function renewGpu(adapter: AdapterFacts | null): Promise<void> {
   registered = adapter && await requestGpu({ adapter });
   if (registered) registerWebgpu(registered);
-}
-
-/** Backend and adapter that compute a run's numbers; another would round them otherwise. */
-export interface ComputedOn {
-  /** By its name in tfjs. */
-  backend: string;
-  /** On webgpu. */
-  adapter?: string;
 }
 
 /** Backend and adapter that compute now. */

@@ -248,7 +248,8 @@ function dtypeOf(values: Float32Array | Int32Array): "float32" | "int32" {
   return values instanceof Int32Array ? "int32" : "float32";
 }
 
-function tensorsOf<I extends Inputs>(inputs: Record<keyof I, InputValues>): I {
+/** Tensors of such values, by name; the caller owns them. */
+export function tensorsOf<I extends Inputs>(inputs: Record<keyof I, InputValues>): I {
   return Object.fromEntries(
     Object.entries<InputValues>(inputs).map(([name, { shape, values }]) => {
       return [name, tf.tensor(values, shape, dtypeOf(values))];
