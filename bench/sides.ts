@@ -170,7 +170,7 @@ function createBaseline(
 export function hostBatch(
   records: Int32Array,
   dataset: ImageDataset,
-  { seed, flip, rotation, zoom, imageSize }: RunConfig,
+  config: RunConfig,
   step: number,
 ): HostBatch {
   const stride = dataset.height * dataset.width * dataset.channels;
@@ -182,7 +182,7 @@ export function hostBatch(
   return {
     images,
     labels: Int32Array.from(records, (record) => dataset.train.labels[record]!),
-    transforms: drawTransforms({ batch, size: imageSize, seed, step, flip, rotation, zoom }),
+    transforms: drawTransforms({ ...config, batch, size: config.imageSize, step }),
   };
 }
 

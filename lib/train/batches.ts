@@ -70,13 +70,9 @@ export class DeviceSplit {
     config: RunConfig,
     step: number,
   ): Record<string, InputValues> {
-    const { seed, flip, rotation, zoom, imageSize } = config;
     const batch = indices.length;
-    const drawn = { batch, size: imageSize, seed, step, flip, rotation, zoom };
-    return {
-      ...this.evaluationValues(indices),
-      transforms: { shape: [batch, 6], values: drawTransforms(drawn) },
-    };
+    const drawn = drawTransforms({ ...config, batch, size: config.imageSize, step });
+    return { ...this.evaluationValues(indices), transforms: { shape: [batch, 6], values: drawn } };
   }
 
   /**

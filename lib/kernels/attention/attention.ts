@@ -22,7 +22,7 @@ export interface AttentionOptions {
 }
 
 /** The widest head that the kernels hold in registers. */
-export const MAX_KEY_DIM = 128;
+const MAX_KEY_DIM = 128;
 
 /**
  * Attends from every token to every token of the same image.

@@ -12,7 +12,7 @@ export interface MatmulCode {
   widthA: Width;
   /** The width of the output's rows, and of b's in nn and tn. */
   width: Width;
-  /** nn and tn: b's and outputs; nt: pairs of a and b. */
+  /** How many products are made together, see `parts` of `ProductShape`: b0, b1, … and, in nt, a0, a1, … */
   parts: number;
   /** The grid's x runs down the output's rows, not across its columns. */
   downFirst: boolean;
