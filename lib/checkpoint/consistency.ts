@@ -7,7 +7,6 @@
  * What only looks wrong is let through: a run may be told to end earlier than it stands, so its epoch
  * may be beyond its last, and versions before 0.2 could lose a line of the history.
  */
-import type { RunConfig } from "../config/run.ts";
 import { trainingCount } from "../data/dataset.ts";
 import { preprocessingFault } from "../data/preprocessing.ts";
 import { shown, UserError } from "../errors.ts";

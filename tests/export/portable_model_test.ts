@@ -10,7 +10,7 @@ import {
   type PortableModel,
   savePlainWeights,
 } from "../../lib/export/portable_model.ts";
-import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
+import { namedVariables } from "../../lib/models/vit_classifier.ts";
 import { readVariables } from "../../lib/train/weights.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../checkpoint/folder.ts";
