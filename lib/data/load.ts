@@ -5,8 +5,11 @@ import { unpack } from "./archive.ts";
 import { cifarFiles, type CifarLayout, cifarLayouts, readCifar } from "./cifar.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { download, type DownloadOptions, md5OfFile, writing } from "./download.ts";
+import { refuseOtherArchive, refuseOtherFile, refuseOtherFolder } from "./identify.ts";
+import { publicUrl } from "./public_url.ts";
 import { createShapes } from "./shapes.ts";
 
+/** Bytes that an archive, and all that it holds, may have at most: three times the official ones. */
 const maxUnpackedBytes = 2 ** 29;
 const wellFormedMd5 = /^[0-9a-f]{32}$/;
 
@@ -39,7 +42,7 @@ export interface LoadOptions {
   /** Told how far things are. */
   onProgress?: (progress: DataProgress) => void;
   /** For tests: how a download is retried, and where the official archive is. */
-  download?: Pick<DownloadOptions, "attempts" | "wait" | "stallTimeout"> & { url?: string };
+  download?: Partial<Omit<DownloadOptions, "md5" | "onProgress">> & { url?: string };
 }
 
 /**
@@ -74,8 +77,14 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
     return found ? read(job, found) : fromUrl(job, options.download?.url ?? layout.url);
   }
   if (/^https?:\/\//i.test(data)) {
-    if (!URL.canParse(data)) throw new UserError(`--data ${data} is not a valid URL.`);
+    if (!URL.canParse(data)) throw new UserError(`--data ${publicUrl(data)} is not a valid URL.`);
     return fromUrl(job, data);
+  }
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(data)) {
+    throw new UserError(
+      `--data ${publicUrl(data)} is neither an http: nor an https: URL; fetch it by other means ` +
+        `and name the file.`,
+    );
   }
   const info = await statOrNull(data);
   if (info?.isDirectory) {
@@ -83,7 +92,9 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
       throw new UserError(`--md5 checks an archive, but --data ${data} is a folder; leave it out.`);
     }
     const inner = `${data}/${layout.folder}`;
-    return read(job, await statOrNull(inner) ? inner : data);
+    const folder = await statOrNull(inner) ? inner : data;
+    await refuseOtherFolder(folder, layout);
+    return read(job, folder);
   }
   if (!info) {
     throw new UserError(
@@ -135,7 +146,8 @@ async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
   const { root, layout, onProgress } = job;
   const expected = expectedMd5(job);
   // What has no checksum to be known by is known by where it came from.
-  const key = expected ?? createHash("md5").update(url).digest("hex");
+  const shown = publicUrl(url);
+  const key = expected ?? createHash("md5").update(withoutUser(url)).digest("hex");
   const folder = unpackedFolder(job, key);
   if (await statOrNull(folder)) return read(job, folder);
 
@@ -143,14 +155,20 @@ async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
   const archive = `${root}/${layout.folder}-${key.slice(0, 12)}.tar.gz`;
   if (!(await statOrNull(archive))) {
     await download(url, archive, {
+      maxBytes: maxUnpackedBytes,
       ...job.download,
       md5: expected ?? undefined,
       onProgress: ({ received, ...rest }) =>
-        onProgress?.({ stage: "download", source: url, done: received, ...rest }),
+        onProgress?.({ stage: "download", source: shown, done: received, ...rest }),
+    }).catch(async (error) => {
+      const wrong = `${archive}.wrong-md5`;
+      if (error.message.includes(wrong)) await refuseOtherArchive(wrong, layout, shown);
+      throw error;
     });
   }
   let keep = expected !== null;
   try {
+    await refuseOtherArchive(archive, layout, shown);
     const dataset = await unpackAndRead(job, archive, folder);
     keep = false;
     return dataset;
@@ -160,8 +178,15 @@ async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
   }
 }
 
+/** The name of a folder is no place for a password, not even as a checksum. */
+function withoutUser(url: string): string {
+  return url.replace(/\/\/[^/?#]*@/, "//");
+}
+
 async function fromArchive(job: Job, archive: string, root: string): Promise<ImageDataset> {
   const expected = expectedMd5(job);
+  await refuseOtherFile(archive, job.layout);
+  await refuseOtherArchive(archive, job.layout, `--data ${archive}`);
   const total = (await statOrNull(archive))?.size ?? null;
   let found: string;
   try {
@@ -174,8 +199,10 @@ async function fromArchive(job: Job, archive: string, root: string): Promise<Ima
   }
   if (expected !== null && found !== expected) {
     throw new UserError(
-      `${archive} has md5 ${found}, not ${expected}; if you trust it, say --md5 ${found} ` +
-        `(or --md5 none).`,
+      `${archive} has md5 ${found}, not ${expected}: it is another packing of the same files ` +
+        `(if you trust it, say --md5 ${found} or --md5 none), was damaged or cut short on its way ` +
+        `(fetch it again), or is another archive (name the right one, ` +
+        `${job.layout.url.split("/").at(-1)}).`,
     );
   }
   const folder = unpackedFolder(job, found);
