@@ -74,6 +74,7 @@ export async function download(url: string, path: string, options: DownloadOptio
 
     let most = received;
     let restarts = 0;
+    let whyRestarted: string | undefined;
     for (let failures = 0;;) {
       const begin = performance.now();
       let isBegun = false;
@@ -107,8 +108,11 @@ export async function download(url: string, path: string, options: DownloadOptio
           received = 0;
           origin = null;
         }
-        if (error instanceof StartOver) restarts++;
         const { reason, isFinal } = failureOf(error, url);
+        if (error instanceof StartOver) {
+          restarts++;
+          whyRestarted = reason;
+        }
         const gain = received - most;
         const isProgress = gain >= leastGain &&
           gain >= (leastRate * (performance.now() - begin)) / 1000;
@@ -120,7 +124,9 @@ export async function download(url: string, path: string, options: DownloadOptio
             await Deno.remove(originPath).catch(() => {});
           }
           throw new UserError(
-            `Cannot download ${shown} (${reason}); ${isFinal ? "" : "run again to go on, or "}` +
+            `Cannot download ${shown} (${isFinal ? reason : whyRestarted ?? reason}); ${
+              isFinal ? "" : "run again to go on, or "
+            }` +
               `fetch it by other means and name the file with --data.`,
             { cause: error },
           );

@@ -78,9 +78,10 @@ export async function receive(
     checkEncoding(response);
     const { status } = response;
     const validator = validatorOf(response);
-    const isSameFile = validator === null
-      ? isChecked || (status === 206 && origin?.validator !== null)
-      : validator === origin?.validator;
+    const isSameFile = offset === 0 ||
+      (validator === null
+        ? isChecked || (status === 206 && origin?.validator !== null)
+        : validator === origin?.validator);
     if (status === 416 && offset > 0) {
       if (isSameFile && rangeOf(response).total === offset) return false;
       throw new StartOver("the server has no such part");
