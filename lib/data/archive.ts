@@ -64,7 +64,7 @@ async function unpackInto(
       checkEntry(archive, header.name, header.type);
       const name = header.name.split("/").at(-1)!;
       if (header.type === "directory" || !files.includes(name)) {
-        if (others.size < 5) others.add(name);
+        if (header.type !== "directory" && others.size < 5) others.add(name);
         // Read and not cancelled: the decoder waits for ever where the body has not come yet.
         for await (const _ of body);
         continue;
