@@ -253,7 +253,15 @@ async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
   try {
     return await Deno.stat(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied) {
+    if (error instanceof Deno.errors.NotCapable) {
+      // Deno guards some devices, whatever may be read, and then speaks of --allow-all.
+      throw new UserError(
+        `Cannot read ${path}: Deno was started without that permission, or lets no program read ` +
+          `it; name a folder or a regular file.`,
+        { cause: error },
+      );
+    }
+    if (error instanceof Deno.errors.PermissionDenied) {
       throw new UserError(`Cannot read ${path} (${(error as Error).message}).`, { cause: error });
     }
     return null;
