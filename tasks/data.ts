@@ -4,6 +4,7 @@ import { loadDataset } from "../lib/data/load.ts";
 import { datasetNames } from "../lib/data/sources.ts";
 import { newCommand, runTask } from "./cli.ts";
 import { showDataProgress } from "./data_progress.ts";
+import { askToReach, askToWrite } from "./permissions.ts";
 
 if (import.meta.main) {
   await runTask(async () => {
@@ -18,6 +19,8 @@ if (import.meta.main) {
       .option("--root <folder>", "where data is kept", "data")
       .parse(Deno.args, { from: "user" });
     const options = command.opts();
+    await askToReach("--data", options.data);
+    await askToWrite("--root", options.root);
 
     const { onProgress, stop } = showDataProgress();
     try {

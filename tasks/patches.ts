@@ -10,6 +10,7 @@ import { type DatasetName, datasetNames } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
 import { drawPatches, patchLines } from "../lib/report/patches.ts";
 import { newCommand, runTask } from "./cli.ts";
+import { askToReach } from "./permissions.ts";
 
 const defaults = preset("keras-cifar100");
 
@@ -33,6 +34,7 @@ if (import.meta.main) {
       .option("--out <file>", "the picture", "patches.png")
       .parse(Deno.args, { from: "user" });
     const options = command.opts();
+    await askToReach("--data", options.data);
     const imageSize = wholeNumber("--image-size", options.imageSize, 1, 4096);
     const patchSize = wholeNumber("--patch-size", options.patchSize, 1, imageSize);
     const lines = patchLines(imageSize, patchSize, 3);

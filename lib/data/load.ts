@@ -4,6 +4,8 @@ import { UserError } from "../errors.ts";
 import { unpack } from "./archive.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { download, type DownloadOptions, md5OfFile, writing } from "./download.ts";
+import { refuseOtherArchive, refuseOtherFile, refuseOtherFolder } from "./identify.ts";
+import { publicUrl } from "./public_url.ts";
 import {
   type ArchiveSource,
   type DatasetName,
@@ -12,6 +14,7 @@ import {
   sources,
 } from "./sources.ts";
 
+/** Bytes that an archive, and all that it holds, may have at most: three times the official ones. */
 const maxUnpackedBytes = 2 ** 29;
 const wellFormedMd5 = /^[0-9a-f]{32}$/;
 
@@ -44,7 +47,7 @@ export interface LoadOptions {
   /** Told how far things are. */
   onProgress?: (progress: DataProgress) => void;
   /** For tests: how a download is retried, and where the official archive is. */
-  download?: Pick<DownloadOptions, "attempts" | "wait" | "stallTimeout"> & { url?: string };
+  download?: Partial<Omit<DownloadOptions, "md5" | "onProgress">> & { url?: string };
 }
 
 /**
@@ -70,14 +73,20 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
     if (data === undefined) return source.make();
     throw new UserError(`${dataset} is generated, so --data ${data} makes no sense; leave it out.`);
   }
-  const job: Job = { ...options, md5, source };
+  const job: Job = { ...options, md5, source: { ...source, name: dataset } };
   if (data === undefined) {
     const found = await findUnpacked(job);
     return found ? read(job, found) : fromUrl(job, options.download?.url ?? source.url);
   }
   if (/^https?:\/\//i.test(data)) {
-    if (!URL.canParse(data)) throw new UserError(`--data ${data} is not a valid URL.`);
+    if (!URL.canParse(data)) throw new UserError(`--data ${publicUrl(data)} is not a valid URL.`);
     return fromUrl(job, data);
+  }
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(data)) {
+    throw new UserError(
+      `--data ${publicUrl(data)} is neither an http: nor an https: URL; fetch it by other means ` +
+        `and name the file.`,
+    );
   }
   const info = await statOrNull(data);
   if (info?.isDirectory) {
@@ -85,7 +94,9 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
       throw new UserError(`--md5 checks an archive, but --data ${data} is a folder; leave it out.`);
     }
     const inner = `${data}/${source.folder}`;
-    return read(job, await statOrNull(inner) ? inner : data);
+    const folder = await statOrNull(inner) ? inner : data;
+    await refuseOtherFolder(folder, job.source);
+    return read(job, folder);
   }
   if (!info) {
     throw new UserError(
@@ -97,7 +108,7 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
 }
 
 interface Job extends LoadOptions {
-  source: ArchiveSource;
+  source: ArchiveSource & { name: DatasetName };
 }
 
 /** The checksum that an archive must have; null if any will do. */
@@ -137,7 +148,8 @@ async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
   const { root, source, onProgress } = job;
   const expected = expectedMd5(job);
   // What has no checksum to be known by is known by where it came from.
-  const key = expected ?? createHash("md5").update(url).digest("hex");
+  const shown = publicUrl(url);
+  const key = expected ?? createHash("md5").update(withoutUser(url)).digest("hex");
   const folder = unpackedFolder(job, key);
   if (await statOrNull(folder)) return read(job, folder);
 
@@ -145,14 +157,20 @@ async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
   const archive = `${root}/${source.folder}-${key.slice(0, 12)}.tar.gz`;
   if (!(await statOrNull(archive))) {
     await download(url, archive, {
+      maxBytes: maxUnpackedBytes,
       ...job.download,
       md5: expected ?? undefined,
       onProgress: ({ received, ...rest }) =>
-        onProgress?.({ stage: "download", source: url, done: received, ...rest }),
+        onProgress?.({ stage: "download", source: shown, done: received, ...rest }),
+    }).catch(async (error) => {
+      const wrong = `${archive}.wrong-md5`;
+      if (error.message.includes(wrong)) await refuseOtherArchive(wrong, source, shown);
+      throw error;
     });
   }
   let keep = expected !== null;
   try {
+    await refuseOtherArchive(archive, source, shown);
     const dataset = await unpackAndRead(job, archive, folder);
     keep = false;
     return dataset;
@@ -162,8 +180,15 @@ async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
   }
 }
 
+/** The name of a folder is no place for a password, not even as a checksum. */
+function withoutUser(url: string): string {
+  return url.replace(/\/\/[^/?#]*@/, "//");
+}
+
 async function fromArchive(job: Job, archive: string, root: string): Promise<ImageDataset> {
   const expected = expectedMd5(job);
+  await refuseOtherFile(archive, job.source);
+  await refuseOtherArchive(archive, job.source, `--data ${archive}`);
   const total = (await statOrNull(archive))?.size ?? null;
   let found: string;
   try {
@@ -176,8 +201,10 @@ async function fromArchive(job: Job, archive: string, root: string): Promise<Ima
   }
   if (expected !== null && found !== expected) {
     throw new UserError(
-      `${archive} has md5 ${found}, not ${expected}; if you trust it, say --md5 ${found} ` +
-        `(or --md5 none).`,
+      `${archive} has md5 ${found}, not ${expected}: it is another packing of the same files ` +
+        `(if you trust it, say --md5 ${found} or --md5 none), was damaged or cut short on its way ` +
+        `(fetch it again), or is another archive (name the right one, ` +
+        `${job.source.url.split("/").at(-1)}).`,
     );
   }
   const folder = unpackedFolder(job, found);
@@ -227,7 +254,15 @@ async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
   try {
     return await Deno.stat(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied) {
+    if (error instanceof Deno.errors.NotCapable) {
+      // Deno guards some devices, whatever may be read, and then speaks of --allow-all.
+      throw new UserError(
+        `Cannot read ${path}: Deno was started without that permission, or lets no program read ` +
+          `it; name a folder or a regular file.`,
+        { cause: error },
+      );
+    }
+    if (error instanceof Deno.errors.PermissionDenied) {
       throw new UserError(`Cannot read ${path} (${(error as Error).message}).`, { cause: error });
     }
     return null;
