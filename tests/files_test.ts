@@ -97,22 +97,6 @@ Deno.test("without Deno's permission to write, the flag is named", {
   await assertRejects(write, UserError, "--allow-write");
 });
 
-Deno.test("system errors become sentences by their code, others stay", () => {
-  const error = (code: string) => Object.assign(new Error("os error"), { code });
-  for (const code of ["ENOSPC", "EROFS", "EACCES", "EDQUOT"]) {
-    assert(ioError(error(code), "write", "x") instanceof UserError, code);
-  }
-  // Deno gives some only as a number, in the message.
-  for (const number of Deno.build.os === "windows" ? [112] : [27, 28, 30]) {
-    const numbered = ioError(new Error(`some words (os error ${number})`), "write", "x");
-    assert(numbered instanceof UserError, `${number}`);
-  }
-  const other = error("EIO");
-  assertEquals(ioError(other, "write", "x"), other);
-  const own = new UserError("as it is");
-  assertEquals(ioError(own, "write", "x"), own);
-});
-
 Deno.test("what a killed process left half written is removed, nothing else", () =>
   inFolder(async (folder) => {
     const left = [".a.tmp-4194305-0", ".last.safetensors.tmp-4194305-17", `.b.tmp-${Deno.pid}-0`];
