@@ -15,7 +15,8 @@ import { tf, WebGPUBackend } from "../lib/tfjs.ts";
 import { DeviceSplit, inOrder, type Preprocessing } from "../lib/train/batches.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
 import { type CapturableBackend, flushBackend } from "../lib/capture/notes.ts";
-import { TrainingStep, trainStep } from "../lib/train/step.ts";
+import { stepGradients, stepValues, TrainingStep } from "../lib/train/step.ts";
+import { tensorsOf } from "../lib/capture/repeated.ts";
 import { Baseline, type HostBatch, type InitialWeight } from "./baseline.ts";
 import { Meter, useMeter } from "./instrument.ts";
 
@@ -101,7 +102,8 @@ function createOurs(
   const optimizer = new AdamW(config);
   const train = new DeviceSplit(dataset.train, how);
   const metrics = new DeviceMetrics(MOST_STEPS);
-  const captured = new TrainingStep({ config, model, variables, optimizer, train, metrics });
+  const parts = { config, model, variables, optimizer, train };
+  const captured = new TrainingStep(parts, metrics);
   let step = 0;
   return {
     name: "ours",
@@ -112,10 +114,13 @@ function createOurs(
     },
     plainStep() {
       tf.tidy(() => {
-        const batch = train.trainingBatch(batches[step % batches.length]!, config, step);
-        const stepKey = tf.tensor1d([config.seed, step], "int32");
-        metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
+        const inputs = tensorsOf(stepValues(parts, batches[step % batches.length]!, step));
+        const { stats, gradients } = stepGradients(parts, inputs);
+        optimizer.update(gradients, inputs.scalars as tf.Tensor1D);
+        metrics.add(tf.tensor1d([metrics.nextRow], "int32"), stats);
       });
+      optimizer.advance();
+      metrics.advance();
       step++;
     },
     async loss() {

@@ -29,8 +29,8 @@ function written(value: unknown, room: number, depth: number): string {
   const isList = Array.isArray(value);
   if (depth > mostShown) return "…";
   let text = isList ? "[" : "{";
-  // Not Object.entries, which would list all of a million keys.
-  for (const key in value) {
+  // A list is keyed by the indices that it may need, not by all of a million.
+  for (const key in isList ? value.slice(0, room) : value) {
     if (text.length > room) break;
     if (text.length > 1) text += ",";
     if (!isList) text += `${quoted(key, room)}:`;

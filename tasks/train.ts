@@ -22,8 +22,6 @@ import { addRunOptions, readRunConfig } from "./run_options.ts";
 import { TrainDisplay } from "./train_display.ts";
 import { tuneKernels } from "./tuning.ts";
 
-/** Steps between two reads of the metrics on a device where a read means waiting for it. */
-const DEVICE_READ_EVERY = 10;
 /** Where runs are kept unless told otherwise, and where `--resume auto` looks. */
 const RUNS = "runs";
 
@@ -122,15 +120,19 @@ await runTask(async () => {
   });
   const display = new TrainDisplay(config, options.json);
   display.start(resume?.step ?? 0);
+  const start = resume ? { resume } : initial && { initial };
   const result = await trainRun({
-    ...{ config, dataset, folder: run, lock, resume, initial, saveEvery, keep, onNan, onNotice },
+    ...{ config, dataset, folder: run, lock, start, onNan, save: { every: saveEvery, keep } },
     versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
-    readEvery: choice.name === "webgpu" ? DEVICE_READ_EVERY : 1,
     signal: stop.signal,
-    onStep: (event) => display.step(event),
-    onValidation: (done, count) => display.evaluation("Validating", done, count),
-    onEpoch: (record, isBest) => display.epoch(record, isBest),
-    onTest: (done, count) => display.evaluation("Testing", done, count),
+    onEvent: (event) => {
+      if (event.type === "step") display.step(event);
+      else if (event.type === "validation") {
+        display.evaluation("Validating", event.done, event.count);
+      } else if (event.type === "test") display.evaluation("Testing", event.done, event.count);
+      else if (event.type === "epoch") display.epoch(event.record, event.isBest);
+      else if (event.type === "notice") onNotice(event.text);
+    },
   }).catch(async (error: unknown) => {
     await lock.release();
     if (!resume) await removeIfUnused(run);

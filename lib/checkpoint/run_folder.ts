@@ -3,7 +3,7 @@
  * `last.safetensors`, the states before it (see states.ts); `lock.json` while it is trained, and
  * `origin.json` where it began from other weights.
  */
-import { parseRunConfig, type RunConfig } from "../config/run.ts";
+import { parseRunConfig, type RunConfig, storedConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import {
@@ -175,7 +175,7 @@ function originPath(run: RunFolder): string {
  * @throws {UserError} if the file cannot be written.
  */
 export async function writeConfig(run: RunFolder, config: RunConfig): Promise<void> {
-  await writeJson(run.config, config);
+  await writeJson(run.config, storedConfig(config));
 }
 
 async function writeJson(path: string, value: unknown): Promise<void> {

@@ -2,13 +2,14 @@
  * The state of a training run in one safetensors file: weights under their own names, Adam's
  * moments under `optimizer.m.NAME` and `optimizer.v.NAME`, the rest as JSON in the metadata.
  */
-import { parseRunConfig, type RunConfig } from "../config/run.ts";
+import { parseRunConfig, type RunConfig, storedConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { encodeSealed, readSealedFile, sha256, verifySealedFile } from "./checksums.ts";
 import { checkDescription, checkNumbers, checkTensors, momentPrefixes } from "./consistency.ts";
 import type { SafetensorsHeader, TensorData } from "./safetensors.ts";
 import { writeFileAtomic } from "../files.ts";
+import { progressFields } from "./progress.ts";
 
 /** A float32 array of a model, row-major. */
 export interface FloatTensor {
@@ -26,28 +27,16 @@ const datasetSchema = z.strictObject({
   trainCount: z.int().min(0),
 });
 
+/** In the order in which files have them. */
 const progressSchema = z.strictObject({
-  /** Optimizer steps taken since the run began. */
-  step: z.int().min(0),
-  /** The epoch that training goes on in, from 0. */
-  epoch: z.int().min(0),
-  /** Steps taken in that epoch. */
-  positionInEpoch: z.int().min(0),
+  step: progressFields.step,
+  epoch: progressFields.epoch,
+  positionInEpoch: progressFields.positionInEpoch,
   seed: z.int().min(0),
-  /** 0 to 1; -1 while no epoch has been validated. */
-  bestValAccuracy: z.number(),
-  /** Updates left out because a gradient was NaN or infinite; absent for 0. */
-  skippedSteps: z.int().min(0).optional(),
+  bestValAccuracy: progressFields.bestValAccuracy,
+  skippedSteps: progressFields.skippedSteps,
   dataset: datasetSchema,
-  /** Sums over the images that the current epoch has seen; a resumed epoch goes on from them. */
-  sums: z.strictObject({
-    loss: z.number(),
-    top1: z.number(),
-    top5: z.number(),
-    images: z.int().min(0),
-    /** How many of the images are in no other sum, their loss being NaN or infinite. */
-    skipped: z.int().min(0).optional(),
-  }),
+  sums: progressFields.sums,
   /** How stored bytes become model input. */
   preprocessing: z.strictObject({
     /** Of a stored image, in pixels. */
@@ -226,8 +215,8 @@ async function write(
   const chunks = await encodeSealed(tensors, {
     format: checkpointFormat,
     kind,
-    config: JSON.stringify(state.config),
-    configHash: await hashConfig(state.config),
+    config: JSON.stringify(storedConfig(state.config)),
+    configHash: await hashConfig(storedConfig(state.config)),
     progress: JSON.stringify(progress),
   });
   await writeFileAtomic(path, chunks, beforeRename);

@@ -1,4 +1,5 @@
 /** What every data set is once it is in memory, and what is done to all of them alike. */
+import { assertNumber, assertWhole } from "../checks.ts";
 
 /** Images and labels in the order of their records. */
 export interface ImageSplit {
@@ -40,19 +41,25 @@ export function sliceSplit(split: ImageSplit, start: number, end: number): Image
   };
 }
 
-/** The first `limit` records; all of them where `limit` is 0 or exceeds their number. */
+/**
+ * The first `limit` records; all of them where `limit` is 0 or exceeds their number.
+ * @throws {UserError} when the limit is no whole number from 0
+ */
 export function limitSplit(split: ImageSplit, limit: number): ImageSplit {
+  assertWhole("limit", limit, 0);
   return limit === 0 || limit >= split.count ? split : sliceSplit(split, 0, limit);
 }
 
 /**
  * Holds out the last `share` (0 up to 1) of the records, before any shuffle, as Keras does:
  * 50,000 records and 0.1 give 45,000 and 5,000.
+ * @throws {UserError} when the share is no number from 0 to below 1
  */
 export function splitValidation(
   split: ImageSplit,
   share: number,
 ): { train: ImageSplit; validation: ImageSplit } {
+  assertNumber("validationSplit", share, { least: 0, below: 1 });
   const kept = keptCount(split.count, share);
   return { train: sliceSplit(split, 0, kept), validation: sliceSplit(split, kept, split.count) };
 }

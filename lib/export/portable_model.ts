@@ -2,7 +2,8 @@
  * A classifier as other programs need it, and its exchange file: safetensors with plain names, which
  * any library of that format reads, and the configuration in the metadata.
  */
-import { parseViTConfig, type ViTConfig } from "../config/run.ts";
+import { parseViTConfig, type ViTConfig } from "../config/model.ts";
+import { storedConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import type { tf } from "../tfjs.ts";
@@ -47,7 +48,7 @@ const format = "deno-vit-weights/1";
 /** The metadata that every export format carries: values are JSON. */
 export function portableMetadata(model: PortableModel): Record<string, string> {
   return {
-    config: JSON.stringify(model.config),
+    config: JSON.stringify(storedConfig(model.config)),
     classNames: JSON.stringify(model.classNames),
     preprocessing: JSON.stringify(model.preprocessing),
   };

@@ -1,4 +1,4 @@
-import type { ViTConfig } from "../config/run.ts";
+import type { ViTConfig } from "../config/model.ts";
 
 /**
  * The shape of every weight of a classifier by its plain name, in the order of the layers, from the

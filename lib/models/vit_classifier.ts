@@ -1,5 +1,5 @@
 import { tf } from "../tfjs.ts";
-import { parseViTConfig, type ViTConfig } from "../config/run.ts";
+import { parseViTConfig, type ViTConfig } from "../config/model.ts";
 import { ClassToken } from "../layers/class_token.ts";
 import { Dense } from "../layers/dense.ts";
 import { Dropout } from "../layers/dropout.ts";

@@ -1,6 +1,7 @@
 /** States as a run would save them: consistent in every field, small in every tensor. */
 import type { FloatTensor, TrainingState } from "../../lib/checkpoint/state.ts";
-import { preset, type RunConfig } from "../../lib/config/run.ts";
+import { preset } from "../../lib/config/presets.ts";
+import type { RunConfig } from "../../lib/config/run.ts";
 import { weightShapes } from "../../lib/export/weight_shapes.ts";
 import { tinyModel } from "../models/tiny_model.ts";
 

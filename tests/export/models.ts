@@ -6,7 +6,7 @@ import { weightShapes } from "../../lib/export/weight_shapes.ts";
 import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { randomUniform, streamKey, streamOfName } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
-import { assignWeights } from "../../lib/train/run.ts";
+import { assignWeights } from "../../lib/train/weights.ts";
 
 /** No two of its widths are equal, but for those that must be. */
 export function smallConfig(changes: Partial<ViTConfig> = {}): ViTConfig {

@@ -6,7 +6,8 @@ import { AdamW } from "../../lib/optim/adamw.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
 import { assertStepFits, stepTensors } from "../../lib/train/memory.ts";
-import { trainStep } from "../../lib/train/step.ts";
+import { tensorsOf } from "../../lib/capture/repeated.ts";
+import { gradientsOf } from "../../lib/train/step.ts";
 import { forEachBackend } from "../backends.ts";
 import { preprocessingOf, shapes, tinyRun } from "./tiny_run.ts";
 
@@ -60,8 +61,10 @@ forEachBackend("the largest tensor of a real step is the one that is checked", a
     const { kernels } = await tf.profile(() =>
       tf.tidy(() => {
         const stepKey = tf.tensor1d([1, 0], "int32");
-        const images = split.trainingBatch(records, config, 0);
-        trainStep(model, [...namedVariables(model).values()], optimizer, images, stepKey);
+        const values = split.trainingValues(records, config, 0);
+        const images = split.batch(tensorsOf(values), config.imageSize);
+        const variables = [...namedVariables(model).values()];
+        optimizer.applyGradients(gradientsOf(model, variables, images, stepKey).gradients);
       })
     );
     // On hosts attention may keep its weights; on webgpu, which has the limit, they never exist.
