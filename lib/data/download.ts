@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
-import { readSmallText } from "../files.ts";
+import { openRegularFile, readSmallText } from "../files.ts";
 
 /** How far a download is. */
 export interface DownloadProgress {
@@ -118,7 +118,8 @@ export async function md5OfFile(
 ): Promise<string> {
   const hash = createHash("md5");
   let done = 0;
-  using file = await Deno.open(path);
+  const { file } = await openRegularFile(path);
+  using _ = file;
   const buffer = new Uint8Array(1 << 20);
   for (let read = await file.read(buffer); read !== null; read = await file.read(buffer)) {
     hash.update(buffer.subarray(0, read));
