@@ -111,7 +111,7 @@ export class Baseline {
 
   private encode(patches: tf.Tensor3D): tf.Tensor3D {
     let tokens = this.dense(patches, "patch_encoder.projection");
-    if (this.config.pooling === "token") {
+    if (this.variables.has("patch_encoder.class_token")) {
       const token = this.weight("patch_encoder.class_token");
       tokens = tf.concat3d([token.tile([patches.shape[0], 1, 1]) as tf.Tensor3D, tokens], 1);
     }

@@ -7,6 +7,7 @@
  */
 import { drawTransforms } from "../lib/augment/transforms.ts";
 import { currentGpu, type Gpu } from "../lib/backend/device.ts";
+import { flushBackend } from "../lib/backend/tfjs_internals.ts";
 import { modelConfigOf, type RunConfig } from "../lib/config/run.ts";
 import { channelStatistics, type ImageDataset } from "../lib/data/dataset.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
@@ -14,7 +15,6 @@ import { AdamW } from "../lib/optim/adamw.ts";
 import { tf, WebGPUBackend } from "../lib/tfjs.ts";
 import { DeviceSplit, inOrder, type Preprocessing } from "../lib/train/batches.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
-import { type CapturableBackend, flushBackend } from "../lib/capture/notes.ts";
 import { stepGradients, stepValues, TrainingStep } from "../lib/train/step.ts";
 import { tensorsOf } from "../lib/capture/repeated.ts";
 import { Baseline, type HostBatch, type InitialWeight } from "./baseline.ts";
@@ -218,8 +218,7 @@ function meterOf(backendName: string): Meter {
 
 /** Submits what is recorded; the device may still be at work when it returns. */
 export function flush(): void {
-  const backend = tf.backend();
-  if (backend instanceof WebGPUBackend) flushBackend(backend as unknown as CapturableBackend);
+  if (tf.backend() instanceof WebGPUBackend) flushBackend();
 }
 
 /**

@@ -13,8 +13,8 @@ import { readSafetensorsFile, type TensorData } from "../lib/checkpoint/safetens
 import { assertGpuHealthy } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
 import { shown, UserError } from "../lib/errors.ts";
-import { tokenCount, weightShapes } from "../lib/export/weight_shapes.ts";
 import { softmaxCrossEntropy } from "../lib/kernels/softmax_cross_entropy.ts";
+import { architectureOf } from "../lib/models/architecture.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
@@ -148,14 +148,15 @@ function modelConfig(json: string | undefined, path: string): ViTConfig {
  */
 function referenceShapes(config: ViTConfig, batch: number): Map<string, readonly number[]> {
   const { imageSize, channels, numClasses, projectionDim } = config;
+  const { tokens, weights } = architectureOf(config);
   const shapes = new Map<string, readonly number[]>([
     ["input.images", [batch, imageSize, imageSize, channels]],
     ["input.labels", [batch]],
-    ["output.tokens", [batch, tokenCount(config), projectionDim]],
+    ["output.tokens", [batch, tokens, projectionDim]],
     ["output.logits", [batch, numClasses]],
     ["output.loss", []],
   ]);
-  for (const [name, shape] of weightShapes(config)) {
+  for (const [name, shape] of weights) {
     for (const group of ["param", "grad", "adamw_tfa", "adamw"]) {
       shapes.set(`${group}.${name}`, shape);
     }

@@ -86,7 +86,7 @@ export class Repeated<I extends Inputs, O extends tf.Tensor | void> {
   /**
    * Computes one tensor and reads it.
    *
-   * @returns its values, a copy
+   * @returns its values, a copy; those of an int32 or bool tensor as floats
    * @throws {UserError} when the device is lost or out of memory
    */
   async read(
@@ -96,13 +96,13 @@ export class Repeated<I extends Inputs, O extends tf.Tensor | void> {
     const captured = await this.currentCapture(inputs);
     if (captured) {
       await this.pace.replay(captured, inputs);
-      const values = await withGpuCheck(() => captured.outputs.data<"float32">());
+      const values = await floatsOf(captured.outputs);
       this.pace.noteDone();
       return values;
     }
     const output = tf.tidy(() => this.fn(tensorsOf<I>(inputs)));
     try {
-      return await withGpuCheck(() => output.data<"float32">());
+      return await floatsOf(output);
     } finally {
       output.dispose();
     }
@@ -222,6 +222,12 @@ class Pace {
 async function done(device: GPUDevice): Promise<void> {
   // A lost device is noticed by whoever reads a result.
   await device.queue.onSubmittedWorkDone().catch(() => {});
+}
+
+/** The values of a tensor; tfjs hands out other arrays also for some float32 tensors. */
+async function floatsOf(tensor: tf.Tensor): Promise<Float32Array> {
+  const values: ArrayLike<number> = await withGpuCheck(() => tensor.data<"float32" | "int32">());
+  return values instanceof Float32Array ? values : Float32Array.from(values);
 }
 
 function keyOf(inputs: Record<string, InputValues>): string {

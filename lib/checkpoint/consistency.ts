@@ -10,7 +10,7 @@
 import type { RunConfig } from "../config/run.ts";
 import { trainingCount } from "../data/dataset.ts";
 import { shown, UserError } from "../errors.ts";
-import { weightShapes } from "../export/weight_shapes.ts";
+import { architectureOf } from "../models/architecture.ts";
 import type { HistoryRecord } from "./history.ts";
 import type { TensorEntry } from "./safetensors_header.ts";
 import type { WeightsState } from "./state.ts";
@@ -148,7 +148,7 @@ export function checkTensors(
       `it has ${entries.length} tensors, but ${transformerLayers} transformerLayers take more`,
     );
   }
-  const weights = weightShapes(config);
+  const weights = architectureOf(config).weights;
   const needed = new Map(weights);
   const { first, second } = momentPrefixes;
   const isMoment = (name: string) => name.startsWith(first) || name.startsWith(second);

@@ -6,6 +6,7 @@
  */
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import { type PoolingName, poolings } from "../layers/poolings.ts";
 import { count, rate } from "./fields.ts";
 import { nameOf, type Origin, parseFields } from "./parse.ts";
 
@@ -34,7 +35,7 @@ export const modelFields = {
       "the ViT paper",
   ),
   numClasses: z.int().min(2).max(2 ** 20).describe("classes"),
-  pooling: z.enum(["flatten", "mean", "token"]).describe(
+  pooling: z.enum(Object.keys(poolings) as PoolingName[]).describe(
     "how tokens become one vector: all side by side, their mean, or a learned class token",
   ),
   attentionDropout: rate.describe("dropout of the attention weights"),

@@ -17,7 +17,7 @@ import {
 } from "../checkpoint/safetensors.ts";
 import type { FloatTensor } from "../checkpoint/state.ts";
 import { writeFileAtomic } from "../files.ts";
-import { weightShapes } from "./weight_shapes.ts";
+import { checkWeightShapes } from "../models/architecture.ts";
 
 const preprocessingSchema = z.strictObject({
   /** Of a stored image, in pixels. */
@@ -63,35 +63,6 @@ export async function readWeights(
     { shape: tensor.shape, data: await tensor.data<"float32">() },
   ]);
   return new Map(await Promise.all(read));
-}
-
-/**
- * Checks that weights are those of a configuration: none missing, none more, each of its shape.
- * @param shapeOf shapes by name
- * @param source named in the error
- * @throws {UserError} naming the first weight that is wrong.
- */
-export function checkWeightShapes(
-  config: ViTConfig,
-  shapeOf: ReadonlyMap<string, readonly number[]>,
-  source: string,
-): void {
-  const needed = weightShapes(config);
-  for (const [name, shape] of needed) {
-    const found = shapeOf.get(name);
-    if (`${found}` === `${shape}`) continue;
-    throw new UserError(
-      `${source} does not fit its configuration: its weight ${name} ` +
-        `${found ? `has the shape [${found}]` : "is missing"}, [${shape}] is needed.`,
-    );
-  }
-  for (const name of shapeOf.keys()) {
-    if (needed.has(name)) continue;
-    throw new UserError(
-      `${source} does not fit its configuration, which has no weight ` +
-        `${JSON.stringify(name.slice(0, 80))}.`,
-    );
-  }
 }
 
 /**

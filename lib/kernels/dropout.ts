@@ -2,7 +2,7 @@
  * Dropout whose mask is a function of (seed, stream, step, index), so it is never stored: the
  * backward pass draws it again, and every backend drops the same elements.
  */
-import { hostAllocate, hostBackends, hostFloats, hostInts } from "../backend/host.ts";
+import { hostAllocate, hostFloats, hostInts } from "../backend/host.ts";
 import { dispatch, uniformWords } from "../backend/compute.ts";
 import {
   dropThreshold,
@@ -14,6 +14,7 @@ import {
 } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
+import { registerGradient, registerKernels, runKernel } from "./register.ts";
 
 /** Which elements an operation drops. */
 export interface Dropout {
@@ -66,11 +67,7 @@ export function hostMaskKey(stepKey: TensorInfo, stream: number): StreamKey {
 export function dropout<T extends tf.Tensor>(x: T, d: Dropout): T {
   dropoutNumbers(d.rate);
   if (!dropsAny(d) || x.size === 0) return x.clone();
-  return tf.engine().runKernel(
-    "VitDropout",
-    { x, stepKey: d.stepKey },
-    { rate: d.rate, stream: d.stream },
-  ) as T;
+  return runKernel<T>("VitDropout", { x, stepKey: d.stepKey }, { rate: d.rate, stream: d.stream });
 }
 
 interface Inputs {
@@ -131,24 +128,11 @@ function hostDropout({ x, stepKey }: Inputs, { rate, stream }: Attributes): Tens
   return output;
 }
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const run = backendName === "webgpu" ? webgpuDropout : hostDropout;
-  tf.registerKernel({
-    kernelName: "VitDropout",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) =>
-      run(inputs as unknown as Inputs, attrs as unknown as Attributes),
-  });
-}
+registerKernels({ VitDropout: webgpuDropout }, { VitDropout: hostDropout });
 
-tf.registerGradient({
-  kernelName: "VitDropout",
-  inputsToSave: ["stepKey"],
-  gradFunc: (dy, [stepKey], attrs) => ({
-    x: () =>
-      dropout(dy as tf.Tensor, {
-        ...(attrs as unknown as Attributes),
-        stepKey: stepKey as tf.Tensor1D,
-      }),
+registerGradient<Attributes>("VitDropout", {
+  inputs: ["stepKey"],
+  backward: ([dy], [stepKey], attributes) => ({
+    x: () => dropout(dy!, { ...attributes, stepKey: stepKey as tf.Tensor1D }),
   }),
 });

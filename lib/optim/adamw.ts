@@ -1,6 +1,7 @@
 import { type TensorInfo, tf } from "../tfjs.ts";
+import { isShared } from "../backend/tfjs_internals.ts";
 import { assertNumber } from "../checks.ts";
-import { type AdamWGroup, adamwUpdate, isShared } from "../kernels/optimizer/adamw.ts";
+import { type AdamWGroup, adamwUpdate } from "../kernels/optimizer/adamw.ts";
 import { countNonFinite } from "../kernels/optimizer/count_non_finite.ts";
 import { squaredNorm } from "../kernels/optimizer/squared_norm.ts";
 import { type Moments, MomentStores, type Slot, type Store } from "./moments.ts";

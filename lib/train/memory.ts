@@ -1,6 +1,7 @@
 /** What a training step keeps on the device, as far as one buffer might be too large for it. */
 import { assertFits, bufferLimit } from "../backend/device.ts";
 import type { RunConfig } from "../config/run.ts";
+import { architectureOf } from "../models/architecture.ts";
 
 /** One tensor of a training step. */
 export interface StepTensor {
@@ -13,27 +14,23 @@ export interface StepTensor {
 
 /** The tensors of a training step that grow with the configuration. */
 export function stepTensors(config: RunConfig): StepTensor[] {
-  const { imageSize, channels, projectionDim, pooling } = config;
-  const patches = (imageSize / config.patchSize) ** 2;
-  const tokens = patches + (pooling === "token" ? 1 : 0);
-  const features = pooling === "flatten" ? tokens * projectionDim : projectionDim;
-  const heads = config.numHeads * config.keyDim;
-  const widest = Math.max(...config.transformerUnits);
-  const head = [features, ...config.mlpHeadUnits, config.numClasses];
+  const { imageSize, channels } = config;
+  const { tokens, features, block, head } = architectureOf(config);
+  const [projections, , ...mlp] = block;
+  const widest = Math.max(...mlp.map(({ columns }) => columns));
   const perImage = (name: string, shape: number[]) => ({ name, shape, perImage: true });
   return [
     perImage("the images [batch, size, size, channels]", [imageSize, imageSize, channels]),
-    perImage("the queries of one attention [batch, tokens, heads * keyDim]", [tokens, heads]),
+    perImage("the queries of one attention [batch, tokens, heads * keyDim]", [
+      tokens,
+      projections!.columns,
+    ]),
     perImage("the tokens of one MLP layer [batch, tokens, units]", [tokens, widest]),
-    ...head.map((units, i) =>
-      perImage(
-        i === 0 ? "the pooled features [batch, features]" : "the head's layer [batch, units]",
-        [units],
-      )
-    ),
-    ...head.slice(1).map((units, i) => ({
+    perImage("the pooled features [batch, features]", [features]),
+    ...head.map(({ columns }) => perImage("the head's layer [batch, units]", [columns])),
+    ...head.map(({ inner, columns }) => ({
       name: "a kernel of the head [features, units]",
-      shape: [head[i]!, units],
+      shape: [inner, columns],
       perImage: false,
     })),
   ];

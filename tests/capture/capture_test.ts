@@ -275,12 +275,76 @@ forEachBackend("a tensor that was only on the host is brought to the device", as
 forEachBackend("a record refuses wrong inputs, and use after dispose", async () => {
   const record = await captureOfX(({ x }) => tf.exp(x));
   assertThrows(() => record.write("z", new Float32Array(2)), CaptureError, `no input "z"`);
-  assertThrows(() => record.write("x", new Float32Array(3)), CaptureError, "float32 [2]");
-  assertThrows(() => record.write("x", new Int32Array(2)), CaptureError, "Int32Array of 2");
+  assertThrows(() => record.write("x", new Float32Array(3)), CaptureError, "another shape");
   record.dispose();
   record.dispose();
   assertThrows(() => record.replay(), CaptureError, "disposed");
   assertThrows(() => record.write("x", new Float32Array(2)), CaptureError, "disposed");
+}, onWebgpu);
+
+/** Captures x -> x * 2 of a given x, and what a replay says of it and of what is written then. */
+async function doubledInput(x: tf.Tensor, ...writes: (Float32Array | Int32Array | Uint8Array)[]) {
+  const made = await capture({ inputs: { x }, fn: ({ x }) => tf.mul(x.toFloat(), 2) });
+  x.dispose();
+  const results: number[][] = [];
+  try {
+    made.replay();
+    results.push(await valuesOf(made.outputs));
+    for (const values of writes) {
+      made.write("x", values).replay();
+      results.push(await valuesOf(made.outputs));
+    }
+  } finally {
+    made.dispose();
+  }
+  return results;
+}
+
+forEachBackend(
+  "inputs whose numbers tfjs keeps in another type of array are converted",
+  async () => {
+    // An Int32Array, though float32.
+    const oneHot = tf.tidy(() => tf.oneHot(tf.tensor1d([1, 0], "int32"), 3).toFloat());
+    assertEquals((await oneHot.data()).constructor, Int32Array);
+    assertEquals(await doubledInput(oneHot), [[0, 2, 0, 2, 0, 0]]);
+    // Bytes, though float32 or int32.
+    const isTrue = () => tf.tensor1d([true, false], "bool");
+    assertEquals(await doubledInput(tf.tidy(() => isTrue().toFloat())), [[2, 0]]);
+    assertEquals(await doubledInput(tf.tidy(() => isTrue().toInt())), [[2, 0]]);
+    assertEquals(
+      await doubledInput(isTrue(), Uint8Array.of(0, 1), Int32Array.of(1, 1), Float32Array.of(0, 1)),
+      [[2, 0], [0, 2], [2, 2], [0, 2]],
+    );
+    assertEquals(
+      await doubledInput(tf.tensor1d([1, 2]), Int32Array.of(-3, 4), Uint8Array.of(255, 0)),
+      [[2, 4], [-6, 8], [510, 0]],
+    );
+    assertEquals(
+      await doubledInput(tf.tensor1d([1, 2], "int32"), Float32Array.of(-3, 4)),
+      [[2, 4], [-6, 8]],
+    );
+  },
+  onWebgpu,
+);
+
+forEachBackend("numbers that the type of an input lacks are refused, and named", async () => {
+  const error = async (x: tf.Tensor, values: Float32Array | Int32Array) =>
+    (await assertRejects(() => doubledInput(x, values), CaptureError) as Error).message;
+  assertEquals(
+    await error(tf.tensor1d([1]), Int32Array.of(2 ** 24 + 1)),
+    `Input "x" is float32 and got 16777217 in a Int32Array, which is no float32 number.`,
+  );
+  for (const value of [0.5, NaN, 2 ** 31]) {
+    const message = await error(tf.tensor1d([1], "int32"), Float32Array.of(value));
+    assert(message.includes(`is int32 and got ${value} in a Float32Array`), message);
+  }
+  const words = tf.tensor1d(["a"]);
+  await assertRejects(
+    () => capture({ inputs: { words }, fn: () => {} }),
+    CaptureError,
+    "is string",
+  );
+  words.dispose();
 }, onWebgpu);
 
 forEachBackend("a record refuses to go on with tensors that are no longer there", async () => {

@@ -97,6 +97,22 @@ forEachBackend("the type of values is told apart, as the shape is", async () => 
   halved.dispose();
 }, onWebgpu);
 
+forEachBackend("what is read are floats, whatever tfjs keeps them in", async () => {
+  const indices = { x: { shape: [2], values: Int32Array.of(1, 0) } };
+  const fns: ((x: tf.Tensor1D) => tf.Tensor)[] = [
+    (x) => tf.oneHot(x, 2).toFloat(),
+    (x) => tf.oneHot(x, 2),
+    (x) => tf.greater(tf.oneHot(x, 2), 0),
+  ];
+  for (const fn of fns) {
+    const repeated = new Repeated(({ x }: X) => fn(x));
+    for (let call = 0; call < 3; call++) {
+      assertEquals(await repeated.read(indices), Float32Array.of(0, 1, 1, 0));
+    }
+    repeated.dispose();
+  }
+});
+
 forEachBackend("what cannot be captured is repeated plainly", async () => {
   let calls = 0;
   const counted = new Repeated(({ x }: X) => tf.add(x, tf.scalar(10 * calls++)));

@@ -2,7 +2,7 @@
 import type { FloatTensor, TrainingState } from "../../lib/checkpoint/state.ts";
 import { preset } from "../../lib/config/presets.ts";
 import type { RunConfig } from "../../lib/config/run.ts";
-import { weightShapes } from "../../lib/export/weight_shapes.ts";
+import { architectureOf } from "../../lib/models/architecture.ts";
 import { tinyModel } from "../models/tiny_model.ts";
 
 /** 90 of 100 images to train on: 5 steps an epoch, the last of 10 images. */
@@ -17,7 +17,7 @@ export const stepsAnEpoch = 5;
 
 /** Every weight of {@linkcode stateConfig}, some number in [-1, 1] in each place. */
 export function floats(offset: number): Map<string, FloatTensor> {
-  return new Map([...weightShapes(stateConfig)].map(([name, shape]) => {
+  return new Map([...architectureOf(stateConfig).weights].map(([name, shape]) => {
     const length = shape.reduce((a, b) => a * b, 1);
     return [name, { shape, data: Float32Array.from({ length }, (_, i) => Math.sin(i + offset)) }];
   }));

@@ -6,18 +6,12 @@
  * `wgsl.ts`. On wasm and cpu they are held for one head at a time, and kept for the
  * backward pass while that is cheap; see `host.ts`.
  */
-import { hostBackends } from "../../backend/host.ts";
 import { UserError } from "../../errors.ts";
 import { tf } from "../../tfjs.ts";
-import {
-  type AttentionAttributes,
-  type AttentionGradInputs,
-  type AttentionInputs,
-  hostAttention,
-  hostAttentionGrad,
-} from "./host.ts";
+import { type AttentionAttributes, hostAttention, hostAttentionGrad } from "./host.ts";
 import { webgpuAttention, webgpuAttentionGrad } from "./wgsl.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
+import { registerKernels, runKernel } from "../register.ts";
 
 /** What {@linkcode attention} may be told. */
 export interface AttentionOptions {
@@ -72,18 +66,6 @@ export function attention(
   return run(query, key, value) as tf.Tensor3D;
 }
 
-function runKernel(
-  name: string,
-  inputs: tf.NamedTensorMap,
-  attributes: AttentionAttributes,
-): tf.Tensor[] {
-  return tf.engine().runKernel(
-    name,
-    inputs,
-    attributes as unknown as tf.NamedAttrMap,
-  ) as unknown as tf.Tensor[];
-}
-
 /** Beyond this size a call's weights are computed again rather than kept for the backward pass. */
 const KEPT_BYTES = 32 * 2 ** 20;
 
@@ -126,24 +108,7 @@ function attributesOf(
   };
 }
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const onDevice = backendName === "webgpu";
-  tf.registerKernel({
-    kernelName: "VitAttention",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) =>
-      (onDevice ? webgpuAttention : hostAttention)(
-        inputs as unknown as AttentionInputs,
-        attrs as unknown as AttentionAttributes,
-      ),
-  });
-  tf.registerKernel({
-    kernelName: "VitAttentionGrad",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) =>
-      (onDevice ? webgpuAttentionGrad : hostAttentionGrad)(
-        inputs as unknown as AttentionGradInputs,
-        attrs as unknown as AttentionAttributes,
-      ),
-  });
-}
+registerKernels(
+  { VitAttention: webgpuAttention, VitAttentionGrad: webgpuAttentionGrad },
+  { VitAttention: hostAttention, VitAttentionGrad: hostAttentionGrad },
+);

@@ -1,10 +1,10 @@
 /** The kernels under `linear`, on every backend. */
 import { dispatch, uniformWords } from "../../backend/compute.ts";
-import { hostAllocate, hostBackends, hostFloats } from "../../backend/host.ts";
+import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { dropoutNumbers, hostMaskKey } from "../dropout.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
-import { registerKernels } from "../lazy_gradient.ts";
+import { registerKernels } from "../register.ts";
 import { finishRows, multiplyInto, sumRows } from "./host.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { hostForward, hostGradKernels, hostGradX } from "../matmul/host.ts";
@@ -150,5 +150,4 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels("webgpu", webgpu);
-for (const backendName of hostBackends) registerKernels(backendName, host);
+registerKernels(webgpu, host);

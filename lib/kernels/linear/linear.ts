@@ -12,7 +12,8 @@
  */
 import { tf } from "../../tfjs.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
-import { isTapeOn, record, runKernel, withoutNulls } from "../lazy_gradient.ts";
+import { isTapeOn, record } from "../lazy_gradient.ts";
+import { runKernel, withoutNulls } from "../register.ts";
 import type { Attributes } from "./kernels.ts";
 import "./kernels.ts";
 

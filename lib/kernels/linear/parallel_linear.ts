@@ -6,9 +6,10 @@
  * backward together.
  */
 import { webgpuBackend } from "../../backend/compute.ts";
-import { hostBackends, hostFloats } from "../../backend/host.ts";
+import { hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { record, registerKernels, runKernel } from "../lazy_gradient.ts";
+import { record } from "../lazy_gradient.ts";
+import { registerKernels, runKernel } from "../register.ts";
 import { finishRows, sumRows } from "./host.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { hostForward, hostGradKernels, hostGradXOfMany } from "../matmul/host.ts";
@@ -173,5 +174,4 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels("webgpu", webgpu);
-for (const backendName of hostBackends) registerKernels(backendName, host);
+registerKernels(webgpu, host);
