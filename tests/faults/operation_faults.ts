@@ -69,10 +69,10 @@ async function train(
 
 const compared = ["last.safetensors", "best.safetensors", "history.jsonl"];
 
-/** What a file says of the run's numbers: a history also says how long an epoch took. */
+/** What a file says of the run's numbers: a history also says when and how long. */
 async function comparable(path: string): Promise<Uint8Array> {
   if (!path.endsWith(".jsonl")) return await Deno.readFile(path);
-  const records = (await readHistory(path)).map(({ seconds: _, ...rest }) => rest);
+  const records = (await readHistory(path)).map(({ seconds: _, date: __, ...rest }) => rest);
   return new TextEncoder().encode(JSON.stringify(records));
 }
 
