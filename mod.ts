@@ -20,12 +20,8 @@ export { UserError } from "./lib/errors.ts";
 export { parseViTConfig, type ViTConfig } from "./lib/config/model.ts";
 export { preset, type PresetName, presets } from "./lib/config/presets.ts";
 export { modelConfigOf, parseRunConfig, type RunConfig } from "./lib/config/run.ts";
-export {
-  type BackendChoice,
-  type ComputedOn,
-  selectBackend,
-  selectBackendOfRun,
-} from "./lib/backend/select.ts";
+export type { ComputedOn } from "./lib/backend/computed_on.ts";
+export { type BackendChoice, selectBackend, selectBackendOfRun } from "./lib/backend/select.ts";
 export {
   Capture,
   capture,
@@ -40,9 +36,11 @@ export {
   channelStatistics,
   type ImageDataset,
   type ImageSplit,
+  type Labels,
   limitSplit,
   splitValidation,
 } from "./lib/data/dataset.ts";
+export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export { readImageFile, resizeImage } from "./lib/data/image_file.ts";
 export type { RgbImage } from "./lib/data/rgb_image.ts";
 export { ClassToken } from "./lib/layers/class_token.ts";
@@ -56,7 +54,7 @@ export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
 export { AdamW, type AdamWConfig } from "./lib/optim/adamw.ts";
 export { type CrossEntropy, softmaxCrossEntropy } from "./lib/kernels/softmax_cross_entropy.ts";
-export { DeviceSplit, type Preprocessing } from "./lib/train/batches.ts";
+export { DeviceSplit } from "./lib/train/batches.ts";
 export { type Clock } from "./lib/train/clock.ts";
 export { DeviceDataset } from "./lib/train/device_dataset.ts";
 export { evaluate, evaluateEach, type EvaluateOptions } from "./lib/train/evaluate.ts";
@@ -66,7 +64,7 @@ export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_wei
 export { type Metrics } from "./lib/train/metrics.ts";
 export { predictImages, type Prediction, type PredictionContext } from "./lib/train/predict.ts";
 export { type RunOptions, type RunResult, type RunStart, trainRun } from "./lib/train/run.ts";
-export { assignWeights } from "./lib/train/weights.ts";
+export { assignWeights, readVariables as readWeights } from "./lib/train/weights.ts";
 export { type Progress, startOfRun } from "./lib/checkpoint/progress.ts";
 export { lockRun, type RunLock } from "./lib/checkpoint/lock.ts";
 export { type ReopenedRun, reopenRun } from "./lib/checkpoint/reopen.ts";
@@ -77,6 +75,5 @@ export { encodeOnnx } from "./lib/export/onnx.ts";
 export {
   loadPlainWeights,
   type PortableModel,
-  readWeights,
   savePlainWeights,
 } from "./lib/export/portable_model.ts";

@@ -9,7 +9,7 @@
  */
 import type { RunConfig } from "../lib/config/run.ts";
 import { tf } from "../lib/tfjs.ts";
-import type { Preprocessing } from "../lib/train/batches.ts";
+import type { Preprocessing } from "../lib/data/preprocessing.ts";
 
 /** A batch as it lies in host memory. */
 export interface HostBatch {

@@ -13,7 +13,8 @@ import { channelStatistics, type ImageDataset } from "../lib/data/dataset.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf, WebGPUBackend } from "../lib/tfjs.ts";
-import { DeviceSplit, inOrder, type Preprocessing } from "../lib/train/batches.ts";
+import type { Preprocessing } from "../lib/data/preprocessing.ts";
+import { DeviceSplit, inOrder } from "../lib/train/batches.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
 import { stepGradients, stepValues, TrainingStep } from "../lib/train/step.ts";
 import { tensorsOf } from "../lib/capture/repeated.ts";
@@ -169,7 +170,7 @@ function createBaseline(
 export function hostBatch(
   records: Int32Array,
   dataset: ImageDataset,
-  { seed, flip, rotation, zoom, imageSize }: RunConfig,
+  config: RunConfig,
   step: number,
 ): HostBatch {
   const stride = dataset.height * dataset.width * dataset.channels;
@@ -181,7 +182,7 @@ export function hostBatch(
   return {
     images,
     labels: Int32Array.from(records, (record) => dataset.train.labels[record]!),
-    transforms: drawTransforms({ batch, size: imageSize, seed, step, flip, rotation, zoom }),
+    transforms: drawTransforms({ ...config, batch, size: config.imageSize, step }),
   };
 }
 

@@ -11,6 +11,7 @@ import { metricsOf } from "../lib/train/metrics.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, oneOf, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
+import { askToReach } from "./permissions.ts";
 import { loadRunWeights } from "./run_weights.ts";
 import { TrainDisplay } from "./train_display.ts";
 
@@ -27,6 +28,7 @@ const command = newCommand("eval", "Evaluate the weights of a run.")
 await runTask(async () => {
   command.parse();
   const options = command.opts();
+  await askToReach("--data", options.data);
   const { path, config, state } = await loadRunWeights(command.args[0]!, options.weights);
   const choice = await selectBackend(options.backend);
   const dataset = await loadRunData(config, options);

@@ -4,7 +4,9 @@ import { ungrouped } from "../lib/config/groups.ts";
 import { isPlainObject } from "../lib/config/parse.ts";
 import { preset, presets } from "../lib/config/presets.ts";
 import { parseRunConfig, type RunConfig, runFieldTypes } from "../lib/config/run.ts";
+import { type Classes, type DatasetName, type LabelKind, sources } from "../lib/data/sources.ts";
 import { shown, UserError } from "../lib/errors.ts";
+import { architectureOf } from "../lib/models/architecture.ts";
 import { readSmallText } from "../lib/files.ts";
 
 /** `batchSize` as `batch-size`. */
@@ -51,14 +53,20 @@ export async function readRunConfig(
   }
   const config: Record<string, unknown> = { ...base, ...given };
   const dataChanged = given.dataset !== undefined || given.labels !== undefined;
-  if (dataChanged && given.numClasses === undefined) config.numClasses = classCount(config);
-  return parseRunConfig(config, origin);
+  if (dataChanged && given.numClasses === undefined) {
+    config.numClasses = classCount(config) ?? base.numClasses;
+  }
+  const parsed = parseRunConfig(config, origin);
+  // Before data is fetched for a model of an absurd size.
+  architectureOf(parsed);
+  return parsed;
 }
 
-/** Classes of the data set that a configuration names. */
-function classCount(config: Record<string, unknown>): number {
-  if (config.dataset === "cifar10") return 10;
-  return config.dataset === "cifar100" && config.labels === "coarse" ? 20 : 100;
+/** Classes of the data set that a configuration names; undefined where there is none such. */
+function classCount({ dataset, labels }: Record<string, unknown>): number | undefined {
+  if (!Object.hasOwn(sources, dataset as string)) return undefined;
+  const classes: Classes = sources[dataset as DatasetName].classes;
+  return classes[labels as LabelKind] ?? classes.fine;
 }
 
 function parseOption(key: string, type: string, text: string): unknown {

@@ -18,6 +18,7 @@ import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
+import { askToReach, askToWrite } from "./permissions.ts";
 import { addRunOptions, readRunConfig } from "./run_options.ts";
 import { TrainDisplay } from "./train_display.ts";
 import { tuneKernels } from "./tuning.ts";
@@ -104,6 +105,7 @@ await runTask(async () => {
   // What is printed with --json is JSON lines alone.
   const onNotice = (text: string) => options.json ? console.error(text) : console.log(text);
   await using owned = new AsyncDisposableStack();
+  await askToReach("--data", options.data);
   const { config, open, resume, initial } = await prepare(options, given, owned, onNotice);
 
   const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
@@ -166,6 +168,7 @@ async function prepare(
   if (path === undefined) {
     throw new UserError(`There is no run in ${RUNS}/ to go on with; start one without --resume.`);
   }
+  await askToWrite("--resume", path);
   const { run, config: saved, lock, state, notices } = await reopenRun(path);
   owned.use(lock);
   for (const notice of notices) onNotice(notice);
@@ -188,6 +191,7 @@ async function prepareNew(
   const config = await readRunConfig(given, base);
   const name = `${config.dataset}-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
   const path = options.out ?? `${RUNS}/${name}`;
+  await askToWrite("--out", path);
   // Now, because a download may come before the folder is made.
   await checkRunFolderIsFree(path);
   const open = async () => {

@@ -33,7 +33,7 @@ export interface Gpu {
   lost?: GPUDeviceLostInfo;
 }
 
-/** What {@linkcode requestGpu} may be told. */
+/** Options of {@linkcode requestGpu}. */
 export interface GpuOptions {
   /** A lower limit than the device's own, in bytes; WebGPU itself grants none below 256 MiB. */
   bufferLimit?: number;

@@ -11,7 +11,7 @@ import { type TensorInfo, tf } from "../tfjs.ts";
 import { hostInternals } from "./tfjs_internals.ts";
 
 /** Element types a host kernel can take. */
-export type HostDType = "float32" | "int32";
+type HostDType = "float32" | "int32";
 
 /** The backends whose tensors live in host memory. */
 export const hostBackends = ["wasm", "cpu"] as const;

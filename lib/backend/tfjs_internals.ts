@@ -23,7 +23,6 @@ export interface WebgpuInternals {
   queue: GPUQueue;
   bufferManager: {
     acquireBuffer(size: number, usage: number): GPUBuffer;
-    releaseBuffer(buffer: GPUBuffer, reuse?: boolean): void;
     freeBuffers: Map<string, GPUBuffer[]>;
     numFreeBuffers: number;
     numBytesAllocated: number;
@@ -31,7 +30,6 @@ export interface WebgpuInternals {
   tensorMap: {
     has(dataId: object): boolean;
     get(dataId: object): TensorData;
-    delete(dataId: object): void;
   };
   commandEncoder: GPUCommandEncoder | null;
   computePassEncoder: GPUComputePassEncoder | null;

@@ -20,10 +20,10 @@ import { Capture, type CaptureStats, madeTensors, type NumberArray } from "./rep
 
 export { Capture, CaptureError, type CaptureStats };
 
-/** What a captured function gets: its inputs by name. */
+/** Inputs of a captured function, by name. */
 export type Inputs = Record<string, tf.Tensor>;
 
-/** What to capture, and how. */
+/** Computation to capture, and options of {@linkcode capture}. */
 export interface CaptureRequest<I extends Inputs, O> {
   /** Tensors to make inputs of: shape and type, and values until {@linkcode Capture.write}. */
   inputs?: I;

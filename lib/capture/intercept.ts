@@ -71,7 +71,7 @@ export class Hooks {
 }
 
 /** Why an operation cannot be captured. */
-export function readMessage(op: string): string {
+function readMessage(op: string): string {
   return `${op} reads a tensor on the host, which a replay cannot repeat; ` +
     `return the tensor and read it after replay().`;
 }

@@ -33,7 +33,7 @@ export interface Binding {
   size?: number;
 }
 
-/** What a recording asks of the device, one thing. */
+/** One thing that a recording asks of the device. */
 export type Command =
   | {
     kind: "dispatch";

@@ -32,7 +32,7 @@ import { type Command, isVirtual, type VirtualBuffer } from "./plan.ts";
 /** Shape and type of an input. */
 export type InputSpec = Pick<TensorInfo, "shape" | "dtype">;
 
-/** What one call of the function did. */
+/** Account of what one call of the function did. */
 export interface Recording<T> {
   outputs: T;
   commands: Command[];

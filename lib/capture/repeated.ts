@@ -186,7 +186,7 @@ class Pace {
   private last: { capture: Capture<unknown>; start: number } | null = null;
 
   async replay(capture: Capture<unknown>, inputs: Record<string, InputValues>): Promise<void> {
-    if (this.inFlight.length === MOST_IN_FLIGHT) await this.inFlight.shift();
+    if (this.inFlight.length === MOST_IN_FLIGHT) await waited(this.inFlight.shift()!);
     for (const [name, { values }] of Object.entries(inputs)) capture.write(name, values);
     const before = performance.now();
     capture.replay();
@@ -201,10 +201,10 @@ class Pace {
     this.last = { capture, start: performance.now() };
     const time = this.times.get(capture);
     if (time === undefined) {
-      await done(gpu.device);
+      await waited(done(gpu.device));
       this.noteDone();
     } else if (time > LONG_MS) {
-      await new Promise((resolve) => setTimeout(resolve, 0.9 * time));
+      await waited(new Promise((resolve) => setTimeout(resolve, 0.9 * time)));
     }
   }
 
@@ -216,6 +216,15 @@ class Pace {
     this.times.set(capture, share * Math.min(known, performance.now() - start));
     this.last = null;
   }
+}
+
+/** Milliseconds that replays have waited for the device so far, for benches. */
+export let waitedMs = 0;
+
+async function waited(wait: Promise<unknown>): Promise<void> {
+  const start = performance.now();
+  await wait;
+  waitedMs += performance.now() - start;
 }
 
 /** Resolves when the device has done all that was submitted. */

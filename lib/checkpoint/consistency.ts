@@ -7,8 +7,8 @@
  * What only looks wrong is let through: a run may be told to end earlier than it stands, so its epoch
  * may be beyond its last, and versions before 0.2 could lose a line of the history.
  */
-import type { RunConfig } from "../config/run.ts";
 import { trainingCount } from "../data/dataset.ts";
+import { preprocessingFault } from "../data/preprocessing.ts";
 import { shown, UserError } from "../errors.ts";
 import { architectureOf } from "../models/architecture.ts";
 import type { HistoryRecord } from "./history.ts";
@@ -21,10 +21,6 @@ export type Described = Omit<WeightsState, "weights">;
 /** The names of a state's moments, before those of their weights. */
 export const momentPrefixes = { first: "optimizer.m.", second: "optimizer.v." } as const;
 
-/** The longest side of a stored image, in pixels: larger ones take too much memory to be resized. */
-const maxSide = 4096;
-/** The variance of values of which half are 0 and half are 255. */
-const maxVariance = 127.5 ** 2;
 /** The most characters of a class's name, of a data set's and of a library's. */
 const maxName = 1000;
 
@@ -101,27 +97,12 @@ function* sumContradictions({ sums, positionInEpoch }: Described, seen: number):
 }
 
 function* preprocessingContradictions({ preprocessing, config }: Described): Generator<string> {
-  const { channels, mean, variance } = preprocessing;
+  const { channels } = preprocessing;
   if (channels !== config.channels) {
     yield `its preprocessing.channels is ${channels}, but channels ${config.channels}`;
   }
-  for (const side of ["height", "width"] as const) {
-    if (preprocessing[side] <= maxSide) continue;
-    yield `its preprocessing.${side} is ${
-      preprocessing[side]
-    }, but an image has at most ${maxSide} ` +
-      `pixels a side`;
-  }
-  const ranges = { mean: [mean, 255], variance: [variance, maxVariance] } as const;
-  for (const [field, [values, most]] of Object.entries(ranges)) {
-    if (values.length !== channels) {
-      yield `its preprocessing.${field} has ${values.length} entries, but channels is ${channels}`;
-    }
-    // A little more, for rounding.
-    const wrong = values.find((value) => !(value >= 0 && value <= most * (1 + 1e-9)));
-    if (wrong === undefined) continue;
-    yield `its preprocessing.${field} holds ${wrong}, but of pixels 0 to 255 it is 0 to ${most}`;
-  }
+  const fault = preprocessingFault(preprocessing);
+  if (fault !== undefined) yield `its ${fault}`;
 }
 
 /**

@@ -2,7 +2,9 @@
  * The state of a training run in one safetensors file: weights under their own names, Adam's
  * moments under `optimizer.m.NAME` and `optimizer.v.NAME`, the rest as JSON in the metadata.
  */
+import { computedOnSchema } from "../backend/computed_on.ts";
 import { parseRunConfig, type RunConfig, storedConfig } from "../config/run.ts";
+import { preprocessingSchema } from "../data/preprocessing.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { encodeSealed, readSealedFile, sha256, verifySealedFile } from "./checksums.ts";
@@ -38,26 +40,13 @@ const progressSchema = z.strictObject({
   dataset: datasetSchema,
   sums: progressFields.sums,
   /** How stored bytes become model input. */
-  preprocessing: z.strictObject({
-    /** Of a stored image, in pixels. */
-    height: z.int().min(1),
-    width: z.int().min(1),
-    channels: z.int().min(1),
-    /** Of each channel over all train images, pixel values 0..255. */
-    mean: z.array(z.number()),
-    variance: z.array(z.number()),
-  }),
+  preprocessing: preprocessingSchema,
   /** In the order of the logits. */
   classNames: z.array(z.string()),
   /** Of the libraries that made the file. */
   versions: z.record(z.string(), z.string()),
-  /** What computed the numbers; another would round them otherwise. Absent where it is not known. */
-  computedOn: z.strictObject({
-    /** By its name in tfjs. */
-    backend: z.string(),
-    /** On webgpu. */
-    adapter: z.string().optional(),
-  }).optional(),
+  /** Absent where it is not known. */
+  computedOn: computedOnSchema.optional(),
 });
 
 /** Which data a run was trained on. */

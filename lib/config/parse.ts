@@ -1,5 +1,5 @@
 /** Checking a configuration field by field, and the errors in the words of whoever gave the value. */
-import { closestString, z } from "../deps.ts";
+import { closestString, levenshteinDistance, z } from "../deps.ts";
 import { shown, UserError } from "../errors.ts";
 
 /** Where values came from: the option by key for each that the command line gave. */
@@ -10,11 +10,18 @@ export function nameOf(key: string, origin?: Origin): string {
   return origin?.get(key) ?? key;
 }
 
-/** `; did you mean "x"? Known are a, b, c.`, where x is the nearest to what was given. */
+/**
+ * `; did you mean "x"? Known are a, b, c.`, where x is the nearest to what was given; without the
+ * question where even that one has little in common with it.
+ */
 export function didYouMean(wrong: string, known: readonly string[]): string {
   // The distance takes time by the product of the lengths.
-  const nearest: string = closestString(wrong.slice(0, 80), [...known]);
-  return `; did you mean "${nearest}"? Known are ${known.join(", ")}.`;
+  const start = wrong.slice(0, 80);
+  const nearest: string = closestString(start, [...known]);
+  const isNear = levenshteinDistance(start.toLowerCase(), nearest.toLowerCase()) <=
+    Math.max(start.length, nearest.length) / 2;
+  const list = known.join(", ");
+  return isNear ? `; did you mean "${nearest}"? Known are ${list}.` : `; known are ${list}.`;
 }
 
 /** No list of a configuration has more values, so longer ones are not even looked through. */

@@ -1,5 +1,5 @@
 /** The presets by name; each is a file of its own, which says what it reached. */
-import { UserError } from "../errors.ts";
+import { shown, UserError } from "../errors.ts";
 import type { RunConfig } from "./groups.ts";
 import { didYouMean } from "./parse.ts";
 import { kerasCifar100 } from "./presets/keras_cifar100.ts";
@@ -17,5 +17,5 @@ export type PresetName = keyof typeof presets;
 /** The preset of that name; an unknown name is a {@linkcode UserError} that names the nearest. */
 export function preset(name: string): RunConfig {
   if (Object.hasOwn(presets, name)) return structuredClone(presets[name as PresetName]);
-  throw new UserError(`There is no preset "${name}"${didYouMean(name, Object.keys(presets))}`);
+  throw new UserError(`There is no preset ${shown(name)}${didYouMean(name, Object.keys(presets))}`);
 }

@@ -1,12 +1,18 @@
 /** What every data set is once it is in memory, and what is done to all of them alike. */
 import { assertNumber, assertWhole } from "../checks.ts";
 
+/** Class indices; wider ones where there are more than 256 classes. */
+export type Labels =
+  | Uint8Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Int32Array<ArrayBuffer>;
+
 /** Images and labels in the order of their records. */
 export interface ImageSplit {
   /** `[count, height, width, channels]` bytes, channels last. */
   images: Uint8Array<ArrayBuffer>;
   /** `[count]` class indices. */
-  labels: Uint8Array<ArrayBuffer>;
+  labels: Labels;
   /** How many images. */
   count: number;
 }

@@ -4,9 +4,13 @@
  */
 import { parseViTConfig, type ViTConfig } from "../config/model.ts";
 import { storedConfig } from "../config/run.ts";
+import {
+  type Preprocessing,
+  preprocessingFault,
+  preprocessingSchema,
+} from "../data/preprocessing.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
-import type { tf } from "../tfjs.ts";
 import {
   bytesOf,
   encodeHead,
@@ -19,18 +23,6 @@ import type { FloatTensor } from "../checkpoint/state.ts";
 import { writeFileAtomic } from "../files.ts";
 import { checkWeightShapes } from "../models/architecture.ts";
 
-const preprocessingSchema = z.strictObject({
-  /** Of a stored image, in pixels. */
-  height: z.int().min(1),
-  width: z.int().min(1),
-  channels: z.int().min(1),
-  /** Of each channel, pixel values 0..255: an input is (pixel - mean) / sqrt(variance). */
-  mean: z.array(z.number()),
-  variance: z.array(z.number()),
-}).refine(({ channels, mean, variance }) =>
-  mean.length === channels && variance.length === channels
-);
-
 /** A classifier's weights and what their use takes. */
 export interface PortableModel {
   /** Of the model alone; fields of training are not exported. */
@@ -40,7 +32,7 @@ export interface PortableModel {
   /** In the order of the logits. */
   classNames: readonly string[];
   /** How a stored image becomes model input: normalized, then resized bilinearly to imageSize. */
-  preprocessing: z.infer<typeof preprocessingSchema>;
+  preprocessing: Preprocessing;
 }
 
 const format = "deno-vit-weights/1";
@@ -52,17 +44,6 @@ export function portableMetadata(model: PortableModel): Record<string, string> {
     classNames: JSON.stringify(model.classNames),
     preprocessing: JSON.stringify(model.preprocessing),
   };
-}
-
-/** Reads a model's weights from the device; `variables` as `namedVariables(model)` gives them. */
-export async function readWeights(
-  variables: ReadonlyMap<string, tf.Tensor>,
-): Promise<Map<string, FloatTensor>> {
-  const read = [...variables].map(async ([name, tensor]): Promise<[string, FloatTensor]> => [
-    name,
-    { shape: tensor.shape, data: await tensor.data<"float32">() },
-  ]);
-  return new Map(await Promise.all(read));
 }
 
 /**
@@ -99,8 +80,10 @@ export async function loadPlainWeights(path: string): Promise<PortableModel> {
   const config = parseConfig(jsonOf(metadata, "config", path), path);
   const classNames = z.array(z.string()).safeParse(jsonOf(metadata, "classNames", path));
   if (!classNames.success) throw unusable(path, "classNames");
-  const how = preprocessingSchema.safeParse(jsonOf(metadata, "preprocessing", path));
-  if (!how.success) throw unusable(path, "preprocessing");
+  const preprocessing = preprocessingSchema.safeParse(jsonOf(metadata, "preprocessing", path));
+  if (!preprocessing.success) throw unusable(path, "preprocessing");
+  const fault = preprocessingFault(preprocessing.data);
+  if (fault !== undefined) throw new UserError(`${path} cannot be used: its ${fault}.`);
   checkWeightShapes(config, new Map(entries.map(({ name, shape }) => [name, shape])), path);
   for (const entry of entries) {
     if (entry.dtype !== "F32") {
@@ -114,7 +97,7 @@ export async function loadPlainWeights(path: string): Promise<PortableModel> {
     const { shape, data } = tensorOf(entry, await reader.read(entry));
     weights.set(entry.name, { shape, data: data as Float32Array });
   }
-  return { config, weights, classNames: classNames.data, preprocessing: how.data };
+  return { config, weights, classNames: classNames.data, preprocessing: preprocessing.data };
 }
 
 function parseConfig(value: unknown, path: string): ViTConfig {

@@ -14,7 +14,7 @@ import { registerKernels, runKernel } from "./register.ts";
 const KERNEL = "VitAccumulateMetrics";
 const WORKGROUP = 64;
 
-/** What a row of the totals holds: summed loss, top-1 hits, top-5 hits, images. */
+/** Numbers in a row of the totals: summed loss, top-1 hits, top-5 hits, images. */
 export const TOTALS_COLUMNS = 4;
 
 /** Fresh totals for `rows` batches, all zero. */

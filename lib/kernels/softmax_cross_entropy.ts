@@ -11,7 +11,7 @@ import type { TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 import { registerGradient, registerKernels, runKernel } from "./register.ts";
 
-/** What {@linkcode softmaxCrossEntropy} returns. */
+/** Result of {@linkcode softmaxCrossEntropy}. */
 export interface CrossEntropy {
   /** The mean of the losses; differentiable with respect to the logits. */
   loss: tf.Scalar;

@@ -17,6 +17,9 @@ import { architectureOf } from "./architecture.ts";
  * logits. The normalization that starts a residual branch also passes its input on, and the layer
  * that ends the branch takes that as its second input and adds it.
  *
+ * Axes beside the tensors: b images, h by w pixels of c channels, n tokens of width d, patches of p
+ * by p pixels, f features.
+ *
  * @param config the shape of the model; see the presets
  * @param options.seed seed of the initial weights
  * @throws {UserError} when the configuration is wrong, or describes an absurdly large model
@@ -39,10 +42,13 @@ export function createViTClassifier(
   const seed = options.seed ?? 0;
   const epsilon = c.layerNormEpsilon;
 
+  // b h w c
   const images = tf.input({ shape: [c.imageSize, c.imageSize, c.channels], name: "images" });
+  // b (h w) (p p c)
   const patches = new Patches({ name: "patches", patchSize: c.patchSize }).apply(images);
   const normedAndResidual = (name: string, x: tf.SymbolicTensor) =>
     new LayerNormalization({ name, epsilon, residual: true }).apply(x) as tf.SymbolicTensor[];
+  // b n d
   let tokens = new PatchEncoder({
     name: "patch_encoder",
     seed,
@@ -52,6 +58,7 @@ export function createViTClassifier(
 
   for (let i = 0; i < c.transformerLayers; i++) {
     const name = `blocks.${i}`;
+    // b n d -> b n d, as is the next
     tokens = new MultiHeadAttention({
       name: `${name}.attention`,
       seed,
@@ -68,6 +75,7 @@ export function createViTClassifier(
   }
 
   const normed = new LayerNormalization({ name: "norm", epsilon }).apply(tokens);
+  // b n d -> b f
   let features = pooling.layer("pooling").apply(normed) as tf.SymbolicTensor;
   if (c.headDropout > 0) {
     const dropout = new Dropout({ name: "pooling_dropout", seed, rate: c.headDropout });
@@ -77,6 +85,7 @@ export function createViTClassifier(
     const head = { name: "head", seed, units: c.mlpHeadUnits, dropoutRate: c.headDropout };
     features = new Mlp(head).apply(features) as tf.SymbolicTensor;
   }
+  // b f -> b classes
   const logits = new Dense({ name: "classifier", seed, units: c.numClasses }).apply(features);
   return tf.model({ inputs: images, outputs: logits as tf.SymbolicTensor, name: "vit_classifier" });
 }

@@ -9,21 +9,11 @@ import { webgpuBackend } from "../backend/compute.ts";
 import type { InputValues } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import type { ImageSplit } from "../data/dataset.ts";
+import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
 import { drawTransforms } from "../augment/transforms.ts";
 import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
-
-/** What turns stored bytes into model input. */
-export interface Preprocessing {
-  height: number;
-  width: number;
-  channels: number;
-  /** Mean of each channel over the train images, pixel values 0..255. */
-  mean: number[];
-  /** Variance of each channel over the train images. */
-  variance: number[];
-}
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
 export interface BatchLabels {
@@ -80,13 +70,9 @@ export class DeviceSplit {
     config: RunConfig,
     step: number,
   ): Record<string, InputValues> {
-    const { seed, flip, rotation, zoom, imageSize } = config;
     const batch = indices.length;
-    const drawn = { batch, size: imageSize, seed, step, flip, rotation, zoom };
-    return {
-      ...this.evaluationValues(indices),
-      transforms: { shape: [batch, 6], values: drawTransforms(drawn) },
-    };
+    const drawn = drawTransforms({ ...config, batch, size: config.imageSize, step });
+    return { ...this.evaluationValues(indices), transforms: { shape: [batch, 6], values: drawn } };
   }
 
   /**

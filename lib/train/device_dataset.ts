@@ -7,7 +7,8 @@ import {
 } from "../data/dataset.ts";
 import { assertDataset } from "../data/check_dataset.ts";
 import { UserError } from "../errors.ts";
-import { DeviceSplit, type Preprocessing } from "./batches.ts";
+import type { Preprocessing } from "../data/preprocessing.ts";
+import { DeviceSplit } from "./batches.ts";
 
 /**
  * A data set on the device, split as a configuration says: what is learned from, what is held out

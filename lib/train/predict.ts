@@ -2,10 +2,11 @@ import { tf } from "../tfjs.ts";
 import { assertWhole } from "../checks.ts";
 import { UserError } from "../errors.ts";
 import { resizeImage } from "../data/image_file.ts";
+import type { Preprocessing } from "../data/preprocessing.ts";
 import type { RgbImage } from "../data/rgb_image.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import { augmentBatch, packedWords } from "../kernels/augment_batch/augment_batch.ts";
-import { inOrder, type Preprocessing } from "./batches.ts";
+import { inOrder } from "./batches.ts";
 
 /** Images of one pass through the model, so that any number of files fits the device. */
 const BATCH = 32;

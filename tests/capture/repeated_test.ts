@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { currentGpu } from "../../lib/backend/device.ts";
+import { accumulateMetrics, zeroTotals } from "../../lib/kernels/accumulate_metrics.ts";
 import { type InputValues, Repeated } from "../../lib/capture/repeated.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
@@ -125,6 +126,19 @@ forEachBackend("what cannot be captured is repeated plainly", async () => {
   await counted.read(valuesOf(1));
   assertEquals(calls - before, 4, "no more recordings");
   counted.dispose();
+}, onWebgpu);
+
+forEachBackend("what a replay must not write to is computed plainly", async () => {
+  const totals = zeroTotals(1);
+  const clone = totals.clone();
+  const adding = new Repeated(({ x }: X) => {
+    accumulateMetrics(totals, 0, x.reshape([1, 3]) as tf.Tensor2D);
+  }, { captureAt: 1 });
+  await adding.run(valuesOf(4, 1, 0));
+  assert(adding.whyPlain?.includes("shares its data"), `${adding.whyPlain}`);
+  assertEquals([...await totals.data()], [4, 1, 0, 1]);
+  adding.dispose();
+  tf.dispose([totals, clone]);
 }, onWebgpu);
 
 forEachBackend("what must not be captured is not", async () => {

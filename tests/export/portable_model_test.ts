@@ -8,10 +8,10 @@ import { UserError } from "../../lib/errors.ts";
 import {
   loadPlainWeights,
   type PortableModel,
-  readWeights,
   savePlainWeights,
 } from "../../lib/export/portable_model.ts";
-import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
+import { namedVariables } from "../../lib/models/vit_classifier.ts";
+import { readVariables } from "../../lib/train/weights.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../checkpoint/folder.ts";
 import { logitsOf, modelOf, smallConfig, somePortable } from "./models.ts";
@@ -23,7 +23,7 @@ forEachBackend(
       const portable = somePortable(smallConfig({ pooling: "token", mlpHeadUnits: [11] }));
       const model = modelOf(portable);
       const path = `${folder}/weights.safetensors`;
-      const weights = await readWeights(namedVariables(model));
+      const weights = await readVariables(namedVariables(model));
       await savePlainWeights(path, { ...portable, weights });
       const back = await loadPlainWeights(path);
       assertEquals(back, portable);

@@ -37,6 +37,23 @@ Deno.test("a model above the device's limit is refused whatever the batch", () =
   );
 });
 
+Deno.test("on a processor a tensor above 4 GiB is refused", () => {
+  const refusal = (config: RunConfig, batch: number) =>
+    assertThrows(() => assertStepFits(config, batch, Infinity), UserError).message;
+  assertStepFits(keras, 29127, Infinity);
+  assertEquals(
+    refusal(keras, 30000),
+    "A tensor of a step, the queries of one attention [batch, tokens, heads * keyDim] = " +
+      "[30000, 144, 256], would take 4.1 GiB, above the 4.0 GiB that a processor's can have; " +
+      "take a batch of at most 29127 instead of 30000 (--batch-size 29127).",
+  );
+  assertEquals(
+    refusal({ ...keras, mlpHeadUnits: [262144] }, 1),
+    "A tensor of a step, a kernel of the head [features, units] = [9216, 262144], would take " +
+      "9.0 GiB, above the 4.0 GiB that a processor's can have; take a smaller model.",
+  );
+});
+
 /** Each makes another tensor the largest. */
 const variants: Record<string, Partial<RunConfig>> = {
   images: {},

@@ -3,7 +3,7 @@ import { createRunFolder, readHistory, type RunFolder } from "../../lib/checkpoi
 import { preset, type RunConfig } from "../../lib/config/run.ts";
 import { channelStatistics, type ImageDataset, type ImageSplit } from "../../lib/data/dataset.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
-import type { Preprocessing } from "../../lib/train/batches.ts";
+import type { Preprocessing } from "../../lib/data/preprocessing.ts";
 import type { RunEvent, StepEvent } from "../../lib/train/events.ts";
 import type { Clock } from "../../lib/train/clock.ts";
 import { type RunOptions, type RunResult, trainRun } from "../../lib/train/run.ts";

@@ -13,7 +13,7 @@ import { webgpuAttention, webgpuAttentionGrad } from "./wgsl.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
 import { registerKernels, runKernel } from "../register.ts";
 
-/** What {@linkcode attention} may be told. */
+/** Options of {@linkcode attention}. */
 export interface AttentionOptions {
   /** Heads; they lie outermost within the last axis of query, key and value. */
   numHeads: number;
@@ -22,7 +22,7 @@ export interface AttentionOptions {
 }
 
 /** The widest head that the kernels hold in registers. */
-export const MAX_KEY_DIM = 128;
+const MAX_KEY_DIM = 128;
 
 /**
  * Attends from every token to every token of the same image.

@@ -17,7 +17,7 @@ import { runKernel, withoutNulls } from "../register.ts";
 import type { Attributes } from "./kernels.ts";
 import "./kernels.ts";
 
-/** What follows the product and the bias, in this order. */
+/** Steps that follow the product and the bias, in this order. */
 export interface LinearOptions {
   /** The exact GELU. */
   activation?: "gelu";

@@ -110,6 +110,7 @@ const webgpu = {
     const biases = listOf(inputs, "bias", length);
     const [depth, columns] = kernels[0]!.shape as [number, number];
     const a = matrixOf(inputs.x, depth);
+    // Each y = x @ its kernel: one a, a part for each b.
     const product = { layout: "nn", a, rows: a.shape[0]!, depth, columns } as const;
     if (canBind(1 + 3 * length)) return matmul({ ...product, b: kernels }, { bias: biases });
     return kernels.map((b, i) => matmul({ ...product, b }, { bias: biases[i] })[0]!);
@@ -121,6 +122,7 @@ const webgpu = {
     const kernels = listOf(inputs, "kernel", length);
     const [columns, depth] = kernels[0]!.shape as [number, number];
     const dys = listOf(inputs, "dy", length).map((dy) => matrixOf(dy, depth));
+    // dx = the sum of dy @ kernel^T over the parts.
     const product = { layout: "nt", rows: dys[0]!.shape[0]!, depth, columns } as const;
     if (canBind(1 + 2 * length)) {
       return [{ ...matmul({ ...product, a: dys, b: kernels })[0]!, shape }];
@@ -141,6 +143,7 @@ const webgpu = {
     const depth = dys[0]!.shape[0]!;
     const a = inputs.x;
     const rows = tf.util.sizeFromShape(a.shape) / depth;
+    // Each dkernel = x^T @ its dy: one a, a part for each b.
     const product = { layout: "tn", a, rows, depth, columns } as const;
     if (canBind(1 + 3 * length)) return matmulOverRows({ ...product, b: dys }, true);
     const pairs = dys.map((b) => matmulOverRows({ ...product, b }, true));

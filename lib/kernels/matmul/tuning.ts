@@ -21,7 +21,7 @@ import {
   tiles,
 } from "./tiles.ts";
 
-/** What was measured of one product. */
+/** Times of one product by tile, and the fastest. */
 export interface TuningResult {
   /** The product's {@linkcode productKey}. */
   key: string;
@@ -31,6 +31,7 @@ export interface TuningResult {
   milliseconds: Partial<Record<TileName, number>>;
 }
 
+/** Options of {@linkcode tune}. */
 export interface TuneOptions {
   /** Milliseconds that the device takes for what `run` records; by default measured. */
   measure?: (run: () => void) => Promise<number>;
@@ -126,7 +127,7 @@ async function deviceMilliseconds(run: () => void): Promise<number> {
     : await millisecondsByClock(run);
 }
 
-/** How long the device takes for what `run` records, where it has no timestamp queries. */
+/** Milliseconds that the device takes for what `run` records, where it has no timestamp queries. */
 export async function millisecondsByClock(run: () => void): Promise<number> {
   const { queue } = webgpuBackend().device;
   flushBackend();

@@ -33,14 +33,14 @@ export interface AdamWMember {
   decay: boolean;
 }
 
-/** What stays the same over a run. */
+/** Constants of AdamW, the same over a run. */
 export interface AdamWOptions {
   beta1: number;
   beta2: number;
   epsilon: number;
 }
 
-/** What the global norm of the gradients decides. */
+/** Rule by which the global norm of the gradients limits an update. */
 export interface Clipping {
   /** The largest norm that is let through; 0 lets all through. */
   clipNorm: number;
