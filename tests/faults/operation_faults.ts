@@ -120,8 +120,9 @@ async function attack(
   if (again.code !== 0) faults.push(`then code ${again.code}: ${again.stderr}`);
   const other = await differences(run, undisturbed);
   if (other.length > 0) faults.push(`then ${other} differ`);
-  const left = (await names(run)).filter((name) => /^\.|lock/.test(name));
-  if (left.length > 0) faults.push(`then ${left} are left`);
+  const left = await names(run).catch(() => ["no folder"]);
+  const foreign = left.filter((name) => /^\.|lock|no folder/.test(name));
+  if (foreign.length > 0) faults.push(`then there is ${foreign}`);
   return { code, faults };
 }
 
