@@ -10,6 +10,7 @@ import {
   modelConfigOf,
   namedVariables,
   preset,
+  readImageFile,
   selectBackend,
   tf,
   trainStep,
@@ -29,7 +30,9 @@ for (let step = 0; step < 3; step++) {
   const stats = trainStep(model, variables, optimizer, batch, tf.tensor1d([1, step], "int32"));
   losses.push((await stats.data<"float32">()).filter((_, i) => i % 3 === 0).reduce((a, b) => a + b) / 8);
 }
-console.log(JSON.stringify({ losses, parameters: model.countParams() }));
+const picture = await readImageFile("picture.jpg");
+const { width, height } = picture;
+console.log(JSON.stringify({ losses, parameters: model.countParams(), size: [width, height] }));
 `;
 
 /** Serves mod.ts and lib/ as a file host would; the pattern leaves no way out of the repository. */
@@ -45,7 +48,7 @@ async function serveModule(request: Request): Promise<Response> {
   }
 }
 
-Deno.test("another project imports mod.ts from a URL and trains for three steps", () =>
+Deno.test("another project imports mod.ts from a URL, trains for three steps and reads a picture", () =>
   inFolder(async (folder) => {
     await using server = Deno.serve(
       { hostname: "127.0.0.1", port: 0, onListen: () => {} },
@@ -59,6 +62,8 @@ Deno.test("another project imports mod.ts from a URL and trains for three steps"
     }
 
     await Deno.writeTextFile(`${folder}/deno.json`, "{}");
+    const picture = new URL("data/pictures/exif-orientation-6.jpg", import.meta.url);
+    await Deno.copyFile(picture, `${folder}/picture.jpg`);
     await Deno.writeTextFile(`${folder}/main.ts`, program(`http://${host}`));
     const { code, stdout, stderr } = await new Deno.Command("deno", {
       args: [
@@ -77,8 +82,9 @@ Deno.test("another project imports mod.ts from a URL and trains for three steps"
     }).output();
     const errors = new TextDecoder().decode(stderr);
     assertEquals(code, 0, errors);
-    const { losses, parameters } = JSON.parse(new TextDecoder().decode(stdout));
+    const { losses, parameters, size } = JSON.parse(new TextDecoder().decode(stdout));
     assertEquals(losses.length, 3);
     assert(losses[1] < losses[0] && losses[2] < losses[1], `${losses} do not fall`);
     assertEquals(parameters, 74_954);
+    assertEquals(size, [37, 53]);
   }));

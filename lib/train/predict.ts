@@ -1,6 +1,6 @@
 import { tf } from "../tfjs.ts";
-import { resizeImage } from "../data/image_file.ts";
-import type { RgbImage } from "../data/rgb_image.ts";
+import { resizeImage } from "../data/image/resize.ts";
+import type { RgbImage } from "../data/image/rgb_image.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import { augmentBatch, packedWords } from "../kernels/augment_batch/augment_batch.ts";
 import { inOrder, type Preprocessing } from "./batches.ts";
