@@ -41,6 +41,11 @@ const command = addRunOptions(
       "go on with the run in this folder from its newest valid state; auto: with the newest in runs/",
     )
     .option(
+      "--reschedule",
+      "with --resume and other --epochs: let the learning rate jump to that run's schedule",
+      false,
+    )
+    .option(
       "--init-from <path>",
       "begin a new run with the weights of a run, a checkpoint or an exported safetensors file",
     )
@@ -76,6 +81,7 @@ interface TrainOptions {
   md5?: string;
   out?: string;
   resume?: string;
+  reschedule: boolean;
   initFrom?: string;
   saveEvery: string;
   keep: string;
@@ -123,8 +129,18 @@ await runTask(async () => {
   const display = new TrainDisplay(config, options.json);
   display.start(resume?.step ?? 0);
   const start = resume ? { resume } : initial && { initial };
+  const { reschedule } = options;
   const result = await trainRun({
-    ...{ config, dataset, folder: run, lock, start, onNan, save: { every: saveEvery, keep } },
+    ...{
+      config,
+      dataset,
+      folder: run,
+      lock,
+      start,
+      reschedule,
+      onNan,
+      save: { every: saveEvery, keep },
+    },
     versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
     signal: stop.signal,
     onEvent: (event) => {
@@ -159,7 +175,10 @@ async function prepare(
   owned: AsyncDisposableStack,
   onNotice: (text: string) => void,
 ): Promise<Prepared> {
-  if (options.resume === undefined) return await prepareNew(options, given, onNotice);
+  if (options.resume === undefined) {
+    if (!options.reschedule) return await prepareNew(options, given, onNotice);
+    throw new UserError("--reschedule is for --resume only: a new run has its own schedule.");
+  }
   for (const [name, value] of [["out", options.out], ["init-from", options.initFrom]]) {
     if (value === undefined) continue;
     throw new UserError(`--${name} ${value} cannot be given with --resume; leave it out.`);
