@@ -55,7 +55,11 @@ export { PatchEncoder } from "./lib/layers/patch_encoder.ts";
 export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
 export { AdamW, type AdamWConfig } from "./lib/optim/adamw.ts";
-export { type CrossEntropy, softmaxCrossEntropy } from "./lib/kernels/softmax_cross_entropy.ts";
+export {
+  type CrossEntropy,
+  type Softening,
+  softmaxCrossEntropy,
+} from "./lib/kernels/softmax_cross_entropy.ts";
 export { DeviceSplit } from "./lib/train/batches.ts";
 export { type Clock } from "./lib/train/clock.ts";
 export { DeviceDataset } from "./lib/train/device_dataset.ts";
