@@ -12,12 +12,12 @@ import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, oneOf, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
 import { askToReach } from "./permissions.ts";
-import { loadRunWeights } from "./run_weights.ts";
+import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
 import { TrainDisplay } from "./train_display.ts";
 
 const command = newCommand("eval", "Evaluate the weights of a run.")
   .argument("<run>", "the run's folder")
-  .option("--weights <which>", "best or last", "best")
+  .option("--weights <which>", weightsOfRun, "best")
   .option("--split <which>", "test or train", "test")
   .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
   .option("--data <source>", "folder, archive or URL of the data set; default: data/")

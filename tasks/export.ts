@@ -14,7 +14,7 @@ import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, runTask } from "./cli.ts";
-import { loadRunWeights } from "./run_weights.ts";
+import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
 
 const formats = {
   safetensors: { write: savePlainWeights, what: "a safetensors file" },
@@ -26,7 +26,7 @@ const command = newCommand("export", "Write a run's weights for other programs."
   .argument("<run>", "the run's folder")
   .requiredOption("--format <name>", "safetensors, layers-model (of tfjs) or onnx")
   .requiredOption("--out <path>", "the file to write; of layers-model, the folder")
-  .option("--weights <which>", "best or last", "best");
+  .option("--weights <which>", weightsOfRun, "best");
 
 await runTask(async () => {
   command.parse();

@@ -6,13 +6,13 @@ import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { predictImages, type Prediction } from "../lib/train/predict.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, runTask } from "./cli.ts";
-import { loadRunWeights } from "./run_weights.ts";
+import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
 import { percent } from "./train_display.ts";
 
 const command = newCommand("predict", "Name the five likeliest classes of PNG or JPEG files.")
   .argument("<run>", "the run's folder")
   .argument("<images...>", "image files of any size")
-  .option("--weights <which>", "best or last", "best")
+  .option("--weights <which>", weightsOfRun, "best")
   .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
   .option("--json", "print one JSON object per image", false)
   .addHelpText("after", "\nExample: deno task predict runs/my-run photo.jpg drawing.png");

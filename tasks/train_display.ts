@@ -1,6 +1,6 @@
 /** What a person sees of training: a line that renews itself on a terminal, else a line now and then. */
 import type { Metrics } from "../lib/train/metrics.ts";
-import type { EpochRecord, StepEvent } from "../lib/train/events.ts";
+import { type EpochRecord, isAverageBetter, type StepEvent } from "../lib/train/events.ts";
 import { formatEpoch, formatProgress } from "../lib/report/progress.ts";
 import type { RunConfig } from "../lib/config/run.ts";
 import { onTerminal } from "./cli.ts";
@@ -84,8 +84,11 @@ export class TrainDisplay {
           val_loss: record.valLoss,
           val_accuracy: record.valAccuracy,
           val_top5: record.valTop5,
+          ema_val_loss: record.emaValLoss ?? null,
+          ema_val_accuracy: record.emaValAccuracy ?? null,
+          ema_val_top5: record.emaValTop5 ?? null,
         },
-      }) + (isBest ? "  (best)" : ""),
+      }) + (isBest ? isAverageBetter(record) ? "  (best: ema)" : "  (best)" : ""),
     );
     return seconds;
   }

@@ -21,6 +21,9 @@ export type Described = Omit<WeightsState, "weights">;
 /** The names of a state's moments, before those of their weights. */
 export const momentPrefixes = { first: "optimizer.m.", second: "optimizer.v." } as const;
 
+/** The name of a weight's running average, before its own. */
+export const averagePrefix = "ema.";
+
 /** The most characters of a class's name, of a data set's and of a library's. */
 const maxName = 1000;
 
@@ -107,7 +110,8 @@ function* preprocessingContradictions({ preprocessing, config }: Described): Gen
 
 /**
  * Checks the tensors that a file's header declares against the configuration, before any is read:
- * exactly the model's weights, and for a whole state both moments of each (or none at step 0).
+ * exactly the model's weights, and for a whole state both moments of each (or none at step 0) and,
+ * where the run keeps them, their running averages.
  * @throws {UserError} naming the first tensor that is missing, too much, or of another shape.
  */
 export function checkTensors(
@@ -137,6 +141,9 @@ export function checkTensors(
     for (const prefix of [first, second]) {
       for (const [name, shape] of weights) needed.set(prefix + name, shape);
     }
+  }
+  if (kind === "state" && config.ema > 0) {
+    for (const [name, shape] of weights) needed.set(averagePrefix + name, shape);
   }
   for (const { name, dtype, shape } of entries) {
     const expected = needed.get(name);
@@ -189,7 +196,8 @@ export function checkHistory(
 ): void {
   const { config, dataset, epoch: ended, bestValAccuracy } = state;
   const perEpoch = Math.ceil(trainingCount(dataset.trainCount, config) / config.batchSize);
-  for (const [index, { epoch, step, valAccuracy }] of records.entries()) {
+  for (const [index, record] of records.entries()) {
+    const { epoch, step } = record;
     const wrong = (what: string) =>
       new UserError(
         `Line ${index + 1} of ${path} contradicts the state of its run: ${what}; remove the file ` +
@@ -201,8 +209,9 @@ export function checkHistory(
         `its step is ${step}, but ${epoch} epochs of ${perEpoch} steps make ${epoch * perEpoch}`,
       );
     }
-    if (typeof valAccuracy === "number" && valAccuracy > bestValAccuracy) {
-      throw wrong(`its valAccuracy is ${valAccuracy}, but the best so far is ${bestValAccuracy}`);
+    for (const key of ["valAccuracy", "emaValAccuracy"] as const) {
+      if ((record[key] ?? -1) <= bestValAccuracy) continue;
+      throw wrong(`its ${key} is ${record[key]}, but the best so far is ${bestValAccuracy}`);
     }
   }
 }

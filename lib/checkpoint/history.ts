@@ -26,6 +26,7 @@ const recordSchema = z.looseObject({
   valLoss: metric.optional(),
   valAccuracy: metric.optional(),
   valTop5: metric.optional(),
+  emaValAccuracy: metric.optional(),
   learningRate: z.number().optional(),
   /** Wall-clock seconds of the epoch, validation included. */
   seconds: z.number().optional(),

@@ -1,6 +1,7 @@
 /**
  * The state of a training run in one safetensors file: weights under their own names, Adam's
- * moments under `optimizer.m.NAME` and `optimizer.v.NAME`, the rest as JSON in the metadata.
+ * moments under `optimizer.m.NAME` and `optimizer.v.NAME`, the weights' running averages, where the
+ * run keeps them, under `ema.NAME`, the rest as JSON in the metadata.
  */
 import { computedOnSchema } from "../backend/computed_on.ts";
 import { parseRunConfig, type RunConfig, storedConfig } from "../config/run.ts";
@@ -8,7 +9,13 @@ import { preprocessingSchema } from "../data/preprocessing.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { encodeSealed, readSealedFile, sha256, verifySealedFile } from "./checksums.ts";
-import { checkDescription, checkNumbers, checkTensors, momentPrefixes } from "./consistency.ts";
+import {
+  averagePrefix,
+  checkDescription,
+  checkNumbers,
+  checkTensors,
+  momentPrefixes,
+} from "./consistency.ts";
 import type { SafetensorsHeader, TensorData } from "./safetensors.ts";
 import { writeFileAtomic } from "../files.ts";
 import { progressFields } from "./progress.ts";
@@ -66,6 +73,8 @@ export interface TrainingState extends WeightsState {
   moments1: ReadonlyMap<string, FloatTensor>;
   /** Second moments, likewise. */
   moments2: ReadonlyMap<string, FloatTensor>;
+  /** Running averages of the weights, likewise; present where the configuration has an `ema`. */
+  averages?: ReadonlyMap<string, FloatTensor>;
 }
 
 /** What a loaded state also carries. */
@@ -77,7 +86,7 @@ export interface Loaded {
 /** What the metadata of a checkpoint gives as its format. */
 export const checkpointFormat = "deno-vit/1";
 const { first: prefix1, second: prefix2 } = momentPrefixes;
-const reserved = "optimizer.";
+const reserved = ["optimizer.", averagePrefix];
 
 /**
  * Saves a state at one stroke. The arrays are not copied and must not change until then.
@@ -90,13 +99,19 @@ export async function saveState(
   beforeRename?: () => Promise<void>,
 ): Promise<void> {
   const tensors = namedWeights(state.weights);
-  for (const [moments, prefix] of [[state.moments1, prefix1], [state.moments2, prefix2]] as const) {
-    for (const [name, moment] of moments) {
+  for (
+    const [beside, prefix] of [
+      [state.moments1, prefix1],
+      [state.moments2, prefix2],
+      [state.averages ?? new Map<string, FloatTensor>(), averagePrefix],
+    ] as const
+  ) {
+    for (const [name, tensor] of beside) {
       const weight = state.weights.get(name);
-      if (weight === undefined || `${weight.shape}` !== `${moment.shape}`) {
-        throw new RangeError(`Moment ${prefix}${name} [${moment.shape}] has no such weight`);
+      if (weight === undefined || `${weight.shape}` !== `${tensor.shape}`) {
+        throw new RangeError(`Tensor ${prefix}${name} [${tensor.shape}] has no such weight`);
       }
-      tensors.set(prefix + name, { dtype: "F32", ...moment });
+      tensors.set(prefix + name, { dtype: "F32", ...tensor });
     }
   }
   await write(path, "state", tensors, state, beforeRename);
@@ -118,32 +133,49 @@ export async function saveWeights(path: string, state: WeightsState): Promise<vo
 export async function loadState(path: string): Promise<TrainingState & Loaded> {
   const { metadata, tensors } = await readSealedFile(path, checksOf(path, "state"));
   const { kind: _, ...state } = await parseMetadata(metadata, path);
-  const weights = new Map<string, FloatTensor>();
-  const moments1 = new Map<string, FloatTensor>();
-  const moments2 = new Map<string, FloatTensor>();
+  const maps = ["", prefix1, prefix2, averagePrefix].map((prefix) => ({
+    prefix,
+    map: new Map<string, FloatTensor>(),
+  }));
   for (const [name, tensor] of tensors) {
-    const into = name.startsWith(prefix1)
-      ? moments1
-      : name.startsWith(prefix2)
-      ? moments2
-      : weights;
-    const plain = into === weights ? name : name.slice(prefix1.length);
-    into.set(plain, floatTensor(tensor));
+    // The empty prefix fits every name.
+    const { prefix, map } = maps.findLast((each) => name.startsWith(each.prefix))!;
+    map.set(name.slice(prefix.length), floatTensor(tensor));
   }
-  return { ...state, weights, moments1, moments2 };
+  const [weights, moments1, moments2, averages] = maps.map(({ map }) => map);
+  return {
+    ...state,
+    ...{ weights: weights!, moments1: moments1!, moments2: moments2! },
+    ...(averages!.size > 0 && { averages }),
+  };
 }
 
 /**
- * Loads the weights of a whole state or of a file of weights; only they are read and verified.
- * @throws {UserError} if the file is absent, damaged or foreign, or contradicts itself.
+ * Loads the weights of a whole state or of a file of weights, or the running averages of a whole
+ * state; only they are read and verified.
+ * @throws {UserError} if the file is absent, damaged or foreign, contradicts itself, or has no averages.
  */
-export async function loadWeights(path: string): Promise<WeightsState & Loaded> {
-  const select = (name: string) => !name.startsWith(reserved);
+export async function loadWeights(
+  path: string,
+  which: "weights" | "averages" = "weights",
+): Promise<WeightsState & Loaded> {
+  const prefix = which === "averages" ? averagePrefix : "";
+  const select = (name: string) => prefix ? name.startsWith(prefix) : !isReserved(name);
   const { metadata, tensors } = await readSealedFile(path, { ...checksOf(path), select });
   const { kind: _, ...state } = await parseMetadata(metadata, path);
+  if (tensors.size === 0) {
+    throw new UserError(
+      `${path} has no running average of its weights: the run's ema is ${state.config.ema}; take ` +
+        `the best or the last weights.`,
+    );
+  }
   const weights = new Map<string, FloatTensor>();
-  for (const [name, tensor] of tensors) weights.set(name, floatTensor(tensor));
+  for (const [name, tensor] of tensors) weights.set(name.slice(prefix.length), floatTensor(tensor));
   return { ...state, weights };
+}
+
+function isReserved(name: string): boolean {
+  return reserved.some((prefix) => name.startsWith(prefix));
 }
 
 /**
@@ -185,7 +217,7 @@ export function hashConfig(config: object): Promise<string> {
 function namedWeights(weights: ReadonlyMap<string, FloatTensor>): Map<string, TensorData> {
   const tensors = new Map<string, TensorData>();
   for (const [name, weight] of weights) {
-    if (name.startsWith(reserved)) throw new RangeError(`A weight cannot be named ${name}`);
+    if (isReserved(name)) throw new RangeError(`A weight cannot be named ${name}`);
     tensors.set(name, { dtype: "F32", ...weight });
   }
   return tensors;

@@ -1,6 +1,6 @@
 /** The fields of AdamW. */
 import { z } from "../deps.ts";
-import { rate } from "./fields.ts";
+import { rate, younger } from "./fields.ts";
 
 const positive = z.number().positive();
 
@@ -23,6 +23,10 @@ export const optimizerFields = {
   clipNorm: z.number().min(0).max(1e30).default(0).describe(
     "largest global norm of the gradients, larger ones are scaled down to it; 0 means no " +
       "clipping, 1 is usual where the loss jumps",
+  ),
+  ema: younger(rate, 0).describe(
+    "decay of a running average of the weights (EMA), validated beside them, the better counting as " +
+      "best; 0 means none; 0.99 to 0.999 lifts a constant rate most, and cosine to 0 hardly",
   ),
 };
 

@@ -14,6 +14,10 @@ export interface EpochRecord {
   valLoss: number | null;
   valAccuracy: number | null;
   valTop5: number | null;
+  /** The same of the weights' running average; absent where there is none. */
+  emaValLoss?: number | null;
+  emaValAccuracy?: number | null;
+  emaValTop5?: number | null;
   /** Updates left out since the start of the run; absent for none. */
   skippedSteps?: number;
   /** The step size of the epoch's last update. */
@@ -22,6 +26,17 @@ export interface EpochRecord {
   seconds: number;
   /** When it ended, in UTC: `2026-11-25T17:46:16Z`. */
   date: string;
+}
+
+/**
+ * Whether the weights' running average is better than the weights themselves; where nothing is held
+ * out, an average counts as better.
+ */
+export function isAverageBetter(
+  { valAccuracy, emaValAccuracy }: Pick<EpochRecord, "valAccuracy" | "emaValAccuracy">,
+): boolean {
+  if (emaValAccuracy === undefined) return false;
+  return emaValAccuracy === null || valAccuracy === null || emaValAccuracy > valAccuracy;
 }
 
 /** The means over the epoch so far, after a read of the metrics. */

@@ -13,6 +13,7 @@ import { namedVariables } from "../models/vit_classifier.ts";
 import { UserError } from "../errors.ts";
 import { AdamW } from "../optim/adamw.ts";
 import { scheduleFactor } from "../optim/schedules.ts";
+import { WeightAverage } from "../optim/weight_average.ts";
 import { batchAt, epochOrder, stepsPerEpoch } from "./batches.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { DeviceDataset } from "./device_dataset.ts";
@@ -43,6 +44,8 @@ export interface FitOptions {
   variables?: tf.Variable[];
   /** A new one by default, made from the configuration and disposed of in the end. */
   optimizer?: AdamW;
+  /** Of the variables; a new one by default where the configuration has an `ema`. */
+  average?: WeightAverage;
   /** Where to start, updated as the loop goes; the beginning by default. */
   progress?: Progress;
   /**
@@ -111,8 +114,11 @@ export async function fit(options: FitOptions): Promise<FitResult> {
     owned.adopt(part, () => void part.dispose());
   const optimizer = options.optimizer ??
     own(new AdamW({ ...config, skipNonFinite: options.onNan === "skip" }));
+  const average = options.average ??
+    (config.ema > 0 ? own(new WeightAverage(variables, config.ema)) : undefined);
   const metrics = own(new DeviceMetrics(CAPACITY));
-  const training = own(new TrainingStep({ config, model, variables, optimizer, train }, metrics));
+  const parts = { config, model, variables, optimizer, average, train };
+  const training = own(new TrainingStep(parts, metrics));
   const reader = new MetricsReader(options, progress, metrics, optimizer);
   let lastRead = -Infinity;
   let epochBegan = clock.now();
@@ -157,19 +163,25 @@ export async function fit(options: FitOptions): Promise<FitResult> {
 
       if (signal?.aborted) return { complete: false, history };
       const held = validation && await validate(options, progress);
-      if (held === "stopped") return { complete: false, history };
+      const averaged = held !== "stopped" && held && average
+        ? await average.during(() => validate(options, progress))
+        : null;
+      if (held === "stopped" || averaged === "stopped") return { complete: false, history };
       if (progress.sums.skipped === progress.sums.images) {
         throw new Diverged("loss of every step of an epoch", progress.step, config);
       }
       const record = {
-        ...recordOf(progress, held),
+        ...recordOf(progress, held, average && averaged),
         learningRate: optimizer.learningRate * scheduleFactor(config, progress.step - 1, perEpoch),
         seconds: Math.round(clock.now() - epochBegan) / 1000,
         date: clock.date().toISOString(),
       };
       epochBegan = clock.now();
       // Without validation the newest weights are the best there are.
-      const accuracy = record.valAccuracy ?? record.accuracy;
+      const accuracy = Math.max(
+        record.valAccuracy ?? record.accuracy,
+        record.emaValAccuracy ?? -1,
+      );
       const isBest = held === null || accuracy > progress.bestValAccuracy;
       if (isBest) progress.bestValAccuracy = accuracy;
       Object.assign(progress, { epoch: progress.epoch + 1, positionInEpoch: 0, sums: noSums() });
@@ -214,7 +226,7 @@ class MetricsReader {
   }
 }
 
-/** Means of the images held out; `stopped` when the signal aborted meanwhile. */
+/** Means of the images held out, by the weights of now; `stopped` when the signal aborted meanwhile. */
 async function validate(options: FitOptions, progress: Progress): Promise<Metrics | "stopped"> {
   const { config: { batchSize }, model, data, signal, onEvent } = options;
   const onBatch = (done: number, count: number) => onEvent?.({ type: "validation", done, count });
@@ -233,6 +245,7 @@ async function validate(options: FitOptions, progress: Progress): Promise<Metric
 function recordOf(
   { epoch, step, sums, skippedSteps }: Progress,
   held: Metrics | null,
+  averaged: Metrics | null | undefined,
 ): Omit<EpochRecord, "learningRate" | "seconds" | "date"> {
   return {
     epoch: epoch + 1,
@@ -241,6 +254,11 @@ function recordOf(
     valLoss: held?.loss ?? null,
     valAccuracy: held?.accuracy ?? null,
     valTop5: held?.top5 ?? null,
+    ...(averaged !== undefined && {
+      emaValLoss: averaged?.loss ?? null,
+      emaValAccuracy: averaged?.accuracy ?? null,
+      emaValTop5: averaged?.top5 ?? null,
+    }),
     ...(skippedSteps && { skippedSteps }),
   };
 }

@@ -25,6 +25,7 @@ import type { ImageDataset } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";
 import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";
 import { AdamW } from "../optim/adamw.ts";
+import type { WeightAverage } from "../optim/weight_average.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { DeviceDataset } from "./device_dataset.ts";
 import { findNonFinite } from "./diagnose.ts";
@@ -41,7 +42,14 @@ import { assertStepFits } from "./memory.ts";
 import type { Metrics } from "./metrics.ts";
 import { RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
-import { assignVariables, isAllFinite, readState, readVariables, restoreState } from "./weights.ts";
+import {
+  assignVariables,
+  averageOf,
+  isAllFinite,
+  readState,
+  readVariables,
+  restoreState,
+} from "./weights.ts";
 
 /** What a run begins from, when not from random weights at step 0. */
 export type RunStart =
@@ -140,6 +148,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   owned.defer(() => optimizer.dispose());
 
   const run = new Run({ ...options, lock: (options.lock ?? taken)! }, data, model, optimizer);
+  owned.defer(() => run.dispose());
   await run.begin();
   const test = await run.train() ? await run.test() : null;
   const { step, skippedSteps = 0, bestValAccuracy } = run.progress;
@@ -155,6 +164,7 @@ class Run {
   readonly progress: Progress;
   private readonly variables: Map<string, tf.Variable>;
   private readonly saver: RunSaver;
+  private average?: WeightAverage;
 
   constructor(
     private readonly options: RunOptions & { lock: RunLock },
@@ -189,6 +199,7 @@ class Run {
           `${initial.model.numClasses} classes, this run's has ${config.numClasses}.`,
       );
     }
+    this.average = averageOf(this.variables, config.ema, resume);
     // The epoch under way has no line yet, even if all its images are seen.
     await rewindHistory(folder.history, resume?.epoch ?? 0);
     if (resume && resumableFields.some((key) => resume.config[key] !== config[key])) {
@@ -200,10 +211,10 @@ class Run {
 
   /** Trains to the end or until the signal aborts; true at the end. All is saved by then. */
   async train(): Promise<boolean> {
-    const { options, data, model, optimizer, progress, saver } = this;
+    const { options, data, model, optimizer, average, progress, saver } = this;
     const variables = [...this.variables.values()];
     try {
-      const parts = { data, model, variables, optimizer, progress, keeper: saver };
+      const parts = { data, model, variables, optimizer, average, progress, keeper: saver };
       const { complete } = await fit({ ...options, ...parts });
       if (!complete) await saver.save();
       await saver.settled();
@@ -238,7 +249,7 @@ class Run {
 
   private async snapshot(): Promise<TrainingState> {
     const { options: { config, dataset, versions = {} }, data, progress } = this;
-    const read = await readState(this.variables, this.optimizer);
+    const read = await readState(this.variables, this.optimizer, this.average);
     for (const [name, weight] of read.weights) {
       // The loss of the next step would show it, but by then the weights that were good are lost.
       if (!isAllFinite(weight.data)) throw new Diverged(`weight ${name}`, progress.step, config);
@@ -299,6 +310,10 @@ class Run {
     if (initial) await assignInitialWeights(variables, initial, config);
     optimizer.restore(0, new Map());
     return 0;
+  }
+
+  dispose(): void {
+    this.average?.dispose();
   }
 
   private notice(text: string): void {

@@ -11,7 +11,7 @@
 import { appendHistory, type RunFolder } from "../checkpoint/run_folder.ts";
 import { saveWeights, type TrainingState } from "../checkpoint/state.ts";
 import { StateKeeper } from "../checkpoint/states.ts";
-import type { EpochRecord } from "./events.ts";
+import { type EpochRecord, isAverageBetter } from "./events.ts";
 import type { Keeper } from "./fit.ts";
 import { type SaveEvery, Saver } from "./saver.ts";
 
@@ -101,8 +101,11 @@ export class RunSaver implements Keeper {
     const { folder, checkFolder, onSave } = this.options;
     await checkFolder();
     const paid = [...this.owed];
-    const best = paid.findLast((epoch) => epoch.best !== null)?.best;
-    if (best && best !== "unread") await saveWeights(folder.best, best);
+    const { record, best } = paid.findLast((epoch) => epoch.best !== null) ?? {};
+    if (record && best && best !== "unread") {
+      const weights = isAverageBetter(record) ? best.averages! : best.weights;
+      await saveWeights(folder.best, { ...best, weights });
+    }
     for (const { record } of paid) await appendHistory(folder.history, { ...record });
     await this.states.save(state);
     this.hasSaved = true;

@@ -14,6 +14,7 @@ import type { RunConfig } from "../config/run.ts";
 import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
 import type { AdamW } from "../optim/adamw.ts";
 import { scheduleFactor } from "../optim/schedules.ts";
+import type { WeightAverage } from "../optim/weight_average.ts";
 import { type Batch, type DeviceSplit, stepsPerEpoch } from "./batches.ts";
 import type { DeviceMetrics } from "./metrics.ts";
 
@@ -70,12 +71,14 @@ export interface StepParts {
   model: tf.LayersModel;
   variables: tf.Variable[];
   optimizer: AdamW;
+  /** Of the variables, updated with them; none where there is none. */
+  average?: WeightAverage;
   train: DeviceSplit;
 }
 
 /** The values of a step, from which its tensors are made; a function of the parts and the step. */
 export function stepValues(
-  { config, optimizer, train }: StepParts,
+  { config, optimizer, average, train }: StepParts,
   indices: Int32Array,
   step: number,
 ): Record<string, InputValues> {
@@ -84,6 +87,7 @@ export function stepValues(
     ...train.trainingValues(indices, config, step),
     stepKey: { shape: [2], values: Int32Array.of(config.seed, step) },
     scalars: { shape: [2], values: optimizer.scalars(factor) },
+    ...(average && { averageShares: { shape: [2], values: average.shares(step) } }),
   };
 }
 
@@ -139,6 +143,7 @@ export class TrainingStep {
   private compute(inputs: Record<string, tf.Tensor>): void {
     const { stats, gradients } = stepGradients(this.parts, inputs);
     this.parts.optimizer.update(gradients, inputs.scalars as tf.Tensor1D);
+    this.parts.average?.update(inputs.averageShares as tf.Tensor1D);
     this.metrics.add(inputs.row as tf.Tensor1D, stats);
   }
 

@@ -5,6 +5,7 @@ import type { FloatTensor, TrainingState } from "../checkpoint/state.ts";
 import { UserError } from "../errors.ts";
 import { namedVariables } from "../models/vit_classifier.ts";
 import type { AdamW } from "../optim/adamw.ts";
+import { WeightAverage } from "../optim/weight_average.ts";
 
 /**
  * Replaces the weights of a model.
@@ -61,18 +62,43 @@ export function restoreState(
   optimizer.restore(state.step, moments);
 }
 
-/** Reads weights and moments from the device; later steps do not change the arrays. */
+/**
+ * The running average of variables, from a state or from their values of now.
+ * @returns undefined where `decay` is 0
+ */
+export function averageOf(
+  variables: ReadonlyMap<string, tf.Variable>,
+  decay: number,
+  state?: Pick<TrainingState, "averages">,
+): WeightAverage | undefined {
+  if (decay === 0) return undefined;
+  const restored = new Map<string, Float32Array>();
+  for (const [name, variable] of variables) {
+    const average = state?.averages?.get(name);
+    if (average) restored.set(variable.name, average.data);
+  }
+  return new WeightAverage([...variables.values()], decay, restored);
+}
+
+/** Reads weights, moments and averages from the device; later steps do not change the arrays. */
 export async function readState(
   variables: ReadonlyMap<string, tf.Variable>,
   optimizer: AdamW,
-): Promise<Pick<TrainingState, "weights" | "moments1" | "moments2">> {
+  average?: WeightAverage,
+): Promise<Pick<TrainingState, "weights" | "moments1" | "moments2" | "averages">> {
   const weights = await readVariables(variables);
   const moments = await withGpuCheck(() => optimizer.readMoments(variables.values()));
-  const momentsOf = (part: "m" | "v") =>
+  const averages = average && await withGpuCheck(() => average.read());
+  const named = (dataOf: (variable: tf.Variable) => Float32Array) =>
     new Map([...variables].map(([name, variable]): [string, FloatTensor] => {
-      return [name, { shape: variable.shape, data: moments.get(variable.name)![part] }];
+      return [name, { shape: variable.shape, data: dataOf(variable) }];
     }));
-  return { weights, moments1: momentsOf("m"), moments2: momentsOf("v") };
+  return {
+    weights,
+    moments1: named(({ name }) => moments.get(name)!.m),
+    moments2: named(({ name }) => moments.get(name)!.v),
+    ...(averages && { averages: named(({ name }) => averages.get(name)!) }),
+  };
 }
 
 /** Reads variables from the device. */

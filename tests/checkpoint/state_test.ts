@@ -159,3 +159,19 @@ Deno.test("the hash of a configuration does not hang on the order of its keys", 
   assertEquals(await hashConfig(config), await hashConfig(reversed));
   assert(await hashConfig(config) !== await hashConfig({ ...config, seed: 2 }));
 });
+
+Deno.test("running averages are in a state exactly where its configuration has them", () =>
+  inFolder(async (folder) => {
+    const state = someState();
+    const config = { ...state.config, ema: 0.99 };
+    const averages = floats(7);
+    await saveState(`${folder}/with`, { ...state, config, averages });
+    const { configHash: _, ...back } = await loadState(`${folder}/with`);
+    assertEquals(back, { ...state, config, averages });
+    assertEquals((await loadWeights(`${folder}/with`)).weights, state.weights);
+    assertEquals((await loadWeights(`${folder}/with`, "averages")).weights, averages);
+    await saveState(`${folder}/none`, { ...state, config });
+    await assertRejects(() => loadState(`${folder}/none`), UserError, "it lacks ema.patch_encoder");
+    await saveState(`${folder}/unasked`, { ...state, averages });
+    await assertRejects(() => loadState(`${folder}/unasked`), UserError, 'has a tensor "ema.');
+  }));

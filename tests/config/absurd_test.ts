@@ -17,7 +17,7 @@ const wholes = [
 const numbers = [
   ...["attentionDropout", "mlpDropout", "headDropout", "layerNormEpsilon", "validationSplit"],
   ...["rotation", "zoom", "learningRate", "weightDecay", "beta1", "beta2", "epsilon", "clipNorm"],
-  ...["warmupEpochs", "learningRateFloor", "patience", "labelSmoothing"],
+  ...["warmupEpochs", "learningRateFloor", "patience", "labelSmoothing", "ema"],
 ];
 const lists = ["transformerUnits", "mlpHeadUnits"];
 const words = ["pooling", "dataset", "labels", "decayConvention", "schedule"];

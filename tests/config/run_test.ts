@@ -151,7 +151,7 @@ function grouped(): Record<string, Record<string, unknown>> {
     loss: of("labelSmoothing"),
     optimizer: of(
       ...["learningRate", "weightDecay", "decayConvention", "decayExclude"] as const,
-      ...["beta1", "beta2", "epsilon", "clipNorm"] as const,
+      ...["beta1", "beta2", "epsilon", "clipNorm", "ema"] as const,
     ),
   };
 }

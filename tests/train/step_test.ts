@@ -1,6 +1,9 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import type { BackendName } from "../../lib/backend/select.ts";
+import type { RunConfig } from "../../lib/config/run.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
+import { WeightAverage } from "../../lib/optim/weight_average.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { tensorsOf } from "../../lib/capture/repeated.ts";
 import { type Batch, DeviceSplit } from "../../lib/train/batches.ts";
@@ -95,13 +98,21 @@ forEachBackend("the step key decides the dropout of a step", async () => {
 
 /** A run in small: everything that a training step works on. */
 class SmallRun {
+  readonly config: RunConfig;
   readonly model = createViTClassifier(tinyModel, { seed: 1 });
   readonly variables = [...namedVariables(this.model).values()];
   readonly optimizer = new AdamW({ ...tinyRun, clipNorm: 0.5, skipNonFinite: true });
   readonly train = new DeviceSplit(shapes.train, preprocessingOf(shapes.train));
   readonly metrics = new DeviceMetrics(32);
-  readonly config = tinyRun;
-  readonly captured = new TrainingStep(this, this.metrics);
+  readonly average?: WeightAverage;
+  readonly captured: TrainingStep;
+
+  constructor(fields: Partial<RunConfig> = {}) {
+    this.config = { ...tinyRun, ...fields };
+    const { ema } = this.config;
+    if (ema > 0) this.average = new WeightAverage(this.variables, ema);
+    this.captured = new TrainingStep(this, this.metrics);
+  }
 
   /** The images of a step: 20, but 15 in every fourth. */
   static imagesOf(step: number): Int32Array {
@@ -114,7 +125,9 @@ class SmallRun {
     tf.tidy(() => {
       const inputs = tensorsOf(stepValues(this, SmallRun.imagesOf(step), step));
       const { stats, gradients } = stepGradients(this, inputs);
-      optimizer.applyGradients(gradients);
+      optimizer.update(gradients, inputs.scalars as tf.Tensor1D);
+      optimizer.advance();
+      this.average?.update(inputs.averageShares as tf.Tensor1D);
       metrics.add(tf.tensor1d([metrics.nextRow], "int32"), stats);
       metrics.advance();
     });
@@ -127,20 +140,32 @@ class SmallRun {
     return {
       weights,
       moments: [...(await this.optimizer.readMoments(this.variables)).values()],
+      averages: this.average && [...(await this.average.read()).values()],
       step: this.optimizer.step,
       sums: await this.metrics.take(),
     };
   }
 
   dispose(): void {
-    for (const part of [this.captured, this.metrics, this.train, this.optimizer, this.model]) {
-      part.dispose();
-    }
+    const { captured, metrics, average, train, optimizer, model } = this;
+    for (const part of [captured, metrics, average, train, optimizer, model]) part?.dispose();
   }
 }
 
-forEachBackend("twenty captured steps give the bytes of twenty plain ones", async (backend) => {
-  const [plain, captured] = [new SmallRun(), new SmallRun()];
+/** All that a step may do beside the plain one. */
+const recipe: Partial<RunConfig> = {
+  ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-4, epochs: 6 },
+  ...{ labelSmoothing: 0.1, ema: 0.9 },
+};
+
+for (const [name, fields] of [["plain", {}], ["the whole recipe", recipe]] as const) {
+  forEachBackend(`twenty captured steps give the bytes of twenty called, ${name}`, (backend) => {
+    return assertCapturedIsCalled(backend, fields);
+  });
+}
+
+async function assertCapturedIsCalled(backend: BackendName, fields: Partial<RunConfig>) {
+  const [plain, captured] = [new SmallRun(fields), new SmallRun(fields)];
   for (let step = 0; step < 20; step++) {
     // Weights that are put in during a run are new data.
     if (step === 11) {
@@ -157,7 +182,7 @@ forEachBackend("twenty captured steps give the bytes of twenty plain ones", asyn
   assertEquals(await captured.state(), await plain.state());
   plain.dispose();
   captured.dispose();
-});
+}
 
 forEachBackend("a partial batch borrows the memory of the full one", async () => {
   const run = new SmallRun();

@@ -49,4 +49,5 @@ export const kerasCifar100: RunConfig = {
   beta2: 0.999,
   epsilon: 1e-7,
   clipNorm: 0,
+  ema: 0,
 };
