@@ -40,7 +40,7 @@ await runTask(async () => {
   const split = new DeviceSplit(images, state.preprocessing);
   const display = new TrainDisplay(config, options.json);
   const each = await evaluateEach(model, split, {
-    batchSize: config.batchSize,
+    batchSize: config.batchSize / config.accumulate,
     onBatch: (done, count) => display.evaluation("Evaluating", done, count),
   });
   const result = metricsOf(sumsOf(each));

@@ -1,7 +1,7 @@
 /** The fields that decide which images are trained on, and how many at a time. */
 import { z } from "../deps.ts";
 import { datasetNames, labelKinds } from "../data/sources.ts";
-import { count, rate } from "./fields.ts";
+import { count, rate, younger } from "./fields.ts";
 
 /** Each field of the input. */
 export const inputFields = {
@@ -12,7 +12,11 @@ export const inputFields = {
   limit: z.int().min(0).describe("use only the first N records of each split; 0 means all"),
   validationSplit: rate.describe("share of the train records, from their end, held out"),
   batchSize: count.max(2 ** 20).describe(
-    "images a step; fewer where the device's memory is short",
+    "images a step; fewer, or accumulate, where the device's memory is short",
+  ),
+  accumulate: younger(count.max(2 ** 20), 1).describe(
+    "parts that a step takes its batch in, one after another, with the gradients summed: an nth of " +
+      "the memory for the same numbers, but for dropout, whose masks are other ones",
   ),
 };
 

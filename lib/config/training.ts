@@ -11,6 +11,20 @@ import { nameOf, type Origin } from "./parse.ts";
 export function checkTraining(config: RunConfig, origin?: Origin): void {
   const name = (key: keyof RunConfig) => nameOf(key, origin);
   const { epochs, warmupEpochs, schedule, learningRate, learningRateFloor, patience } = config;
+  const { batchSize, accumulate } = config;
+  if (batchSize % accumulate !== 0) {
+    const divisors = Array.from({ length: batchSize }, (_, i) => i + 1).filter((n) =>
+      batchSize % n === 0
+    );
+    const nearest = [
+      divisors.findLast((n) => n < accumulate),
+      divisors.find((n) => n > accumulate),
+    ].filter((n) => n !== undefined);
+    throw new UserError(
+      `${name("batchSize")} ${batchSize} cannot be taken in ${name("accumulate")} ${accumulate} ` +
+        `parts of one size; choose ${nearest.join(" or ")} parts, or another batch.`,
+    );
+  }
   if (warmupEpochs > epochs) {
     throw new UserError(
       `${name("warmupEpochs")} ${warmupEpochs} is longer than the run of ${name("epochs")} ` +

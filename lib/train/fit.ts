@@ -99,6 +99,7 @@ const CAPACITY = 256;
  */
 export async function fit(options: FitOptions): Promise<FitResult> {
   const config = parseRunConfig(options.config);
+  const parsed = { ...options, config };
   const { model, data, signal, keeper, onEvent } = options;
   const { train, validation } = data;
   const { progress = startOfRun(), clock = systemClock } = options;
@@ -162,9 +163,9 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       }
 
       if (signal?.aborted) return { complete: false, history };
-      const held = validation && await validate(options, progress);
+      const held = validation && await validate(parsed, progress);
       const averaged = held !== "stopped" && held && average
-        ? await average.during(() => validate(options, progress))
+        ? await average.during(() => validate(parsed, progress))
         : null;
       if (held === "stopped" || averaged === "stopped") return { complete: false, history };
       if (progress.sums.skipped === progress.sums.images) {
@@ -193,7 +194,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   } catch (error) {
     // What the steps done have found belongs to them, and their state may yet be saved.
     if (!(error instanceof Diverged)) await reader.read().catch(() => {});
-    throw adviseBatch(error, config.batchSize);
+    throw adviseBatch(error, config.batchSize / config.accumulate);
   }
 }
 
@@ -228,7 +229,8 @@ class MetricsReader {
 
 /** Means of the images held out, by the weights of now; `stopped` when the signal aborted meanwhile. */
 async function validate(options: FitOptions, progress: Progress): Promise<Metrics | "stopped"> {
-  const { config: { batchSize }, model, data, signal, onEvent } = options;
+  const { config, model, data, signal, onEvent } = options;
+  const batchSize = config.batchSize / config.accumulate;
   const onBatch = (done: number, count: number) => onEvent?.({ type: "validation", done, count });
   let held: Metrics;
   try {
@@ -239,7 +241,7 @@ async function validate(options: FitOptions, progress: Progress): Promise<Metric
   }
   // The last update of an epoch is the one that no training loss has seen.
   if (Number.isFinite(held.loss)) return held;
-  throw new Diverged("validation loss", progress.step, options.config);
+  throw new Diverged("validation loss", progress.step, config);
 }
 
 function recordOf(

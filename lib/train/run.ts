@@ -141,7 +141,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   if (dataset.test.count === 0) {
     throw new UserError(`${dataset.name} has no test images, on which a run ends; give it some.`);
   }
-  assertStepFits(config, Math.min(config.batchSize, data.train.count));
+  assertStepFits(config, Math.min(config.batchSize / config.accumulate, data.train.count));
   const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
   owned.defer(() => void model.dispose());
   const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
@@ -237,7 +237,7 @@ class Run {
     assignVariables(variables, (await loadWeights(folder.best)).weights, folder.best);
     try {
       return await evaluate(model, data.test, {
-        batchSize: config.batchSize,
+        batchSize: config.batchSize / config.accumulate,
         onBatch: (done, count) => onEvent?.({ type: "test", done, count }),
         signal,
       });

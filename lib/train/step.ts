@@ -8,9 +8,11 @@
  * give the same bytes.
  */
 import { tf } from "../tfjs.ts";
+import { isShared } from "../backend/tfjs_internals.ts";
 import type { Capture } from "../capture/capture.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
+import { blend } from "../kernels/optimizer/blend.ts";
 import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
 import type { AdamW } from "../optim/adamw.ts";
 import { scheduleFactor } from "../optim/schedules.ts";
@@ -27,8 +29,7 @@ export interface StepGradients {
 }
 
 /**
- * Forward and backward pass of a training step. An accumulated step would add up the gradients of
- * its micro-batches here.
+ * Forward and backward pass of a training step, or of one part of an accumulated one.
  *
  * @param batch model input and labels; stays the caller's
  * @param stepKey int32 `[2]`, (seed, step): keys the dropout masks
@@ -82,23 +83,93 @@ export function stepValues(
   indices: Int32Array,
   step: number,
 ): Record<string, InputValues> {
-  const factor = scheduleFactor(config, step, stepsPerEpoch(config.batchSize, train.count));
+  const { seed, accumulate, batchSize } = config;
+  const factor = scheduleFactor(config, step, stepsPerEpoch(batchSize, train.count));
+  // Images of a batch's parts are counted from 0, so equal keys would drop the same of each. A tensor
+  // for each, since tfjs slices integers as floats, which hold 24 bits.
+  const keys = Array.from({ length: accumulate }, (_, part) => {
+    const values = Int32Array.of(seed + Math.imul(part, 0x9e3779b9) | 0, step);
+    return [keyOfPart(part), { shape: [2], values }];
+  });
   return {
     ...train.trainingValues(indices, config, step),
-    stepKey: { shape: [2], values: Int32Array.of(config.seed, step) },
+    ...Object.fromEntries(keys),
     scalars: { shape: [2], values: optimizer.scalars(factor) },
     ...(average && { averageShares: { shape: [2], values: average.shares(step) } }),
   };
 }
 
-/** {@linkcode gradientsOf} for tensors of {@linkcode stepValues}. */
+/** The name of the input that holds (seed, step) for a part of a batch, from 0. */
+function keyOfPart(part: number): string {
+  return part === 0 ? "stepKey" : `stepKey${part}`;
+}
+
+/** Inputs of a step as a whole; of the others, what has a row for each image is split into parts. */
+const wholeInputs = /^(stepKey\d*|scalars|averageShares|row)$/;
+
+/** {@linkcode gradientsOf} for tensors of {@linkcode stepValues}, in parts where they accumulate. */
 export function stepGradients(
   { config, model, variables, train }: StepParts,
   inputs: Record<string, tf.Tensor>,
 ): StepGradients {
-  const batch = train.batch(inputs, config.imageSize);
-  const { labelSmoothing } = config;
-  return gradientsOf(model, variables, batch, inputs.stepKey as tf.Tensor1D, labelSmoothing);
+  const { imageSize, batchSize, accumulate, labelSmoothing } = config;
+  const gradients = (part: Record<string, tf.Tensor>, stepKey: tf.Tensor) => {
+    const batch = train.batch(part, imageSize);
+    return gradientsOf(model, variables, batch, stepKey as tf.Tensor1D, labelSmoothing);
+  };
+  if (accumulate === 1) return gradients(inputs, inputs.stepKey!);
+
+  return tf.tidy(() => {
+    const count = inputs.indices!.shape[0]!;
+    const most = batchSize / accumulate;
+    const stats: tf.Tensor2D[] = [];
+    const sum = new GradientSum(count);
+    for (let from = 0; from < count; from += most) {
+      const images = Math.min(most, count - from);
+      const part: Record<string, tf.Tensor> = {};
+      for (const [name, input] of Object.entries(inputs)) {
+        const isSplit = !wholeInputs.test(name) && input.shape[0] === count;
+        part[name] = isSplit ? tf.slice(input, from, images) : input;
+      }
+      const found = gradients(part, inputs[keyOfPart(stats.length)]!);
+      stats.push(found.stats);
+      sum.add(found.gradients, images);
+    }
+    const joined = stats.length === 1 ? stats[0]! : tf.concat(stats, 0);
+    return { stats: joined, gradients: sum.gradients } as StepGradients & tf.TensorContainer;
+  });
+}
+
+/** The gradients of a batch's mean loss, added up from those of its parts. */
+class GradientSum {
+  /** By the variables' names; what a variable that takes no part has is left out. */
+  readonly gradients: tf.NamedTensorMap = {};
+  private share = 1;
+  private parts = 0;
+
+  /** @param count images of the batch */
+  constructor(private readonly count: number) {}
+
+  /**
+   * Takes in the gradients of one part's mean loss, which it owns from then on.
+   * @param images of the part
+   */
+  add(gradients: tf.NamedTensorMap, images: number): void {
+    const share = images / this.count;
+    const present = Object.entries(gradients).filter(([, gradient]) => gradient !== null);
+    if (this.parts++ === 0) {
+      this.share = share;
+      for (const [name, gradient] of present) {
+        // The sum is in place, so it needs data of its own.
+        this.gradients[name] = isShared(gradient) ? tf.add(gradient, 0) : gradient;
+      }
+      return;
+    }
+    const pairs = present.map(([name, from]) => ({ into: this.gradients[name]!, from }));
+    blend(pairs, [this.share, share]);
+    tf.dispose(present.map(([, gradient]) => gradient));
+    this.share = 1;
+  }
 }
 
 /** Training steps of a run, each with its update and its statistics. Owns records on the device. */

@@ -12,7 +12,7 @@ const tiny = preset("tiny");
 
 const wholes = [
   ...["imageSize", "channels", "patchSize", "projectionDim", "numHeads", "keyDim"],
-  ...["transformerLayers", "numClasses", "batchSize", "epochs"],
+  ...["transformerLayers", "numClasses", "batchSize", "epochs", "accumulate"],
 ];
 const numbers = [
   ...["attentionDropout", "mlpDropout", "headDropout", "layerNormEpsilon", "validationSplit"],
@@ -81,6 +81,8 @@ function* absurd(): Generator<[name: string, fields: unknown]> {
     "a warm-up longer than the run": { epochs: 5, warmupEpochs: 5.1 },
     "a floor above the peak": { schedule: "cosine", learningRateFloor: 2e-3 },
     "a floor that is never reached": { learningRateFloor: 1e-5 },
+    "accumulation that does not divide": { batchSize: 128, accumulate: 3 },
+    "more parts than images": { batchSize: 128, accumulate: 256 },
     "patience without validation": { patience: 3, validationSplit: 0 },
   };
   for (const [name, fields] of Object.entries(together)) yield [name, { ...tiny, ...fields }];

@@ -143,7 +143,7 @@ function grouped(): Record<string, Record<string, unknown>> {
   const of = (...keys: (keyof RunConfig)[]) => Object.fromEntries(keys.map((k) => [k, tiny[k]]));
   return {
     model: modelConfigOf(tiny),
-    input: of("dataset", "labels", "limit", "validationSplit", "batchSize"),
+    input: of("dataset", "labels", "limit", "validationSplit", "batchSize", "accumulate"),
     schedule: of(
       ...["epochs", "seed", "schedule", "warmupEpochs", "learningRateFloor", "patience"] as const,
     ),

@@ -155,7 +155,7 @@ class SmallRun {
 /** All that a step may do beside the plain one. */
 const recipe: Partial<RunConfig> = {
   ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-4, epochs: 6 },
-  ...{ labelSmoothing: 0.1, ema: 0.9 },
+  ...{ labelSmoothing: 0.1, ema: 0.9, accumulate: 4 },
 };
 
 for (const [name, fields] of [["plain", {}], ["the whole recipe", recipe]] as const) {
@@ -183,6 +183,60 @@ async function assertCapturedIsCalled(backend: BackendName, fields: Partial<RunC
   plain.dispose();
   captured.dispose();
 }
+
+forEachBackend("an accumulated step has the gradients of one batch", async () => {
+  const noDropout = { attentionDropout: 0, mlpDropout: 0, headDropout: 0 };
+  const model = createViTClassifier({ ...tinyModel, ...noDropout }, { seed: 1 });
+  const variables = [...namedVariables(model).values()];
+  const train = new DeviceSplit(shapes.train, preprocessingOf(shapes.train));
+  const optimizer = new AdamW();
+  const found = async (accumulate: number, images: number) => {
+    const config = { ...tinyRun, ...noDropout, labelSmoothing: 0.1, accumulate };
+    const parts = { config, model, variables, optimizer, train };
+    const { stats, gradients } = tf.tidy(() => {
+      const values = stepValues(parts, indices.subarray(0, images), 3);
+      const made = stepGradients(parts, tensorsOf(values));
+      return made as typeof made & tf.TensorContainer;
+    });
+    const numbers = new Map<string, Float32Array>([["stats", await valuesOf(stats)]]);
+    for (const { name } of variables) numbers.set(name, await valuesOf(gradients[name]!));
+    tf.dispose([stats, gradients]);
+    return numbers;
+  };
+  // The batch of 20 in equal parts, and smaller last ones of an epoch: 5, 5 and 3 images, or all in one.
+  for (const [accumulate, images] of [[2, 20], [20, 20], [4, 13], [4, 5], [2, 1]] as const) {
+    const whole = await found(1, images);
+    for (const [name, values] of await found(accumulate, images)) {
+      const expected = whole.get(name)!;
+      assertEquals(values.length, expected.length);
+      // A key's bias has a gradient of 0 but for rounding.
+      const scale = Math.max(1e-3, expected.reduce((most, x) => Math.max(most, Math.abs(x)), 0));
+      values.forEach((x, i) => {
+        const message = `${name} ${i}, ${images} in parts of ${20 / accumulate}`;
+        assertAlmostEquals(x, expected[i]!, 1e-5 * scale, message);
+      });
+    }
+  }
+  train.dispose();
+  optimizer.dispose();
+  model.dispose();
+});
+
+Deno.test("no two parts of a step, or of two steps, have one key", () => {
+  const run = { config: { ...tinyRun, accumulate: 10 }, variables: [], optimizer: new AdamW() };
+  const train = { count: 75, trainingValues: () => ({}) } as unknown as DeviceSplit;
+  const keys = new Set<string>();
+  for (let step = 0; step < 50; step++) {
+    const parts = { ...run, train, model: undefined as unknown as tf.LayersModel };
+    const inputs = stepValues(parts, indices, step);
+    assertEquals([...inputs.stepKey!.values], [tinyRun.seed, step]);
+    for (const [name, { values }] of Object.entries(inputs)) {
+      if (name.startsWith("stepKey")) keys.add(values.join());
+    }
+  }
+  assertEquals(keys.size, 500);
+  run.optimizer.dispose();
+});
 
 forEachBackend("a partial batch borrows the memory of the full one", async () => {
   const run = new SmallRun();

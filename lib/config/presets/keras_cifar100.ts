@@ -31,6 +31,7 @@ export const kerasCifar100: RunConfig = {
   limit: 0,
   validationSplit: 0.1,
   batchSize: 256,
+  accumulate: 1,
   epochs: 100,
   seed: 1,
   schedule: "constant",
