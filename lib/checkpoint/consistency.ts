@@ -56,6 +56,10 @@ function* contradictions(state: Described): Generator<string> {
     yield `its step is ${step}, but epoch ${epoch} of ${perEpoch} steps and positionInEpoch ` +
       `${positionInEpoch} make ${epoch * perEpoch + positionInEpoch}`;
   }
+  const { epochsSinceBest = 0 } = state;
+  if (epochsSinceBest > epoch) {
+    yield `its epochsSinceBest is ${epochsSinceBest}, but its epoch ${epoch}`;
+  }
   if (skippedSteps > step) yield `its skippedSteps is ${skippedSteps}, but its step ${step}`;
   const best = state.bestValAccuracy;
   if (best !== -1 && !(best >= 0 && best <= 1)) {

@@ -21,6 +21,8 @@ export const progressFields = {
   positionInEpoch: z.int().min(0),
   /** Best val_accuracy, 0 to 1; -1 while no epoch has been validated. */
   bestValAccuracy: z.number(),
+  /** Ended epochs since the best one; absent for 0, and where no `patience` counts them. */
+  epochsSinceBest: z.int().min(0).optional(),
   /** Updates left out because a gradient was NaN or infinite; absent for 0. */
   skippedSteps: z.int().min(0).optional(),
   /** Sums over the images that the current epoch has seen; a resumed epoch goes on from them. */
@@ -47,9 +49,11 @@ export function startOfRun(): Progress {
 
 /** The progress alone of what holds more, such as a checkpoint; a copy. */
 export function progressOf(state: Progress): Progress {
-  const { step, epoch, positionInEpoch, bestValAccuracy, skippedSteps, sums } = state;
+  const { step, epoch, positionInEpoch, bestValAccuracy, sums } = state;
+  const { epochsSinceBest, skippedSteps } = state;
   return {
     ...{ step, epoch, positionInEpoch, bestValAccuracy, sums: { ...sums } },
+    ...(epochsSinceBest !== undefined && { epochsSinceBest }),
     ...(skippedSteps !== undefined && { skippedSteps }),
   };
 }

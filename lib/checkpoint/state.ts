@@ -43,6 +43,7 @@ const progressSchema = z.strictObject({
   positionInEpoch: progressFields.positionInEpoch,
   seed: z.int().min(0),
   bestValAccuracy: progressFields.bestValAccuracy,
+  epochsSinceBest: progressFields.epochsSinceBest,
   skippedSteps: progressFields.skippedSteps,
   dataset: datasetSchema,
   sums: progressFields.sums,

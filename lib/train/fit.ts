@@ -78,7 +78,8 @@ export interface FitResult {
 const CAPACITY = 256;
 
 /**
- * Trains until `config.epochs` are done or the signal aborts. Whatever ends it, `progress` then
+ * Trains until `config.epochs` are done, `config.patience` epochs have brought nothing better, or the
+ * signal aborts. Whatever ends it, `progress` then
  * holds what the steps done have found, unless the device can no longer be read.
  *
  * @throws {Diverged} naming the step at which the loss became NaN or infinite
@@ -127,6 +128,13 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   onEvent?.({ type: "start", step: progress.step, epochs: config.epochs, stepsPerEpoch: perEpoch });
   try {
     while (progress.epoch < config.epochs) {
+      if (isPatienceOver(config, progress)) {
+        const text = `No better val_accuracy than ${progress.bestValAccuracy.toFixed(4)} for ` +
+          `${config.patience} epochs: training ends after epoch ${progress.epoch} of ` +
+          `${config.epochs}.`;
+        onEvent?.({ type: "notice", text });
+        break;
+      }
       const order = epochOrder(train.count, config.seed, progress.epoch);
       while (progress.positionInEpoch < perEpoch) {
         if (signal?.aborted) return { complete: false, history };
@@ -185,6 +193,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       );
       const isBest = held === null || accuracy > progress.bestValAccuracy;
       if (isBest) progress.bestValAccuracy = accuracy;
+      if (config.patience > 0) progress.epochsSinceBest = epochsSinceBest(isBest, progress);
       Object.assign(progress, { epoch: progress.epoch + 1, positionInEpoch: 0, sums: noSums() });
       history.push(record);
       await keeper?.saveEpoch(record, isBest);
@@ -196,6 +205,14 @@ export async function fit(options: FitOptions): Promise<FitResult> {
     if (!(error instanceof Diverged)) await reader.read().catch(() => {});
     throw adviseBatch(error, config.batchSize / config.accumulate);
   }
+}
+
+function epochsSinceBest(isBest: boolean, progress: Progress): number | undefined {
+  return isBest ? undefined : (progress.epochsSinceBest ?? 0) + 1;
+}
+
+function isPatienceOver({ patience }: RunConfig, { epochsSinceBest = 0 }: Progress): boolean {
+  return patience > 0 && epochsSinceBest >= patience;
 }
 
 /** Moves what the device has summed into the progress of the run. */

@@ -1,6 +1,6 @@
 /** Runs with a modern recipe: what history, best weights and states then hold, and going on. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { createRunFolder, openRunFolder } from "../../lib/checkpoint/run_folder.ts";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
 import { modelConfigOf, type RunConfig } from "../../lib/config/run.ts";
 import { splitValidation } from "../../lib/data/dataset.ts";
@@ -8,7 +8,8 @@ import { UserError } from "../../lib/errors.ts";
 import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
 import { evaluate } from "../../lib/train/evaluate.ts";
-import type { EpochRecord } from "../../lib/train/events.ts";
+import type { EpochRecord, RunEvent } from "../../lib/train/events.ts";
+import type { RunOptions } from "../../lib/train/run.ts";
 import { RunSaver } from "../../lib/train/run_saver.ts";
 import { assignWeights } from "../../lib/train/weights.ts";
 import { forEachBackend } from "../backends.ts";
@@ -140,5 +141,62 @@ forEachBackend(
       const rate = 1e-4 + (1e-2 - 1e-4) * (1 + Math.cos(Math.PI * 8 / 9)) / 2;
       assertEquals(recordsOf(history).at(-1)!.learningRate.toPrecision(12), rate.toPrecision(12));
     }),
+  { backends: ["cpu"] },
+);
+
+/** A run that soon gets no better, with its notices. */
+async function impatient(path: string, options: Partial<RunOptions> = {}) {
+  const notices: string[] = [];
+  const config = { ...tinyRun, epochs: 9, patience: 2 };
+  const onEvent = (event: RunEvent) => {
+    if (event.type === "notice") notices.push(event.text);
+    options.onEvent?.(event);
+  };
+  return { ...await train(path, config, { ...options, onEvent }), notices };
+}
+
+forEachBackend("patience ends a run after so many epochs without a better one", async () => {
+  await inFolder(async (folder) => {
+    const { result, history, notices, folder: run } = await impatient(`${folder}/run`);
+    const accuracies = recordsOf(history).map(({ valAccuracy }) => valAccuracy!);
+    const best = accuracies.indexOf(Math.max(...accuracies));
+    assertEquals(accuracies.length, best + 3);
+    assert(accuracies.length < 9, "it ran to its end");
+    assertEquals([result.complete, result.step], [true, 3 * accuracies.length]);
+    assert(result.test !== null);
+    assertEquals(notices, [
+      `No better val_accuracy than ${accuracies[best]!.toFixed(4)} for 2 epochs: training ends ` +
+      `after epoch ${accuracies.length} of 9.`,
+    ]);
+    const state = await loadState(run.last);
+    assertEquals(state.epochsSinceBest, 2);
+
+    // Interrupted in the first epoch that counts, it ends at the same epoch with the same bytes.
+    const path = `${folder}/resumed`;
+    await impatient(path, stopAt(3 * (best + 1) + 2));
+    await goOn(path);
+    for (const file of ["last.safetensors", "best.safetensors", "history.jsonl"]) {
+      const [found, expected] = await Promise.all(
+        [path, run.path].map((each) => Deno.readFile(`${each}/${file}`)),
+      );
+      assert(equals(found!, expected!), file);
+    }
+    // Ended, it does not go on; with more patience it does.
+    assertEquals((await goOn(path)).result.step, result.step);
+    const { config } = state;
+    const longer = await goOn(path, { ...config, patience: 3 }, stopAt(result.step + 1));
+    assertEquals(longer.result.step, result.step + 1);
+    assertEquals((await openRunFolder(path)).config.patience, 3);
+  });
+}, { backends: ["wasm"] });
+
+forEachBackend(
+  "without patience no epoch is counted, and a state has the bytes of before",
+  async () => {
+    await inFolder(async (folder) => {
+      const { folder: run } = await train(`${folder}/run`, { ...tinyRun, epochs: 3 });
+      assertEquals(Object.hasOwn(await loadState(run.last), "epochsSinceBest"), false);
+    });
+  },
   { backends: ["cpu"] },
 );
