@@ -20,7 +20,7 @@ const dataFields: readonly (keyof RunConfig)[] = [
 function reasonOf(key: keyof RunConfig): string {
   if (key === "seed") return "another seed is another order of images and other dropout";
   if (dataFields.includes(key)) return "it decides which images are trained on";
-  if (/dropout/i.test(key)) return "the steps done were taken with the old one";
+  if (/dropout|dropPath/i.test(key)) return "the steps done were taken with the old one";
   if (Object.hasOwn(modelFields, key)) return "the saved weights are of a model of that shape";
   return "the steps done were taken with the old one";
 }

@@ -7,7 +7,7 @@
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { type PoolingName, poolings } from "../layers/poolings.ts";
-import { count, rate } from "./fields.ts";
+import { count, rate, younger } from "./fields.ts";
 import { nameOf, type Origin, parseFields } from "./parse.ts";
 
 const side = count.max(8192);
@@ -42,6 +42,10 @@ export const modelFields = {
   mlpDropout: rate.describe("dropout after each layer of a block's MLP"),
   headDropout: rate.describe(
     "dropout after pooling and after each hidden layer of the head; 0.5 for a wide head, 0 for none",
+  ),
+  dropPath: younger(rate, 0).describe(
+    "stochastic depth: share of images for which the last block's branches are left out, rising " +
+      "in equal steps from 0 in the first block; 0.1 pays from about 8 blocks and 100 epochs, 0 below",
   ),
   layerNormEpsilon: z.number().positive().max(1).describe("added to the variance in LayerNorm"),
 };

@@ -7,6 +7,7 @@
  * key that advances by itself.
  */
 import { tf } from "../tfjs.ts";
+import { dropPath } from "../kernels/drop_path.ts";
 import type { Dropout } from "../kernels/dropout.ts";
 import { randomUniform, streamKey, streamOfName } from "../random.ts";
 
@@ -66,6 +67,21 @@ export abstract class VitLayer extends tf.layers.Layer {
     if (!options.training || rate === 0) return undefined;
     const stepKey = options.stepKey ?? tf.tensor1d([this.seed, ownStep++], "int32");
     return { rate, stream: streamOfName(`${this.name}/${use}`), stepKey };
+  }
+
+  /**
+   * The end of a residual branch: what it gives is added to the residual, in training with stochastic
+   * depth of the given rate.
+   * @param branch computes the branch, with the residual added where it is given one
+   */
+  protected withResidual(
+    branch: (residual?: tf.Tensor) => tf.Tensor,
+    residual: tf.Tensor | undefined,
+    rate: number,
+    options: CallOptions,
+  ): tf.Tensor {
+    const path = residual && this.dropout(rate, "path", options);
+    return path ? dropPath(branch(), residual, path) : branch(residual);
   }
 
   override getConfig(): tf.serialization.ConfigDict {

@@ -20,13 +20,24 @@ export class Mlp extends VitLayer {
   static readonly className = "VitMlp";
   readonly units: number[];
   readonly dropoutRate: number;
+  /** Share of images for which the branch is left out of its residual. */
+  readonly dropPathRate: number;
   private kernels: tf.LayerVariable[] = [];
   private biases: tf.LayerVariable[] = [];
 
-  constructor(config: { name?: string; seed?: number; units: number[]; dropoutRate?: number }) {
+  constructor(
+    config: {
+      name?: string;
+      seed?: number;
+      units: number[];
+      dropoutRate?: number;
+      dropPathRate?: number;
+    },
+  ) {
     super(config);
     this.units = config.units;
     this.dropoutRate = config.dropoutRate ?? 0;
+    this.dropPathRate = config.dropPathRate ?? 0;
   }
 
   override build(inputShape: InputShape): void {
@@ -53,12 +64,15 @@ export class Mlp extends VitLayer {
         activation: "gelu" as const,
         dropout: this.dropout(this.dropoutRate, String(index), options),
       }));
-      return linearChain(x, layers, residual);
+      const branch = (added?: tf.Tensor) => linearChain(x, layers, added);
+      return this.withResidual(branch, residual, this.dropPathRate, options);
     });
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), units: this.units, dropoutRate: this.dropoutRate };
+    const { units, dropoutRate, dropPathRate } = this;
+    // As before it was there, so that saved models keep their bytes.
+    return { ...super.getConfig(), units, dropoutRate, ...(dropPathRate > 0 && { dropPathRate }) };
   }
 }
 tf.serialization.registerClass(Mlp);

@@ -28,6 +28,8 @@ export class MultiHeadAttention extends VitLayer {
   readonly numHeads: number;
   readonly keyDim: number;
   readonly dropoutRate: number;
+  /** Share of images for which the branch is left out of its residual. */
+  readonly dropPathRate: number;
   private query!: Projection;
   private key!: Projection;
   private value!: Projection;
@@ -40,12 +42,14 @@ export class MultiHeadAttention extends VitLayer {
       numHeads: number;
       keyDim: number;
       dropoutRate?: number;
+      dropPathRate?: number;
     },
   ) {
     super(config);
     this.numHeads = config.numHeads;
     this.keyDim = config.keyDim;
     this.dropoutRate = config.dropoutRate ?? 0;
+    this.dropPathRate = config.dropPathRate ?? 0;
   }
 
   override build(inputShape: InputShape): void {
@@ -90,15 +94,19 @@ export class MultiHeadAttention extends VitLayer {
       });
       const { kernel, bias } = this.output_;
       // b n (h k) -> b n d
-      return linear(attended, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
-        residual,
-      });
+      const branch = (added?: tf.Tensor) =>
+        linear(attended, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
+          residual: added,
+        });
+      return this.withResidual(branch, residual, this.dropPathRate, options);
     });
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    const { numHeads, keyDim, dropoutRate } = this;
-    return { ...super.getConfig(), numHeads, keyDim, dropoutRate };
+    const { numHeads, keyDim, dropoutRate, dropPathRate } = this;
+    // As before it was there, so that saved models keep their bytes.
+    const younger = dropPathRate > 0 && { dropPathRate };
+    return { ...super.getConfig(), numHeads, keyDim, dropoutRate, ...younger };
   }
 }
 tf.serialization.registerClass(MultiHeadAttention);

@@ -58,6 +58,7 @@ export function createViTClassifier(
 
   for (let i = 0; i < c.transformerLayers; i++) {
     const name = `blocks.${i}`;
+    const dropPathRate = dropPathRateOf(c, i);
     // b n d -> b n d, as is the next
     tokens = new MultiHeadAttention({
       name: `${name}.attention`,
@@ -65,12 +66,14 @@ export function createViTClassifier(
       numHeads: c.numHeads,
       keyDim: c.keyDim,
       dropoutRate: c.attentionDropout,
+      dropPathRate,
     }).apply(normedAndResidual(`${name}.norm1`, tokens)) as tf.SymbolicTensor;
     tokens = new Mlp({
       name: `${name}.mlp`,
       seed,
       units: c.transformerUnits,
       dropoutRate: c.mlpDropout,
+      dropPathRate,
     }).apply(normedAndResidual(`${name}.norm2`, tokens)) as tf.SymbolicTensor;
   }
 
@@ -88,6 +91,18 @@ export function createViTClassifier(
   // b f -> b classes
   const logits = new Dense({ name: "classifier", seed, units: c.numClasses }).apply(features);
   return tf.model({ inputs: images, outputs: logits as tf.SymbolicTensor, name: "vit_classifier" });
+}
+
+/**
+ * The rate of stochastic depth in a block, by the linear rule: 0 in the first, `dropPath` in the last,
+ * as in timm. An only block is the last.
+ * @param index of the block, from 0
+ */
+export function dropPathRateOf(
+  { dropPath, transformerLayers }: Pick<ViTConfig, "dropPath" | "transformerLayers">,
+  index: number,
+): number {
+  return transformerLayers === 1 ? dropPath : dropPath * index / (transformerLayers - 1);
 }
 
 /**

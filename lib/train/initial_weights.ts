@@ -27,6 +27,7 @@ const mayDiffer: readonly string[] = [
   "attentionDropout",
   "mlpDropout",
   "headDropout",
+  "dropPath",
 ];
 
 /**

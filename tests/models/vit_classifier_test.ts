@@ -7,8 +7,13 @@ import {
 } from "@std/assert";
 import { modelConfigOf, preset, type ViTConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
-import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
+import {
+  createViTClassifier,
+  dropPathRateOf,
+  namedVariables,
+} from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
+import { dropThreshold, randomBits, streamKey, streamOfName } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import { randomImages, randomTensor, tinyModel, valuesOf } from "./tiny_model.ts";
@@ -183,6 +188,77 @@ forEachBackend("every weight of every pooling has a gradient", async () => {
     model.dispose();
   }
 });
+
+const plainRates = { attentionDropout: 0, mlpDropout: 0, headDropout: 0 };
+
+forEachBackend(
+  "stochastic depth leaves both branches of a block out, by the linear rule",
+  async () => {
+    const config = { ...tinyModel, ...plainRates, transformerLayers: 3, dropPath: 0.6 };
+    assertEquals([0, 1, 2].map((i) => dropPathRateOf(config, i)), [0, 0.3, 0.6]);
+    assertEquals(dropPathRateOf({ dropPath: 0.6, transformerLayers: 1 }, 0), 0.6);
+    const batch = 12;
+    const model = createViTClassifier(config, { seed: 1 });
+    const without = createViTClassifier({ ...config, dropPath: 0 }, { seed: 1 });
+    const stepKey = tf.tensor1d([9, 4], "int32");
+    let dropped = 0;
+    const [found, expected, evaluated, plain] = tf.tidy(() => {
+      const images = randomImages(batch);
+      const apply = (name: string, x: tf.Tensor) => {
+        const y = without.getLayer(name).apply(x, { training: false }) as tf.Tensor | tf.Tensor[];
+        return Array.isArray(y) ? y[0]! : y;
+      };
+      let tokens = apply("patch_encoder", apply("patches", images));
+      for (const block of [0, 1, 2]) {
+        const rate = 0.3 * block;
+        for (const [norm, branch] of [["norm1", "attention"], ["norm2", "mlp"]] as const) {
+          const name = `blocks.${block}.${branch}`;
+          const key = streamKey(9, streamOfName(`${name}/path`), 4);
+          const factors = Array.from({ length: batch }, (_, image) => {
+            const isDropped = randomBits(key, image) < dropThreshold(rate);
+            if (isDropped) dropped++;
+            return isDropped ? 0 : 1 / (1 - rate);
+          });
+          const x = apply(name, apply(`blocks.${block}.${norm}`, tokens));
+          tokens = tokens.add(x.mul(tf.tensor3d(factors, [batch, 1, 1])));
+        }
+      }
+      const features = apply("head", apply("pooling", apply("norm", tokens)));
+      return [
+        model.apply(images, { training: true, stepKey }) as tf.Tensor,
+        apply("classifier", features),
+        model.apply(images, { training: false }) as tf.Tensor,
+        without.apply(images, { training: false }) as tf.Tensor,
+      ];
+    });
+    assert(dropped > 5 && dropped < 40, `${dropped} branches were left out`);
+    const [logits, reference] = [await valuesOf(found!), await valuesOf(expected!)];
+    logits.forEach((x, i) => assertAlmostEquals(x, reference[i]!, 1e-5));
+    // In evaluation nothing is left out, and nothing scaled.
+    assertEquals(await valuesOf(evaluated!), await valuesOf(plain!));
+    tf.dispose([stepKey, found!, expected!, evaluated!, plain!]);
+    model.dispose();
+    without.dispose();
+  },
+);
+
+forEachBackend("a model with stochastic depth is trained by fit, saved and loaded", async () => {
+  const config = { ...tinyModel, transformerLayers: 2, dropPath: 0.5 };
+  const model = createViTClassifier(config, { seed: 1 });
+  const optimizer = new AdamW();
+  model.compile({ optimizer, loss: "meanSquaredError" });
+  const [images, labels] = [randomImages(4), randomTensor([4, 100])];
+  await model.fit(images, labels, { epochs: 1, verbose: 0 });
+  const loaded = await tf.loadLayersModel(tf.io.fromMemory(await savedOf(model)));
+  for (const name of ["blocks.1.attention", "blocks.1.mlp"]) {
+    assertEquals(loaded.getLayer(name).getConfig().dropPathRate, 0.5);
+    assertEquals(Object.hasOwn(model.getLayer("blocks.0.mlp").getConfig(), "dropPathRate"), false);
+  }
+  assertEquals(await logitsOf(loaded), await logitsOf(model));
+  for (const each of [loaded, model]) each.dispose();
+  optimizer.dispose();
+  tf.dispose([images, labels]);
+}, { backends: ["cpu"] });
 
 forEachBackend("summary() lists the layers and the parameters", () => {
   const model = createViTClassifier(tinyModel);

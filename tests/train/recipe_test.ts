@@ -21,7 +21,7 @@ import { goOn, preprocessingOf, shapes, stopAt, tinyRun, train } from "./tiny_ru
 const recipe: RunConfig = {
   ...tinyRun,
   ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-4, epochs: 3 },
-  ...{ labelSmoothing: 0.1, ema: 0.9, clipNorm: 1, accumulate: 2 },
+  ...{ labelSmoothing: 0.1, ema: 0.9, clipNorm: 1, accumulate: 2, dropPath: 0.2 },
 };
 
 const recordsOf = (history: string): EpochRecord[] =>

@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import type { BackendName } from "../../lib/backend/select.ts";
-import type { RunConfig } from "../../lib/config/run.ts";
+import { modelConfigOf, type RunConfig } from "../../lib/config/run.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
 import { WeightAverage } from "../../lib/optim/weight_average.ts";
@@ -99,8 +99,8 @@ forEachBackend("the step key decides the dropout of a step", async () => {
 /** A run in small: everything that a training step works on. */
 class SmallRun {
   readonly config: RunConfig;
-  readonly model = createViTClassifier(tinyModel, { seed: 1 });
-  readonly variables = [...namedVariables(this.model).values()];
+  readonly model: tf.LayersModel;
+  readonly variables: tf.Variable[];
   readonly optimizer = new AdamW({ ...tinyRun, clipNorm: 0.5, skipNonFinite: true });
   readonly train = new DeviceSplit(shapes.train, preprocessingOf(shapes.train));
   readonly metrics = new DeviceMetrics(32);
@@ -109,6 +109,8 @@ class SmallRun {
 
   constructor(fields: Partial<RunConfig> = {}) {
     this.config = { ...tinyRun, ...fields };
+    this.model = createViTClassifier(modelConfigOf(this.config), { seed: 1 });
+    this.variables = [...namedVariables(this.model).values()];
     const { ema } = this.config;
     if (ema > 0) this.average = new WeightAverage(this.variables, ema);
     this.captured = new TrainingStep(this, this.metrics);
@@ -156,6 +158,7 @@ class SmallRun {
 const recipe: Partial<RunConfig> = {
   ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-4, epochs: 6 },
   ...{ labelSmoothing: 0.1, ema: 0.9, accumulate: 4 },
+  dropPath: 0.2,
 };
 
 for (const [name, fields] of [["plain", {}], ["the whole recipe", recipe]] as const) {

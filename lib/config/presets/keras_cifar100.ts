@@ -25,6 +25,7 @@ export const kerasCifar100: RunConfig = {
   attentionDropout: 0.1,
   mlpDropout: 0.1,
   headDropout: 0.5,
+  dropPath: 0,
   layerNormEpsilon: 1e-6,
   dataset: "cifar100",
   labels: "fine",
