@@ -6,7 +6,7 @@
  * Builds the model from the file's `__metadata__.config`, loads `param.*` and prints the largest
  * absolute and relative error of each group that the file has: tokens, logits, loss, gradients, and
  * the parameters after three AdamW steps in both conventions. Exit code 1 above tolerance, 2 where
- * there is nothing to compare.
+ * there is nothing to compare. A file of another kind is told by its tensors; see `tests/parity/`.
  */
 import { parseViTConfig, type ViTConfig } from "../lib/config/run.ts";
 import { readSafetensorsFile, type TensorData } from "../lib/checkpoint/safetensors.ts";
@@ -19,6 +19,7 @@ import { createViTClassifier, namedVariables } from "../lib/models/vit_classifie
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
 import { assignWeights } from "../lib/train/weights.ts";
+import { compareRecipe, isRecipe } from "./parity/recipe.ts";
 
 /** The errors of one tensor against its reference. */
 export interface TensorError {
@@ -27,8 +28,9 @@ export interface TensorError {
   absolute: number;
   /** The same, relative to the reference's largest entry (to 1e-6 where that is smaller). */
   relative: number;
-  /** What `relative` may be. */
+  /** What `relative` may be, or `absolute` where that is what is measured. */
   tolerance: number;
+  measure?: "absolute";
 }
 
 /** Allowed relative errors of each group. */
@@ -46,6 +48,14 @@ const zeroGradient = /attention\.key\.bias$/;
  */
 export async function parityErrors(path: string): Promise<TensorError[]> {
   const { metadata, tensors } = await readSafetensorsFile(path);
+  if (isRecipe(tensors)) {
+    const compared = await compareRecipe(tensors, path);
+    assertGpuHealthy();
+    return compared.map(({ name, actual, expected, tolerance }) => ({
+      ...errorOf(name, actual, expected, tolerance),
+      measure: "absolute",
+    }));
+  }
   const config = modelConfig(metadata.config, path);
   checkReferences(tensors, config, path);
   const reference = (name: string) => tensors.get(name)?.data as Float32Array | undefined;
@@ -99,13 +109,18 @@ export async function parityErrors(path: string): Promise<TensorError[]> {
 
 /** The errors of each group (`grad`, `adamw`, …) above tolerance. */
 export function failures(errors: TensorError[]): TensorError[] {
-  return errors.filter(({ relative, tolerance }) => !(relative <= tolerance));
+  return errors.filter((error) => !(shareOfTolerance(error) <= 1));
+}
+
+/** How much of what is allowed an error takes. */
+function shareOfTolerance({ absolute, relative, tolerance, measure }: TensorError): number {
+  return (measure === "absolute" ? absolute : relative) / tolerance;
 }
 
 function errorOf(
   name: string,
-  actual: Float32Array,
-  expected: Float32Array,
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
   tolerance: number,
 ): TensorError {
   let absolute = 0;
@@ -233,9 +248,7 @@ function summary(errors: TensorError[]): string[] {
   });
   return [...groups].map(([group, list]) => {
     const absolute = Math.max(...list.map((error) => error.absolute));
-    const worst = list.reduce((a, b) =>
-      b.relative / b.tolerance > a.relative / a.tolerance ? b : a
-    );
+    const worst = list.reduce((a, b) => shareOfTolerance(b) > shareOfTolerance(a) ? b : a);
     const verdict = failures(list).length === 0 ? "ok" : `ABOVE ${worst.tolerance}`;
     return `${group.padEnd(14)} ${String(list.length).padStart(4)} tensors  ` +
       `absolute ${absolute.toExponential(2)}  relative ${worst.relative.toExponential(2)}  ` +

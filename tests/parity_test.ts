@@ -111,3 +111,53 @@ Deno.test("parity ends with 0 where all agrees, 1 above tolerance, 2 where nothi
     assertRefused(await parity(folder), "is a folder, not a regular file");
     assertRefused(await parity(`${folder}/none`), "no such file");
   }));
+
+forEachBackend(
+  "recipe.safetensors agrees: schedules, softened losses and their gradients, EMA",
+  async () => {
+    const errors = await parityErrors(pathOf("recipe/recipe"));
+    assertEquals(failures(errors), []);
+    assertEquals(errors.map(({ name }) => name.slice(0, name.indexOf("."))), [
+      ...["schedule", "schedule", "schedule"],
+      ...["loss", "grad", "loss", "grad", "loss", "grad", "ema"],
+    ]);
+  },
+);
+
+Deno.test("a recipe's file is told by its tensors; a wrong number is above tolerance, a wrong tensor refused", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/a.safetensors`;
+    const write = async (change: (file: SafetensorsFile) => void) => {
+      const file = await readSafetensorsFile(pathOf("recipe/recipe"));
+      change(file);
+      await Deno.writeFile(path, encodeSafetensors(file.tensors, file.metadata));
+      return await runTask("parity", [path, "--backend", "cpu"]);
+    };
+    const whole = await write(() => {});
+    assertEquals(whole.code, 0, whole.stderr);
+    for (const group of ["schedule", "loss", "grad", "ema"]) {
+      assertStringIncludes(whole.stdout, group);
+    }
+    for (
+      const [name, error] of [
+        ["cosine_warmup", 2e-9],
+        ["grad.mixed_0.37", 2e-5],
+        ["loss.label_smoothing_0.1", 2e-5],
+        ["ema.after", 2e-6],
+      ] as const
+    ) {
+      const { code, stdout } = await write(({ tensors }) => {
+        const { data } = tensors.get(name)!;
+        data[0] = Number(data[0]) + error;
+      });
+      assertEquals(code, 1, name);
+      assertStringIncludes(stdout, "ABOVE");
+    }
+    assertRefused(await write(put("loss.focal", f32(1))), "a loss of no known kind");
+    assertRefused(await write(put("grad.other", f32(1))), 'a tensor "grad.other"');
+    assertRefused(await write(put("ema.after", f32(1))), "ema.after has the shape [1], not [9]");
+    assertRefused(
+      await write(({ tensors }) => void tensors.delete("loss.labels")),
+      "no tensor loss.labels",
+    );
+  }));
