@@ -5,7 +5,7 @@ import type { BackendName } from "../../lib/backend/select.ts";
 import { trainRun } from "../../lib/train/run.ts";
 import { forEachBackend } from "../backends.ts";
 import { equals, inFolder } from "../checkpoint/folder.ts";
-import { faultOptions, faultRun, stepsAnEpoch } from "./trainer.ts";
+import { faultOptions, faultRun, linesOf, recipe, stepsAnEpoch } from "./trainer.ts";
 import { startTrainer } from "./trainer_process.ts";
 
 /** How long the run is and how often it is killed; a step on wasm takes some milliseconds. */
@@ -13,12 +13,19 @@ const plans: Partial<Record<BackendName, { epochs: number; rounds: number }>> = 
   wasm: { epochs: 12, rounds: 5 },
   webgpu: { epochs: 4, rounds: 3 },
 };
-const files = ["last.safetensors", "best.safetensors", "history.jsonl"];
+const files = ["last.safetensors", "best.safetensors"];
 
-forEachBackend("2N steps, and N, kill, N: one run", async (backend) => {
+for (const isModern of [false, true]) {
+  const name = `2N steps, and N, kill, N: one run${isModern ? ", with a modern recipe" : ""}`;
+  forEachBackend(name, (backend) => assertOneRun(backend, isModern), {
+    backends: ["wasm", "webgpu"],
+  });
+}
+
+async function assertOneRun(backend: BackendName, isModern: boolean): Promise<void> {
   await inFolder(async (folder) => {
     const { epochs, rounds } = plans[backend]!;
-    const config = { ...faultRun, epochs };
+    const config = { ...faultRun, ...(isModern && recipe), epochs };
     const straight = await createRunFolder(`${folder}/straight`, config);
     // Reading rarely, and in this process: neither may matter.
     await trainRun({ ...faultOptions(), config, folder: straight, readInterval: 1e9 });
@@ -28,9 +35,9 @@ forEachBackend("2N steps, and N, kill, N: one run", async (backend) => {
       // In the first half: where a step is faster than a save, the kill comes some steps later.
       const killAt = 1 + Math.floor(Math.random() * total / 2);
       const saveEvery = 1 + Math.floor(Math.random() * 3);
-      const first = startTrainer({ path, backend, epochs, saveEvery, killAt });
+      const first = startTrainer({ path, backend, epochs, saveEvery, isModern, killAt });
       assertEquals((await first.ended()).signal, "SIGKILL", await first.errors);
-      const second = startTrainer({ path, backend, epochs, saveEvery });
+      const second = startTrainer({ path, backend, epochs, saveEvery, isModern });
       await second.ended();
       assert(second.isDone, await second.errors);
       assertEquals(second.from, first.saved);
@@ -41,10 +48,11 @@ forEachBackend("2N steps, and N, kill, N: one run", async (backend) => {
         );
         assert(equals(killed!, whole!), `${file} of the run killed at step ${second.from} differs`);
       }
+      assertEquals(await linesOf(path), await linesOf(straight.path));
       console.log(
-        `${backend}: killed at step ${first.step} of ${total}, resumed from ${second.from}: ` +
-          `weights, moments and history lines identical`,
+        `${backend}: killed at step ${first.step} of ${total}, resumed from ${second.from}` +
+          `${isModern ? " with a modern recipe" : ""}: all tensors and history lines identical`,
       );
     }
   });
-}, { backends: ["wasm", "webgpu"] });
+}

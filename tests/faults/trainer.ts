@@ -2,7 +2,7 @@
  * A trainer that is there to be killed: makes or takes up the run in a folder, as the train task
  * does, and prints each step and each save at once. Arguments: one JSON object, see below.
  */
-import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { createRunFolder, readHistory } from "../../lib/checkpoint/run_folder.ts";
 import { reopenRun } from "../../lib/checkpoint/reopen.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { preset, type RunConfig } from "../../lib/config/run.ts";
@@ -21,6 +21,8 @@ export interface TrainerArguments {
   saveEvery: number;
   /** Kills itself as soon as a state of this step or a later one within an epoch is saved. */
   killAt?: number;
+  /** Trains with {@linkcode recipe}. */
+  isModern?: boolean;
 }
 
 /** Ten steps an epoch, the last of half a batch; dropout and augmentation as in earnest. */
@@ -36,14 +38,26 @@ export const faultRun: RunConfig = {
   learningRate: 1e-3,
 };
 
+/** All that a step may do beside the plain one; a step's 7 images are taken one by one. */
+export const recipe: Partial<RunConfig> = {
+  ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-5 },
+  ...{ labelSmoothing: 0.1, ema: 0.9, clipNorm: 1, accumulate: 7, dropPath: 0.2 },
+};
+
 /** Steps of an epoch of {@linkcode faultRun}. */
 export const stepsAnEpoch = 10;
 
 /** What a run in the tests and one in a process of its own have in common. */
 export function faultOptions(): Pick<RunOptions, "dataset" | "clock"> {
-  // Without seconds and dates, so that equal runs have equal histories.
+  // Without dates; the seconds of an epoch are left out of what is compared.
   const clock = { now: () => performance.now(), date: () => new Date(0) };
   return { dataset: createShapes({ train: 74, test: 10 }), clock };
+}
+
+/** The lines of a run's history, but for how long its epochs took. */
+export async function linesOf(path: string): Promise<Record<string, unknown>[]> {
+  const lines = await readHistory(`${path}/history.jsonl`);
+  return lines.map(({ seconds: _, ...line }) => line);
 }
 
 function say(what: string, value: unknown): void {
@@ -51,11 +65,11 @@ function say(what: string, value: unknown): void {
 }
 
 if (import.meta.main) {
-  const { path, backend, epochs, saveEvery, killAt } = JSON.parse(
+  const { path, backend, epochs, saveEvery, killAt, isModern } = JSON.parse(
     Deno.args[0]!,
   ) as TrainerArguments;
   await selectBackend(backend);
-  const config = { ...faultRun, epochs };
+  const config = { ...faultRun, ...(isModern && recipe), epochs };
   const isNew = await Deno.stat(`${path}/config.json`).then(() => false, () => true);
   if (isNew) await createRunFolder(path, config);
   const { run, lock, state, notices } = await reopenRun(path);
