@@ -3,6 +3,7 @@
  * and the way out. Tasks print it without a stack and exit with code 2.
  */
 export class UserError extends Error {
+  /** Name of the class. */
   override readonly name = "UserError";
 }
 

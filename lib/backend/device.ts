@@ -143,6 +143,7 @@ export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
 
 /** Error of WebGPU that nobody captured: what the device computed since may be wrong. */
 export class GpuError extends Error {
+  /** Name of the class. */
   override readonly name = "GpuError";
 }
 

@@ -21,8 +21,11 @@ import {
 
 /** The backends a run can compute on. */
 export const backendNames = ["webgpu", "wasm", "cpu"] as const;
-/** One of {@linkcode backendNames}. */
-export type BackendName = typeof backendNames[number];
+/** @internal */
+type Names = typeof backendNames;
+
+/** Backend that a run can compute on. */
+export type BackendName = Names[number];
 
 /** Facts of this machine by which a backend is chosen. */
 export interface BackendFacts {

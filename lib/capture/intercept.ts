@@ -9,6 +9,7 @@ import type { Binding, Command } from "./plan.ts";
 
 /** A computation that cannot be replayed rightly; the message names the operation and the way out. */
 export class CaptureError extends Error {
+  /** Name of the class. */
   override readonly name = "CaptureError";
 }
 

@@ -7,6 +7,7 @@ import { type InputSpec, type Recording, tensorsIn } from "./record.ts";
 
 /** Size of a capture. */
 export interface CaptureStats {
+  /** Compute dispatches of a replay. */
   dispatches: number;
   /** Copies from buffer to buffer, such as those that stand for `variable.assign`. */
   copies: number;
@@ -24,6 +25,7 @@ export interface CaptureStats {
 export class Capture<O> {
   /** What the function returned; each replay overwrites the values. */
   readonly outputs: O;
+  /** Dispatches and bytes. */
   readonly stats: CaptureStats;
   private readonly memory: Memory;
   private readonly steps: Step[];
@@ -34,7 +36,10 @@ export class Capture<O> {
   private readonly variables: Recording<O>["variables"];
   private isDisposed = false;
 
-  /** Use {@linkcode capture}. */
+  /**
+   * Use {@linkcode capture}.
+   * @internal
+   */
   constructor(
     private readonly backend: WebgpuInternals,
     inputs: Record<string, InputSpec>,
@@ -176,6 +181,10 @@ export class Capture<O> {
     this.memory.destroy();
   }
 
+  /**
+   * Asserts that there is something to replay.
+   * @throws {CaptureError} when this or the capture whose memory it uses was disposed
+   */
   private assertAlive(): void {
     if (this.isDisposed || this.lender?.isDisposed) {
       throw new CaptureError("The capture was disposed and cannot be used; capture again.");

@@ -10,6 +10,7 @@ import { removeTemporaries } from "../files.ts";
 
 /** A run that this process may go on with. */
 export interface ReopenedRun {
+  /** Its folder. */
   run: RunFolder;
   /** As `config.json` has it. */
   config: RunConfig;

@@ -29,7 +29,9 @@ const datasetSchema = z.strictObject({
   trainCount: z.int().min(0),
 });
 
-/** In the order in which files have them. */
+/**
+ * In the order in which files have them.
+ */
 const progressSchema = z.strictObject({
   step: progressFields.step,
   epoch: progressFields.epoch,
@@ -49,11 +51,16 @@ const progressSchema = z.strictObject({
   computedOn: computedOnSchema.optional(),
 });
 
-/** Which data a run was trained on. */
-export type DatasetIdentity = z.infer<typeof datasetSchema>;
+/** @internal */
+type DatasetSchema = typeof datasetSchema;
+/** @internal */
+type ProgressSchema = typeof progressSchema;
 
-/** Weights and how they came to be: enough to evaluate and to begin from, not to resume. */
-export interface WeightsState extends z.infer<typeof progressSchema> {
+/** Identity of the data that a run was trained on. */
+export type DatasetIdentity = z.infer<DatasetSchema>;
+
+/** Weights and their origin: enough to evaluate and to begin from, not to resume. */
+export interface WeightsState extends z.infer<ProgressSchema> {
   /** By name, such as `blocks.0.attention.query.kernel`. */
   weights: ReadonlyMap<string, FloatTensor>;
   /** Of the run. */
@@ -68,7 +75,7 @@ export interface TrainingState extends WeightsState {
   moments2: ReadonlyMap<string, FloatTensor>;
 }
 
-/** What a loaded state also carries. */
+/** Addition to a state that was loaded. */
 export interface Loaded {
   /** SHA-256 of the configuration as the file has it, its keys in alphabetical order. */
   configHash: string;

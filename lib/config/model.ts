@@ -48,8 +48,11 @@ export const modelFields = {
 
 const modelSchema = z.strictObject(modelFields);
 
+/** @internal */
+type Schema = typeof modelSchema;
+
 /** A Vision Transformer's configuration. */
-export type ViTConfig = z.infer<typeof modelSchema>;
+export type ViTConfig = z.infer<Schema>;
 
 /**
  * Checks a model configuration; keys of a run that are no model fields are refused.

@@ -18,7 +18,7 @@ import {
 const maxUnpackedBytes = 2 ** 29;
 const wellFormedMd5 = /^[0-9a-f]{32}$/;
 
-/** What is under way, for a progress bar. */
+/** Progress of {@linkcode loadDataset}, for a bar. */
 export interface DataProgress {
   /** What is being done. */
   stage: "download" | "verify" | "unpack" | "read";
@@ -32,7 +32,7 @@ export interface DataProgress {
   retry?: string;
 }
 
-/** Which data, and where from. */
+/** Options of {@linkcode loadDataset}. */
 export interface LoadOptions {
   /** Which data set. */
   dataset: DatasetName;

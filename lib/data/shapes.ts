@@ -59,7 +59,7 @@ export const shapesClassNames: readonly string[] = shapeNames.flatMap((shape) =>
   colourNames.map((colour) => `${colour} ${shape}`)
 );
 
-/** How many images are made, and from which seed. */
+/** Options of {@linkcode createShapes}. */
 export interface ShapesOptions {
   /** Images to learn from; 10,000 by default. */
   train?: number;

@@ -3,13 +3,16 @@ import { firstShape, inputAndResidual, type InputShape, VitLayer } from "./layer
 
 /** Takes the class token: `[batch, tokens, dim]` becomes `[batch, dim]`, the first token's. */
 export class ClassToken extends VitLayer {
+  /** Name of the class in stored models. */
   static readonly className = "VitClassToken";
 
+  /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     const [batch, , dim] = firstShape(inputShape) as [number, number, number];
     return [batch, dim];
   }
 
+  /** Output for an input, alone or with its residual. */
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
     return tf.tidy(() => {
       const [tokens] = inputAndResidual(inputs);

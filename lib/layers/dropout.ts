@@ -15,18 +15,23 @@ import {
  * where the tensor is, from (seed, layer, step, index).
  */
 export class Dropout extends VitLayer {
+  /** Name of the class in stored models. */
   static readonly className = "VitDropout";
+  /** Share of the elements that are dropped, 0 to below 1. */
   readonly rate: number;
 
+  /** Makes a layer from rate, name and seed. */
   constructor(config: { name?: string; seed?: number; rate: number }) {
     super(config);
     this.rate = config.rate;
   }
 
+  /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     return firstShape(inputShape);
   }
 
+  /** Output for an input, alone or with its residual. */
   override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
     return tf.tidy(() => {
       const [x] = inputAndResidual(inputs);
@@ -35,6 +40,7 @@ export class Dropout extends VitLayer {
     });
   }
 
+  /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), rate: this.rate };
   }

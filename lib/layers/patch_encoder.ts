@@ -12,14 +12,18 @@ const EMBEDDING_LIMIT = 0.05;
  * learned token is put before the patches, so that tokens = patches + 1.
  */
 export class PatchEncoder extends VitLayer {
+  /** Name of the class in stored models. */
   static readonly className = "VitPatchEncoder";
+  /** Width of a token. */
   readonly projectionDim: number;
+  /** Whether a learned token stands before the patches. */
   readonly classToken: boolean;
   private kernel!: tf.LayerVariable;
   private bias!: tf.LayerVariable;
   private positionEmbedding!: tf.LayerVariable;
   private token?: tf.LayerVariable;
 
+  /** Makes a layer from width of a token, whether a class token is added, name, and seed of the initial weights. */
   constructor(
     config: { name?: string; seed?: number; projectionDim: number; classToken?: boolean },
   ) {
@@ -28,6 +32,7 @@ export class PatchEncoder extends VitLayer {
     this.classToken = config.classToken ?? false;
   }
 
+  /** Makes the weights for a shape of inputs. */
   override build(inputShape: InputShape): void {
     const [, patches, elements] = firstShape(inputShape) as [unknown, number, number];
     const dim = this.projectionDim;
@@ -46,11 +51,13 @@ export class PatchEncoder extends VitLayer {
     super.build(inputShape);
   }
 
+  /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     const [batch, patches] = firstShape(inputShape) as [number, number];
     return [batch, patches + (this.classToken ? 1 : 0), this.projectionDim];
   }
 
+  /** Output for an input, alone or with its residual. */
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
     return tf.tidy(() => {
       const [patches] = inputAndResidual(inputs);
@@ -64,6 +71,7 @@ export class PatchEncoder extends VitLayer {
     });
   }
 
+  /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     return {
       ...super.getConfig(),

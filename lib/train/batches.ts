@@ -25,6 +25,7 @@ export interface BatchLabels {
 export interface Batch {
   /** `[batch, imageSize, imageSize, channels]`, normalized. */
   images: tf.Tensor4D;
+  /** What they show. */
   labels: BatchLabels;
 }
 
@@ -35,7 +36,10 @@ export type BatchInputs = Record<string, tf.Tensor>;
 export class DeviceSplit {
   private readonly packed: tf.Tensor2D[];
 
-  /** @throws {UserError} when the bytes are not those of so many images of that size */
+  /**
+   * Puts a split on the device.
+   * @throws {UserError} when the bytes are not those of so many images of that size
+   */
   constructor(private readonly split: ImageSplit, readonly preprocessing: Preprocessing) {
     const { height, width, channels } = preprocessing;
     if (split.images.length !== split.count * height * width * channels) {
@@ -102,6 +106,7 @@ export class DeviceSplit {
     };
   }
 
+  /** Frees the images on the device. */
   dispose(): void {
     tf.dispose(this.packed);
   }

@@ -25,13 +25,18 @@ import { DeviceSplit } from "./batches.ts";
  * ```
  */
 export class DeviceDataset implements Disposable {
+  /** Sizes and channel statistics of the train images, validation included. */
   readonly preprocessing: Preprocessing;
+  /** Images to learn from. */
   readonly train: DeviceSplit;
   /** Null when nothing is held out. */
   readonly validation: DeviceSplit | null;
   private test_: DeviceSplit | null = null;
 
-  /** @throws {UserError} when the data is not what it says it is, or nothing is left to train on */
+  /**
+   * Puts train and validation images on the device.
+   * @throws {UserError} when the data is not what it says it is, or nothing is left to train on
+   */
   constructor(
     readonly dataset: ImageDataset,
     private readonly config: Pick<RunConfig, "limit" | "validationSplit">,
@@ -59,10 +64,12 @@ export class DeviceDataset implements Disposable {
     );
   }
 
+  /** Frees the images on the device. */
   dispose(): void {
     for (const split of [this.train, this.validation, this.test_]) split?.dispose();
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -14,6 +14,7 @@ import { assignVariables, readVariables } from "./weights.ts";
 export interface InitialWeights {
   /** Their file. */
   source: string;
+  /** By plain name, such as `blocks.0.attention.query.kernel`. */
   weights: ReadonlyMap<string, FloatTensor>;
   /** Of their model. */
   model: ViTConfig;

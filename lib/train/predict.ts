@@ -13,14 +13,17 @@ const BATCH = 32;
 
 /** One guess. */
 export interface Prediction {
+  /** Index of the logit, from 0. */
   classIndex: number;
+  /** Its name; `class N` where there is none. */
   className: string;
   /** 0..1; the softmax of the logits. */
   probability: number;
 }
 
-/** What a checkpoint tells about the model's input and output. */
+/** Description of a model's input and output; a loaded run is one. */
 export interface PredictionContext {
+  /** As the run has it. */
   preprocessing: Preprocessing;
   /** In the order of the logits. */
   classNames: string[];
