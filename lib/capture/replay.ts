@@ -21,7 +21,22 @@ export interface CaptureStats {
   totalBytes: number;
 }
 
-/** A recorded computation. Owns buffers on the device and its outputs; call `dispose`. */
+/**
+ * A recorded computation. Owns buffers on the device and its outputs; call `dispose`.
+ *
+ * @example
+ * ```ts
+ * import { Capture, capture, selectBackend, tf } from "../../mod.ts";
+ *
+ * if ((await selectBackend("auto")).name === "webgpu") {
+ *   const x = tf.zeros([2]);
+ *   const doubled: Capture<tf.Tensor> = await capture({ inputs: { x }, fn: ({ x }) => x.mul(2) });
+ *   doubled.write("x", new Float32Array([3, 4])).replay();
+ *   console.log(await doubled.outputs.data(), doubled.stats.dispatches); // 6, 8 and 1
+ *   doubled.dispose();
+ * }
+ * ```
+ */
 export class Capture<O> {
   /** What the function returned; each replay overwrites the values. */
   readonly outputs: O;

@@ -47,7 +47,16 @@ export function noSums(): MetricSums {
   return { loss: 0, top1: 0, top5: 0, images: 0 };
 }
 
-/** Progress of a run that has not begun. */
+/**
+ * Progress of a run that has not begun.
+ *
+ * @example
+ * ```ts
+ * import { startOfRun } from "../../mod.ts";
+ *
+ * console.log(startOfRun().step); // 0
+ * ```
+ */
 export function startOfRun(): Progress {
   return { step: 0, epoch: 0, positionInEpoch: 0, bestValAccuracy: -1, sums: noSums() };
 }

@@ -57,6 +57,14 @@ export type ViTConfig = z.infer<Schema>;
 /**
  * Checks a model configuration; keys of a run that are no model fields are refused.
  * @throws {UserError} naming the first wrong field, its value and what it may be.
+ *
+ * @example
+ * ```ts
+ * import { modelConfigOf, parseViTConfig, preset } from "../../mod.ts";
+ *
+ * const config = parseViTConfig({ ...modelConfigOf(preset("tiny")), patchSize: 8 });
+ * console.log(config.imageSize / config.patchSize); // 4
+ * ```
  */
 export function parseViTConfig(value: unknown): ViTConfig {
   const config = parseFields(modelSchema, value);

@@ -58,6 +58,14 @@ export interface LoadOptions {
  * official archive, or the only other one there; where there is none, the official archive is
  * fetched.
  * @throws {UserError} if the data cannot be had, is not what its checksum says, or is malformed.
+ *
+ * @example
+ * ```ts
+ * import { loadDataset } from "../../mod.ts";
+ *
+ * const shapes = await loadDataset({ dataset: "shapes", labels: "fine", root: "data" });
+ * console.log(shapes.classNames.length, shapes.train.count); // 100 10000
+ * ```
  */
 export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
   const { dataset, labels, data, root } = options;

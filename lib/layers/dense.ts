@@ -7,6 +7,16 @@ import { firstShape, glorotLimit, inputAndResidual, type InputShape, VitLayer } 
  *
  * tfjs's own Dense would do but for its gradient: it multiplies by a transposed kernel, which
  * tfjs's WebGPU backend gets wrong for wide layers and small batches.
+ *
+ * @example
+ * ```ts
+ * import { Dense, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new Dense({ units: 10 });
+ * const output = layer.apply(tf.zeros([2, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 10 ]
+ * ```
  */
 export class Dense extends VitLayer {
   /** Name of the class in stored models. */

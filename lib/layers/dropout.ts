@@ -13,6 +13,16 @@ import {
  *
  * tfjs's own draws every number in a JavaScript loop and uploads it; this one computes the mask
  * where the tensor is, from (seed, layer, step, index).
+ *
+ * @example
+ * ```ts
+ * import { Dropout, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new Dropout({ rate: 0.1 });
+ * const output = layer.apply(tf.zeros([2, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 64 ]
+ * ```
  */
 export class Dropout extends VitLayer {
   /** Name of the class in stored models. */

@@ -33,7 +33,20 @@ export type InputShape = tf.Shape | tf.Shape[];
 
 let ownStep = 0;
 
-/** The base of our layers. */
+/**
+ * The base of our layers.
+ *
+ * @example
+ * ```ts
+ * import { Dense, selectBackend, tf, VitLayer } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const [one, other] = [1, 1].map((seed) => new Dense({ name: "head", seed, units: 3 }));
+ * const x = tf.ones([1, 8]);
+ * const gap = tf.sub(one!.apply(x) as tf.Tensor, other!.apply(x) as tf.Tensor).abs().max();
+ * console.log(one instanceof VitLayer, await gap.data()); // true, 0
+ * ```
+ */
 export abstract class VitLayer extends tf.layers.Layer {
   /** Seed of the initial weights and of dropout that gets no step key. */
   readonly seed: number;

@@ -15,6 +15,16 @@ import {
  * on full-size temporaries. With `residual` its output is the pair `[normed, residual]`, where the
  * residual is the input: what a pre-norm residual branch needs, so that in the backward pass the
  * two gradients meet here instead of in an addition of their own.
+ *
+ * @example
+ * ```ts
+ * import { LayerNormalization, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new LayerNormalization({});
+ * const output = layer.apply(tf.zeros([2, 65, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class LayerNormalization extends VitLayer {
   /** Name of the class in stored models. */

@@ -15,6 +15,16 @@ import {
  *
  * Input `[..., dim]`, or the pair of it and a residual of the output's shape that is added after
  * the last dropout. Output `[..., units.at(-1)]`.
+ *
+ * @example
+ * ```ts
+ * import { Mlp, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new Mlp({ units: [128, 64] });
+ * const output = layer.apply(tf.zeros([2, 65, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class Mlp extends VitLayer {
   /** Name of the class in stored models. */

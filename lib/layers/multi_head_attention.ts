@@ -22,6 +22,16 @@ interface Projection {
  * Input `[batch, tokens, dim]`, or the pair of it and a residual of the same shape that is added
  * to the output. Queries are scaled by 1/sqrt(keyDim); dropout falls on the attention weights.
  * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's fans.
+ *
+ * @example
+ * ```ts
+ * import { MultiHeadAttention, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new MultiHeadAttention({ numHeads: 4, keyDim: 16 });
+ * const output = layer.apply(tf.zeros([2, 65, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class MultiHeadAttention extends VitLayer {
   /** Name of the class in stored models. */

@@ -10,6 +10,16 @@ const EMBEDDING_LIMIT = 0.05;
  *
  * `[batch, patches, elements]` becomes `[batch, tokens, projectionDim]`; with `classToken` a
  * learned token is put before the patches, so that tokens = patches + 1.
+ *
+ * @example
+ * ```ts
+ * import { PatchEncoder, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new PatchEncoder({ projectionDim: 64, classToken: true });
+ * const output = layer.apply(tf.zeros([2, 64, 48])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class PatchEncoder extends VitLayer {
   /** Name of the class in stored models. */

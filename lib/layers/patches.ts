@@ -6,6 +6,16 @@ import { firstShape, inputAndResidual, type InputShape, VitLayer } from "./layer
  *
  * `[batch, size, size, channels]` becomes `[batch, tokens, patchSize * patchSize * channels]`;
  * patches row by row, pixels of a patch row by row, channels last.
+ *
+ * @example
+ * ```ts
+ * import { Patches, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new Patches({ patchSize: 4 });
+ * const output = layer.apply(tf.zeros([2, 32, 32, 3])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 64, 48 ]
+ * ```
  */
 export class Patches extends VitLayer {
   /** Name of the class in stored models. */

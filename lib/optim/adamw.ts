@@ -48,6 +48,17 @@ export interface NamedTensor {
  * First the decay, then Adam as TensorFlow computes it:
  * `var -= learningRate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon)`.
  * Variables and moments are updated in place, so memory does not grow from step to step.
+ *
+ * @example
+ * ```ts
+ * import { AdamW, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const w = tf.variable(tf.ones([2]));
+ * const optimizer = new AdamW({ learningRate: 0.1, weightDecay: 0 });
+ * optimizer.minimize(() => w.square().sum());
+ * console.log(await w.data()); // 0.9, 0.9
+ * ```
  */
 export class AdamW extends tf.Optimizer {
   /** Name of the class in a stored optimizer. */

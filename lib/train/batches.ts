@@ -32,7 +32,19 @@ export interface Batch {
 /** Tensors that a batch is made from, by name, as {@linkcode DeviceSplit.trainingValues} has them. */
 export type BatchInputs = Record<string, tf.Tensor>;
 
-/** One split of the data on the device. Owns its tensors; call `dispose`. */
+/**
+ * One split of the data on the device. Owns its tensors; call `dispose`.
+ *
+ * @example
+ * ```ts
+ * import { createShapes, DeviceDataset, DeviceSplit, preset, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const data = new DeviceDataset(createShapes({ train: 60, test: 20 }), preset("tiny"));
+ * const split = new DeviceSplit(data.dataset.test, data.preprocessing);
+ * console.log(split.count); // 20
+ * ```
+ */
 export class DeviceSplit {
   private readonly packed: tf.Tensor2D[];
 

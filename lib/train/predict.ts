@@ -36,6 +36,19 @@ export interface PredictionContext {
  * kept), then prepared as evaluation does it: the model has seen nothing sharper.
  * @throws {UserError} when an image is not what it says it is
  * @returns for each image its `count` likeliest classes, the likeliest first
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, predictImages, preset } from "../../mod.ts";
+ * import { readImageFile, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const model = createViTClassifier(modelConfigOf({ ...preset("tiny"), numClasses: 2 }));
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1] };
+ * const images = [await readImageFile("docs/images/patches.png")];
+ * const [guesses] = await predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
+ * console.log(guesses!.length); // 2
+ * ```
  */
 export async function predictImages(
   model: tf.LayersModel,
