@@ -17,22 +17,11 @@
  */
 export { tf } from "./lib/tfjs.ts";
 export { UserError } from "./lib/errors.ts";
-export {
-  modelConfigOf,
-  parseRunConfig,
-  parseViTConfig,
-  preset,
-  type PresetName,
-  presets,
-  type RunConfig,
-  type ViTConfig,
-} from "./lib/config/run.ts";
-export {
-  type BackendChoice,
-  type ComputedOn,
-  selectBackend,
-  selectBackendOfRun,
-} from "./lib/backend/select.ts";
+export { parseViTConfig, type ViTConfig } from "./lib/config/model.ts";
+export { preset, type PresetName, presets } from "./lib/config/presets.ts";
+export { modelConfigOf, parseRunConfig, type RunConfig } from "./lib/config/run.ts";
+export type { ComputedOn } from "./lib/backend/computed_on.ts";
+export { type BackendChoice, selectBackend, selectBackendOfRun } from "./lib/backend/select.ts";
 export {
   Capture,
   capture,
@@ -47,9 +36,11 @@ export {
   channelStatistics,
   type ImageDataset,
   type ImageSplit,
+  type Labels,
   limitSplit,
   splitValidation,
 } from "./lib/data/dataset.ts";
+export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export type { DecodeOptions } from "./lib/data/image/decode.ts";
 export { readImageFile } from "./lib/data/image/read.ts";
 export { resizeImage } from "./lib/data/image/resize.ts";
@@ -65,24 +56,18 @@ export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
 export { AdamW, type AdamWConfig } from "./lib/optim/adamw.ts";
 export { type CrossEntropy, softmaxCrossEntropy } from "./lib/kernels/softmax_cross_entropy.ts";
-export { type Batch, DeviceSplit, type Preprocessing } from "./lib/train/batches.ts";
-export { evaluate, type Evaluation } from "./lib/train/evaluate.ts";
-export {
-  type EpochRecord,
-  fit,
-  type FitOptions,
-  type Progress,
-  startOfRun,
-} from "./lib/train/fit.ts";
+export { DeviceSplit } from "./lib/train/batches.ts";
+export { type Clock } from "./lib/train/clock.ts";
+export { DeviceDataset } from "./lib/train/device_dataset.ts";
+export { evaluate, evaluateEach, type EvaluateOptions } from "./lib/train/evaluate.ts";
+export { type EpochRecord, type RunEvent, type StepEvent } from "./lib/train/events.ts";
+export { fit, type FitOptions, type FitResult, type Keeper } from "./lib/train/fit.ts";
 export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_weights.ts";
-export { predictImages, type Prediction } from "./lib/train/predict.ts";
-export { assignWeights, type RunOptions, type RunResult, trainRun } from "./lib/train/run.ts";
-export {
-  evaluationStep,
-  TrainingStep,
-  type TrainingStepParts,
-  trainStep,
-} from "./lib/train/step.ts";
+export { type Metrics } from "./lib/train/metrics.ts";
+export { predictImages, type Prediction, type PredictionContext } from "./lib/train/predict.ts";
+export { type RunOptions, type RunResult, type RunStart, trainRun } from "./lib/train/run.ts";
+export { assignWeights, readVariables as readWeights } from "./lib/train/weights.ts";
+export { type Progress, startOfRun } from "./lib/checkpoint/progress.ts";
 export { lockRun, type RunLock } from "./lib/checkpoint/lock.ts";
 export { type ReopenedRun, reopenRun } from "./lib/checkpoint/reopen.ts";
 export { createRunFolder, openRunFolder, type RunFolder } from "./lib/checkpoint/run_folder.ts";
@@ -92,6 +77,5 @@ export { encodeOnnx } from "./lib/export/onnx.ts";
 export {
   loadPlainWeights,
   type PortableModel,
-  readWeights,
   savePlainWeights,
 } from "./lib/export/portable_model.ts";

@@ -32,11 +32,11 @@ await runTask(async () => {
   const inputs = inputsAt(0);
   const fn = (i: { images: tf.Tensor; labels: tf.Tensor }) => net.step(i.images, i.labels);
   const start = performance.now();
-  const record = await capture({ inputs, fn });
+  const captured = await capture({ inputs, fn });
   const captureMs = performance.now() - start;
   const capturedStep = (step: number) => {
-    record.write("images", PlainConvnet.imagesOf(step));
-    record.write("labels", PlainConvnet.labelsOf(step)).replay();
+    captured.write("images", PlainConvnet.imagesOf(step));
+    captured.write("labels", PlainConvnet.labelsOf(step)).replay();
   };
   plainStep(0);
 
@@ -66,7 +66,7 @@ await runTask(async () => {
     row("submits", ({ submits }) => submits, 0),
     row("new bind groups", ({ bindGroups }) => bindGroups, 0),
   ]));
-  const { plannedBytes, totalBytes } = record.stats;
+  const { plannedBytes, totalBytes } = captured.stats;
   console.log(
     `${(middle("plain", ({ ms }) => ms) / middle("captured", ({ ms }) => ms)).toFixed(1)} times ` +
       `as fast, equal weights; captured in ${captureMs.toFixed(0)} ms; ` +

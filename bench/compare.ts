@@ -1,5 +1,6 @@
 /** Interleaved measurement of the two sides' training steps. */
 import { assertGpuHealthy } from "../lib/backend/device.ts";
+import { waitedMs } from "../lib/capture/repeated.ts";
 import type { Counts, Meter } from "./instrument.ts";
 import { useMeter } from "./instrument.ts";
 import { activate, deviceDone, flush, MOST_STEPS, type Side } from "./sides.ts";
@@ -80,9 +81,10 @@ async function takeTurn(side: Side, steps: number, isSoftware: boolean): Promise
   await activate(side);
   const before = { ...side.meter.counts };
   const start = performance.now();
+  const waitedBefore = waitedMs;
   for (let i = 0; i < steps; i++) await side.step();
   flush();
-  const recorded = performance.now() - start;
+  const recorded = performance.now() - start - (waitedMs - waitedBefore);
   const counts = side.meter.since(before);
   useMeter(null);
   await deviceDone(isSoftware);

@@ -6,14 +6,14 @@
  */
 import { selectBackend } from "../lib/backend/select.ts";
 import { modelConfigOf, preset } from "../lib/config/run.ts";
-import { channelStatistics } from "../lib/data/dataset.ts";
 import { loadDataset } from "../lib/data/load.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
-import { DeviceSplit } from "../lib/train/batches.ts";
+import { DeviceDataset } from "../lib/train/device_dataset.ts";
+import { tensorsOf } from "../lib/capture/repeated.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
-import { trainStep } from "../lib/train/step.ts";
+import { gradientsOf } from "../lib/train/step.ts";
 import { newCommand, runTask } from "../tasks/cli.ts";
 
 await runTask(async () => {
@@ -35,23 +35,24 @@ await runTask(async () => {
     data,
     root: "data",
   });
-  const { height, width, channels } = dataset;
-  const how = { height, width, channels, ...channelStatistics(dataset.train, channels) };
-  const split = new DeviceSplit(dataset.train, how);
+  const { train: split } = new DeviceDataset(dataset, { limit: 0, validationSplit: 0 });
   const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
   const variables = [...namedVariables(model).values()];
   const optimizer = new AdamW(config);
   const metrics = new DeviceMetrics(1);
-  const records = Int32Array.from({ length: batchSize }, (_, i) => i);
+  const indices = Int32Array.from({ length: batchSize }, (_, i) => i);
   // Without augmentation the batch is the same at every step; only the dropout masks differ.
-  const batch = split.evaluationBatch(records, config.imageSize);
+  const batch = split.batch(tensorsOf(split.evaluationValues(indices)), config.imageSize);
   const times: number[] = [];
   for (let step = 0; step < Number(options.steps); step++) {
     const start = performance.now();
     tf.tidy(() => {
       const stepKey = tf.tensor1d([config.seed, step], "int32");
-      metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
+      const { stats, gradients } = gradientsOf(model, variables, batch, stepKey);
+      optimizer.applyGradients(gradients);
+      metrics.add(tf.tensor1d([metrics.nextRow], "int32"), stats);
     });
+    metrics.advance();
     const [sums] = await metrics.take();
     const ms = performance.now() - start;
     times.push(ms);

@@ -20,7 +20,7 @@ export function newCommand(name: string, description: string): Command {
 
 /**
  * Runs a task. A {@linkcode UserError} is printed as one sentence and ends the process with code 2,
- * as does a wrong option; any other error is a bug and keeps its stack.
+ * as does a wrong option and what Deno was not allowed; any other error is a bug and keeps its stack.
  */
 export async function runTask(task: () => Promise<void>): Promise<void> {
   silenceDriver();
@@ -28,8 +28,9 @@ export async function runTask(task: () => Promise<void>): Promise<void> {
     await task();
   } catch (error) {
     if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? 0 : 2);
-    if (!(error instanceof UserError)) throw error;
-    console.error(`error: ${error.message}`);
+    const isRefused = error instanceof Deno.errors.NotCapable;
+    if (!(error instanceof UserError) && !isRefused) throw error;
+    console.error(`error: ${error.message}${isRefused ? " (see docs/permissions.md)." : ""}`);
     Deno.exit(2);
   }
 }

@@ -1,15 +1,17 @@
 /** `deno task data`: fetches, checks and unpacks a data set. */
 import { Option } from "@commander-js/extra-typings";
 import { loadDataset } from "../lib/data/load.ts";
+import { datasetNames } from "../lib/data/sources.ts";
 import { newCommand, runTask } from "./cli.ts";
 import { showDataProgress } from "./data_progress.ts";
+import { askToReach, askToWrite } from "./permissions.ts";
 
 if (import.meta.main) {
   await runTask(async () => {
     const command = newCommand("data", "Fetches, checks and unpacks a data set.")
       .addOption(
         new Option("--dataset <name>", "which data set")
-          .choices(["cifar100", "cifar10", "shapes"])
+          .choices(datasetNames)
           .default("cifar100" as const),
       )
       .option("--data <source>", "a folder, a .tar.gz archive or a URL of one, to use instead")
@@ -17,6 +19,8 @@ if (import.meta.main) {
       .option("--root <folder>", "where data is kept", "data")
       .parse(Deno.args, { from: "user" });
     const options = command.opts();
+    await askToReach("--data", options.data);
+    await askToWrite("--root", options.root);
 
     const { onProgress, stop } = showDataProgress();
     try {

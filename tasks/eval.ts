@@ -6,10 +6,12 @@ import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { classAccuracies, classTable } from "../lib/report/tables.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
-import { evaluate } from "../lib/train/evaluate.ts";
-import { assignWeights } from "../lib/train/run.ts";
+import { evaluateEach, sumsOf } from "../lib/train/evaluate.ts";
+import { metricsOf } from "../lib/train/metrics.ts";
+import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, oneOf, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
+import { askToReach } from "./permissions.ts";
 import { loadRunWeights } from "./run_weights.ts";
 import { TrainDisplay } from "./train_display.ts";
 
@@ -26,6 +28,7 @@ const command = newCommand("eval", "Evaluate the weights of a run.")
 await runTask(async () => {
   command.parse();
   const options = command.opts();
+  await askToReach("--data", options.data);
   const { path, config, state } = await loadRunWeights(command.args[0]!, options.weights);
   const choice = await selectBackend(options.backend);
   const dataset = await loadRunData(config, options);
@@ -36,12 +39,13 @@ await runTask(async () => {
   assignWeights(model, state.weights, path);
   const split = new DeviceSplit(images, state.preprocessing);
   const display = new TrainDisplay(config, options.json);
-  const result = await evaluate(model, split, {
-    ...config,
+  const each = await evaluateEach(model, split, {
+    batchSize: config.batchSize,
     onBatch: (done, count) => display.evaluation("Evaluating", done, count),
   });
+  const result = metricsOf(sumsOf(each));
   const hits = (column: number) =>
-    Array.from({ length: images.count }, (_, i) => result.perRecord[i * 3 + column]!);
+    Array.from({ length: images.count }, (_, i) => each[i * 3 + column]!);
   const classes = classAccuracies(dataset.classNames, images.labels, hits(1), hits(2));
   if (options.json) {
     const { loss, accuracy, top5 } = result;

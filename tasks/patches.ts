@@ -1,15 +1,17 @@
 /** `deno task patches`: an image and the grid of its patches, as the Keras example shows them. */
 import { Option } from "@commander-js/extra-typings";
 import { writeFileAtomic } from "../lib/files.ts";
-import { preset } from "../lib/config/run.ts";
+import { preset } from "../lib/config/presets.ts";
 import { readImageFile } from "../lib/data/image/read.ts";
 import { resizeImage } from "../lib/data/image/resize.ts";
 import type { RgbImage } from "../lib/data/image/rgb_image.ts";
 import { loadDataset } from "../lib/data/load.ts";
+import { type DatasetName, datasetNames } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
 import { encodePng } from "../lib/report/encode_png.ts";
 import { drawPatches, patchLines } from "../lib/report/patches.ts";
 import { newCommand, runTask } from "./cli.ts";
+import { askToReach } from "./permissions.ts";
 
 const defaults = preset("keras-cifar100");
 
@@ -22,7 +24,7 @@ if (import.meta.main) {
       .option("--image <file>", "a PNG or JPEG file of any size; without it, a train image")
       .addOption(
         new Option("--dataset <name>", "the data set of the train image")
-          .choices(["shapes", "cifar100", "cifar10"] as const).default("shapes" as const),
+          .choices(datasetNames).default("shapes" as const),
       )
       .option("--data <source>", "the data set's folder, archive or URL")
       .option("--md5 <checksum>", "the archive's checksum, or none")
@@ -33,6 +35,7 @@ if (import.meta.main) {
       .option("--out <file>", "the picture", "patches.png")
       .parse(Deno.args, { from: "user" });
     const options = command.opts();
+    await askToReach("--data", options.data);
     const imageSize = wholeNumber("--image-size", options.imageSize, 1, 4096);
     const patchSize = wholeNumber("--patch-size", options.patchSize, 1, imageSize);
     const lines = patchLines(imageSize, patchSize, 3);
@@ -47,7 +50,7 @@ if (import.meta.main) {
 }
 
 async function trainImage(options: {
-  dataset: "shapes" | "cifar100" | "cifar10";
+  dataset: DatasetName;
   data?: string;
   md5?: string;
   root: string;

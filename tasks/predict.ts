@@ -4,7 +4,7 @@ import { modelConfigOf } from "../lib/config/run.ts";
 import { readImageFile } from "../lib/data/image/read.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { predictImages, type Prediction } from "../lib/train/predict.ts";
-import { assignWeights } from "../lib/train/run.ts";
+import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, runTask } from "./cli.ts";
 import { loadRunWeights } from "./run_weights.ts";
 import { percent } from "./train_display.ts";

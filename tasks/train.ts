@@ -18,12 +18,11 @@ import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
+import { askToReach, askToWrite } from "./permissions.ts";
 import { addRunOptions, readRunConfig } from "./run_options.ts";
 import { TrainDisplay } from "./train_display.ts";
 import { tuneKernels } from "./tuning.ts";
 
-/** Steps between two reads of the metrics on a device where a read means waiting for it. */
-const DEVICE_READ_EVERY = 10;
 /** Where runs are kept unless told otherwise, and where `--resume auto` looks. */
 const RUNS = "runs";
 
@@ -106,6 +105,7 @@ await runTask(async () => {
   // What is printed with --json is JSON lines alone.
   const onNotice = (text: string) => options.json ? console.error(text) : console.log(text);
   await using owned = new AsyncDisposableStack();
+  await askToReach("--data", options.data);
   const { config, open, resume, initial } = await prepare(options, given, owned, onNotice);
 
   const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
@@ -122,15 +122,19 @@ await runTask(async () => {
   });
   const display = new TrainDisplay(config, options.json);
   display.start(resume?.step ?? 0);
+  const start = resume ? { resume } : initial && { initial };
   const result = await trainRun({
-    ...{ config, dataset, folder: run, lock, resume, initial, saveEvery, keep, onNan, onNotice },
+    ...{ config, dataset, folder: run, lock, start, onNan, save: { every: saveEvery, keep } },
     versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
-    readEvery: choice.name === "webgpu" ? DEVICE_READ_EVERY : 1,
     signal: stop.signal,
-    onStep: (event) => display.step(event),
-    onValidation: (done, count) => display.evaluation("Validating", done, count),
-    onEpoch: (record, isBest) => display.epoch(record, isBest),
-    onTest: (done, count) => display.evaluation("Testing", done, count),
+    onEvent: (event) => {
+      if (event.type === "step") display.step(event);
+      else if (event.type === "validation") {
+        display.evaluation("Validating", event.done, event.count);
+      } else if (event.type === "test") display.evaluation("Testing", event.done, event.count);
+      else if (event.type === "epoch") display.epoch(event.record, event.isBest);
+      else if (event.type === "notice") onNotice(event.text);
+    },
   }).catch(async (error: unknown) => {
     await lock.release();
     if (!resume) await removeIfUnused(run);
@@ -164,6 +168,7 @@ async function prepare(
   if (path === undefined) {
     throw new UserError(`There is no run in ${RUNS}/ to go on with; start one without --resume.`);
   }
+  await askToWrite("--resume", path);
   const { run, config: saved, lock, state, notices } = await reopenRun(path);
   owned.use(lock);
   for (const notice of notices) onNotice(notice);
@@ -186,6 +191,7 @@ async function prepareNew(
   const config = await readRunConfig(given, base);
   const name = `${config.dataset}-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
   const path = options.out ?? `${RUNS}/${name}`;
+  await askToWrite("--out", path);
   // Now, because a download may come before the folder is made.
   await checkRunFolderIsFree(path);
   const open = async () => {

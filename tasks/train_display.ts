@@ -1,6 +1,6 @@
 /** What a person sees of training: a line that renews itself on a terminal, else a line now and then. */
 import type { Metrics } from "../lib/train/metrics.ts";
-import type { EpochRecord, StepEvent } from "../lib/train/fit.ts";
+import type { EpochRecord, StepEvent } from "../lib/train/events.ts";
 import { formatEpoch, formatProgress } from "../lib/report/progress.ts";
 import type { RunConfig } from "../lib/config/run.ts";
 import { onTerminal } from "./cli.ts";

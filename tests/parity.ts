@@ -16,7 +16,7 @@ import { softmaxCrossEntropy } from "../lib/kernels/softmax_cross_entropy.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
-import { assignWeights } from "../lib/train/run.ts";
+import { assignWeights } from "../lib/train/weights.ts";
 
 /** The errors of one tensor against its reference. */
 export interface TensorError {

@@ -25,8 +25,6 @@ export interface Gpu {
   readonly features: ReadonlySet<string>;
   /** The largest storage buffer, in bytes, hence the largest tensor. */
   readonly bufferLimit: number;
-  /** Set by a trainer: lets the error about a buffer that is too large name a batch that fits. */
-  batchSize?: number;
   /** The first error that nobody captured. */
   firstError?: GPUError;
   /** How many errors nobody captured. */
@@ -35,7 +33,7 @@ export interface Gpu {
   lost?: GPUDeviceLostInfo;
 }
 
-/** What {@linkcode requestGpu} may be told. */
+/** Options of {@linkcode requestGpu}. */
 export interface GpuOptions {
   /** A lower limit than the device's own, in bytes; WebGPU itself grants none below 256 MiB. */
   bufferLimit?: number;
@@ -120,7 +118,7 @@ export function currentGpu(): Gpu | undefined {
  * it after each awaited read of metrics.
  *
  * @throws {UserError} when the device is lost or out of memory.
- * @throws {Error} with the WebGPU text of the first error that nobody captured.
+ * @throws {GpuError} with the WebGPU text of the first error that nobody captured; once.
  */
 export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
   if (gpu?.lost) {
@@ -130,15 +128,22 @@ export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
         `run the same command again with --resume.`,
     );
   }
-  if (gpu?.firstError) {
-    const { constructor: { name }, message } = gpu.firstError;
-    const more = gpu.errorCount > 1 ? ` (the first of ${gpu.errorCount} errors)` : "";
-    const text = `${name} on ${gpu.description}${more}: ${message.trim()}`;
-    if (gpu.firstError instanceof GPUOutOfMemoryError) {
-      throw new UserError(`${text}; take a smaller batch (--batch-size), or --backend wasm.`);
-    }
-    throw new Error(text);
+  if (!gpu?.firstError) return;
+  const { firstError, errorCount } = gpu;
+  // It belongs to the call that meets it first, and not to all that follow.
+  clearGpuErrors(gpu);
+  const more = errorCount > 1 ? ` (the first of ${errorCount} errors)` : "";
+  const text = `${firstError.constructor.name} on ${gpu.description}${more}: ` +
+    firstError.message.trim();
+  if (firstError instanceof GPUOutOfMemoryError) {
+    throw new UserError(`${text}; take a smaller batch (--batch-size), or --backend wasm.`);
   }
+  throw new GpuError(text);
+}
+
+/** Error of WebGPU that nobody captured: what the device computed since may be wrong. */
+export class GpuError extends Error {
+  override readonly name = "GpuError";
 }
 
 /**
@@ -200,20 +205,36 @@ export function assertFits(
   tensor: { name: string; bytes: number; batchSize: number },
   limit: number = bufferLimit(),
 ): void {
-  if (tensor.bytes > limit) throw tooLarge(tensor.name, tensor.bytes, limit, tensor.batchSize);
+  if (tensor.bytes <= limit) return;
+  throw adviseBatch(new TooLarge(tensor.name, tensor.bytes, limit), tensor.batchSize);
 }
 
-function tooLarge(name: string, bytes: number, limit: number, batchSize = 0): UserError {
-  const batch = batchSize > 0 ? largestBatch(bytes / batchSize, limit) : 0;
-  const advice = batch > 0
-    ? `take a batch of at most ${batch} instead of ${batchSize} (--batch-size ${batch})`
-    : `take a smaller model, or --backend wasm`;
-  return new UserError(
-    `${name} would take ${mebibytes(bytes)}, above this GPU's limit of ${
-      mebibytes(limit)
-    } a buffer; ` +
-      `${advice}.`,
-  );
+/** Error of a tensor above the device's limit on one buffer. */
+class TooLarge extends UserError {
+  constructor(
+    readonly tensor: string,
+    readonly bytes: number,
+    readonly limit: number,
+    advice = "take a smaller model, or --backend wasm",
+  ) {
+    super(
+      `${tensor} would take ${mebibytes(bytes)}, above this GPU's limit of ${mebibytes(limit)} ` +
+        `a buffer; ${advice}.`,
+    );
+  }
+}
+
+/**
+ * An error as it is, but that of a tensor above the device's limit names the batch that fits.
+ * @param batchSize images of the batch that the tensor was made for; 0 when it has none
+ */
+export function adviseBatch(error: unknown, batchSize: number): unknown {
+  if (!(error instanceof TooLarge) || batchSize === 0) return error;
+  const { tensor, bytes, limit } = error;
+  const fits = largestBatch(bytes / batchSize, limit);
+  if (fits === 0) return error;
+  const advice = `take a batch of at most ${fits} instead of ${batchSize} (--batch-size ${fits})`;
+  return new TooLarge(tensor, bytes, limit, advice);
 }
 
 function mebibytes(bytes: number): string {
@@ -229,7 +250,7 @@ function refuseLargeBuffers(gpu: Gpu): void {
     const limit = isStorage ? gpu.bufferLimit : device.limits.maxBufferSize;
     if (descriptor.size > limit) {
       const name = descriptor.label ? `The tensor "${descriptor.label}"` : "A tensor";
-      throw tooLarge(name, descriptor.size, limit, gpu.batchSize);
+      throw new TooLarge(name, descriptor.size, limit);
     }
     return createBuffer(descriptor);
   };

@@ -7,6 +7,7 @@
  * webgpu by that of wasm): on two processors 0.53 for `tiny` with batch 128, 0.99 and 0.87 for
  * `keras-cifar100` with batch 8 and 64; on one processor 0.88 and, with batch 8, 1.71.
  */
+import type { ComputedOn } from "./computed_on.ts";
 import { UserError } from "../errors.ts";
 import { tf } from "../tfjs.ts";
 import {
@@ -23,7 +24,7 @@ export const backendNames = ["webgpu", "wasm", "cpu"] as const;
 /** One of {@linkcode backendNames}. */
 export type BackendName = typeof backendNames[number];
 
-/** What is known of this machine when a backend is chosen. */
+/** Facts of this machine by which a backend is chosen. */
 export interface BackendFacts {
   /** The WebGPU adapter, if there is one. */
   adapter?: { readonly description: string; readonly isSoftware: boolean };
@@ -159,15 +160,7 @@ async function renewGpu(adapter: AdapterFacts | null): Promise<void> {
   if (registered) registerWebgpu(registered);
 }
 
-/** What computes a run's numbers; another would round them otherwise. */
-export interface ComputedOn {
-  /** By its name in tfjs. */
-  backend: string;
-  /** On webgpu. */
-  adapter?: string;
-}
-
-/** What computes now. */
+/** Backend and adapter that compute now. */
 export function computedOn(): ComputedOn {
   const adapter = currentGpu()?.description;
   return { backend: tf.getBackend(), ...(adapter !== undefined && { adapter }) };

@@ -1,6 +1,7 @@
 /** Taking up a run again, after whatever ended it. */
 import type { RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
+import { checkHistory } from "./consistency.ts";
 import { lockRun, type RunLock } from "./lock.ts";
 import { openRunFolder, readHistory, readOrigin, type RunFolder } from "./run_folder.ts";
 import type { TrainingState } from "./state.ts";
@@ -37,6 +38,7 @@ export async function reopenRun(path: string): Promise<ReopenedRun> {
       if (found.refused.length > 0 || found.path !== run.last) {
         notices.push(`Going on from the state before it, ${found.path}, step ${found.state.step}.`);
       }
+      checkHistory(await readHistory(run.history), found.state, run.history);
       return { run, config, lock, state: found.state, notices };
     }
     await assertHasNotBegun(run);

@@ -1,5 +1,6 @@
 /** What a run may be told when it goes on, and what would make it another run. */
-import { modelFields, type RunConfig } from "../config/run.ts";
+import { modelFields } from "../config/model.ts";
+import type { RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
 import type { DatasetIdentity } from "./state.ts";
 

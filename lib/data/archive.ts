@@ -5,6 +5,7 @@
 import { createTarDecoder } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { writing } from "./download.ts";
+import { printable } from "./printable.ts";
 
 /** What {@linkcode unpack} must be told. */
 export interface UnpackOptions {
@@ -49,6 +50,7 @@ async function unpackInto(
   { files, maxBytes, onProgress }: UnpackOptions,
 ): Promise<void> {
   const missing = new Set(files);
+  const others = new Set<string>();
   const entries = ReadableStream.from(piecesOf(source))
     .pipeThrough(counted((done) => onProgress?.(done)))
     .pipeThrough(new DecompressionStream("gzip"))
@@ -62,6 +64,7 @@ async function unpackInto(
       checkEntry(archive, header.name, header.type);
       const name = header.name.split("/").at(-1)!;
       if (header.type === "directory" || !files.includes(name)) {
+        if (header.type !== "directory" && others.size < 5) others.add(name);
         // Read and not cancelled: the decoder waits for ever where the body has not come yet.
         for await (const _ of body);
         continue;
@@ -79,7 +82,10 @@ async function unpackInto(
     );
   }
   if (missing.size > 0) {
-    throw new UserError(`${archive} lacks ${[...missing].join(", ")}; it is another archive.`);
+    const held = others.size === 0 ? "" : ` and holds ${[...others].map(printable).join(", ")}`;
+    throw new UserError(
+      `${archive} lacks ${[...missing].join(", ")}${held}; it is another archive.`,
+    );
   }
 }
 
@@ -95,7 +101,8 @@ async function writeEntry(path: string, body: ReadableStream<Uint8Array>): Promi
 
 function checkEntry(archive: string, name: string, type = "file"): void {
   const refuse = (why: string) => {
-    throw new UserError(`${archive} holds the entry "${name}", ${why}, so it is refused.`);
+    const entry = printable(name);
+    throw new UserError(`${archive} holds the entry "${entry}", ${why}, so it is refused.`);
   };
   if (/^([/\\]|[A-Za-z]:)/.test(name)) refuse("an absolute path");
   if (name.split(/[/\\]/).includes("..")) refuse("which climbs out of its folder");
@@ -105,6 +112,7 @@ function checkEntry(archive: string, name: string, type = "file"): void {
 async function openArchive(archive: string): Promise<Deno.FsFile> {
   let file: Deno.FsFile;
   try {
+    if (!(await Deno.stat(archive)).isFile) throw new Error("it is not a regular file");
     file = await Deno.open(archive);
   } catch (error) {
     throw new UserError(`Cannot read ${archive} (${(error as Error).message}).`, { cause: error });

@@ -1,11 +1,18 @@
 /** What every data set is once it is in memory, and what is done to all of them alike. */
+import { assertNumber, assertWhole } from "../checks.ts";
+
+/** Class indices; wider ones where there are more than 256 classes. */
+export type Labels =
+  | Uint8Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Int32Array<ArrayBuffer>;
 
 /** Images and labels in the order of their records. */
 export interface ImageSplit {
   /** `[count, height, width, channels]` bytes, channels last. */
   images: Uint8Array<ArrayBuffer>;
   /** `[count]` class indices. */
-  labels: Uint8Array<ArrayBuffer>;
+  labels: Labels;
   /** How many images. */
   count: number;
 }
@@ -40,23 +47,40 @@ export function sliceSplit(split: ImageSplit, start: number, end: number): Image
   };
 }
 
-/** The first `limit` records; all of them where `limit` is 0 or exceeds their number. */
+/**
+ * The first `limit` records; all of them where `limit` is 0 or exceeds their number.
+ * @throws {UserError} when the limit is no whole number from 0
+ */
 export function limitSplit(split: ImageSplit, limit: number): ImageSplit {
+  assertWhole("limit", limit, 0);
   return limit === 0 || limit >= split.count ? split : sliceSplit(split, 0, limit);
 }
 
 /**
  * Holds out the last `share` (0 up to 1) of the records, before any shuffle, as Keras does:
  * 50,000 records and 0.1 give 45,000 and 5,000.
+ * @throws {UserError} when the share is no number from 0 to below 1
  */
 export function splitValidation(
   split: ImageSplit,
   share: number,
 ): { train: ImageSplit; validation: ImageSplit } {
-  // The small term keeps a product such as 0.29 * 100 = 28.999... from losing a record.
-  const held = Math.floor(split.count * share + 1e-6);
-  const kept = split.count - held;
+  assertNumber("validationSplit", share, { least: 0, below: 1 });
+  const kept = keptCount(split.count, share);
   return { train: sliceSplit(split, 0, kept), validation: sliceSplit(split, kept, split.count) };
+}
+
+function keptCount(count: number, share: number): number {
+  // The small term keeps a product such as 0.29 * 100 = 28.999... from losing a record.
+  return count - Math.floor(count * share + 1e-6);
+}
+
+/** How many of `count` train records a run trains on: those within its limit and not held out. */
+export function trainingCount(
+  count: number,
+  { limit, validationSplit }: { limit: number; validationSplit: number },
+): number {
+  return keptCount(limit === 0 ? count : Math.min(limit, count), validationSplit);
 }
 
 /**

@@ -6,11 +6,12 @@
  * classes) has loss NaN, no hits and a gradient of NaN on every backend, so that a trainer notices.
  */
 import { dispatch, uniformWords } from "../backend/compute.ts";
-import { hostAllocate, hostBackends, hostFloats, hostInts } from "../backend/host.ts";
-import { type TensorInfo, tf } from "../tfjs.ts";
+import { hostAllocate, hostFloats, hostInts } from "../backend/host.ts";
+import type { TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
+import { registerGradient, registerKernels, runKernel } from "./register.ts";
 
-/** What {@linkcode softmaxCrossEntropy} returns. */
+/** Result of {@linkcode softmaxCrossEntropy}. */
 export interface CrossEntropy {
   /** The mean of the losses; differentiable with respect to the logits. */
   loss: tf.Scalar;
@@ -38,10 +39,7 @@ export function softmaxCrossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D): C
   if (labels.rank !== 1 || labels.shape[0] !== batch || labels.dtype !== "int32") {
     throw new Error(`Labels must be int32 [${batch}], not ${labels.dtype} [${labels.shape}].`);
   }
-  const [loss, stats] = tf.engine().runKernel(
-    "VitSoftmaxCrossEntropy",
-    { logits, labels },
-  ) as tf.Tensor[];
+  const [loss, stats] = runKernel("VitSoftmaxCrossEntropy", { logits, labels });
   return { loss: loss as tf.Scalar, stats: stats as tf.Tensor2D };
 }
 
@@ -278,30 +276,17 @@ function hostRow(x: Float32Array, base: number, classes: number, label: number) 
   return { greatest, sum };
 }
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const onGpu = backendName === "webgpu";
-  tf.registerKernel({
-    kernelName: "VitSoftmaxCrossEntropy",
-    backendName,
-    kernelFunc: ({ inputs }) => (onGpu ? webgpuForward : hostForward)(inputs as unknown as Inputs),
-  });
-  tf.registerKernel({
-    kernelName: "VitSoftmaxCrossEntropyGradient",
-    backendName,
-    kernelFunc: ({ inputs }) =>
-      (onGpu ? webgpuBackward : hostBackward)(inputs as unknown as GradientInputs),
-  });
-}
+registerKernels({
+  VitSoftmaxCrossEntropy: webgpuForward,
+  VitSoftmaxCrossEntropyGradient: webgpuBackward,
+}, {
+  VitSoftmaxCrossEntropy: hostForward,
+  VitSoftmaxCrossEntropyGradient: hostBackward,
+});
 
-tf.registerGradient({
-  kernelName: "VitSoftmaxCrossEntropy",
-  inputsToSave: ["logits", "labels"],
-  gradFunc: (dys, [logits, labels]) => ({
-    logits: () =>
-      tf.engine().runKernel("VitSoftmaxCrossEntropyGradient", {
-        logits: logits!,
-        labels: labels!,
-        dy: (dys as tf.Tensor[])[0]!,
-      }) as tf.Tensor,
+registerGradient("VitSoftmaxCrossEntropy", {
+  inputs: ["logits", "labels"],
+  backward: ([dy], [logits, labels]) => ({
+    logits: () => runKernel<tf.Tensor>("VitSoftmaxCrossEntropyGradient", { logits, labels, dy }),
   }),
 });

@@ -74,18 +74,22 @@ export class MultiHeadAttention extends VitLayer {
 
   override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
     return tf.tidy(() => {
+      // b n d, with h heads of width k
       const [x, residual] = inputAndResidual(inputs);
       const projections = [this.query, this.key, this.value];
+      // b n d -> b n (h k), three times
       const [query, key, value] = parallelLinear(
         x,
         projections.map(({ kernel }) => kernel.read() as tf.Tensor2D),
         projections.map(({ bias }) => bias.read() as tf.Tensor1D),
       ) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
+      // b h n n within the kernel
       const attended = attention(query, key, value, {
         numHeads: this.numHeads,
         dropout: this.dropout(this.dropoutRate, "weights", options),
       });
       const { kernel, bias } = this.output_;
+      // b n (h k) -> b n d
       return linear(attended, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
         residual,
       });

@@ -28,10 +28,10 @@ export class Patches extends VitLayer {
       const [batch, height, width, channels] = images.shape as [number, number, number, number];
       const p = this.patchSize;
       const [rows, columns] = [height / p, width / p];
-      return images
-        .reshape([batch * rows, p, columns, p * channels])
-        .transpose([0, 2, 1, 3])
-        .reshape([batch, rows * columns, p * p * channels]);
+      return images // b (rows p) (columns p) c
+        .reshape([batch * rows, p, columns, p * channels]) // (b rows) p columns (p c)
+        .transpose([0, 2, 1, 3]) // (b rows) columns p (p c)
+        .reshape([batch, rows * columns, p * p * channels]); // b (rows columns) (p p c)
     });
   }
 

@@ -1,5 +1,7 @@
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { type AdamWGroup, adamwUpdate, isShared } from "../kernels/optimizer/adamw.ts";
+import { isShared } from "../backend/tfjs_internals.ts";
+import { assertNumber } from "../checks.ts";
+import { type AdamWGroup, adamwUpdate } from "../kernels/optimizer/adamw.ts";
 import { countNonFinite } from "../kernels/optimizer/count_non_finite.ts";
 import { squaredNorm } from "../kernels/optimizer/squared_norm.ts";
 import { type Moments, MomentStores, type Slot, type Store } from "./moments.ts";
@@ -64,6 +66,7 @@ export class AdamW extends tf.Optimizer {
   private exported: tf.Tensor[] = [];
   private step_ = 0;
 
+  /** @throws {UserError} when a number is out of its range */
   constructor(config: AdamWConfig = {}) {
     super();
     this.learningRate = config.learningRate ?? 1e-3;
@@ -75,6 +78,13 @@ export class AdamW extends tf.Optimizer {
     this.epsilon = config.epsilon ?? 1e-7;
     this.clipNorm = config.clipNorm ?? 0;
     this.skipNonFinite = config.skipNonFinite ?? false;
+    for (const name of ["learningRate", "weightDecay", "clipNorm"] as const) {
+      assertNumber(name, this[name], { least: 0 });
+    }
+    for (const name of ["beta1", "beta2"] as const) {
+      assertNumber(name, this[name], { least: 0, below: 1 });
+    }
+    assertNumber("epsilon", this.epsilon, { least: Number.MIN_VALUE });
   }
 
   /** How many updates have been applied. */
@@ -83,30 +93,35 @@ export class AdamW extends tf.Optimizer {
   }
 
   override applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
-    const update = this.updateOf(gradients);
-    tf.tidy(() => update(tf.tensor1d(this.nextScalars())));
+    tf.tidy(() => this.update(gradients, tf.tensor1d(this.scalars())));
+    this.advance();
   }
 
   /**
-   * Updates the variables with scalars that the caller holds. Counts nothing and uploads nothing, so
-   * that it can be captured.
+   * Updates the variables with scalars that lie on the device. Counts nothing and uploads nothing, so
+   * that it can be captured; {@linkcode advance} counts.
    *
-   * @param scalars float32 `[2]`: what {@linkcode nextScalars} gave
+   * @param scalars float32 `[2]`: what {@linkcode scalars} gave
    */
-  applyWith(gradients: tf.NamedTensorMap | NamedTensor[], scalars: tf.Tensor1D): void {
-    this.updateOf(gradients)(scalars);
-  }
-
-  /** The update, ready to be done once the scalars are there. */
-  private updateOf(
-    gradients: tf.NamedTensorMap | NamedTensor[],
-  ): (scalars: tf.Tensor1D) => void {
+  update(gradients: tf.NamedTensorMap | NamedTensor[], scalars: tf.Tensor1D): void {
     const named = Array.isArray(gradients)
       ? gradients
       : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
     const present = named.filter(({ tensor }) => tensor !== null && tensor !== undefined);
     const variables = present.map(({ name }) => registeredVariable(name));
     this.prepare(variables);
+    const groups = this.groupsOf(variables, present.map(({ tensor }) => tensor as TensorInfo));
+    tf.tidy(() => {
+      const { beta1, beta2, epsilon, clipNorm, skipNonFinite } = this;
+      const clipping = (clipNorm > 0 || skipNonFinite) && present.length > 0
+        ? { clipNorm, squaredNorm: squaredNorm(present.map(({ tensor }) => tensor)), skipNonFinite }
+        : undefined;
+      if (clipping && this.skipped) countNonFinite(this.skipped, clipping.squaredNorm);
+      adamwUpdate(groups, scalars, { beta1, beta2, epsilon }, clipping);
+    });
+  }
+
+  private groupsOf(variables: tf.Variable[], gradients: TensorInfo[]): AdamWGroup[] {
     const groups = new Map<Store, AdamWGroup>();
     variables.forEach((variable, index) => {
       const slot = this.stores.slots.get(variable.name);
@@ -115,21 +130,12 @@ export class AdamW extends tf.Optimizer {
       if (!groups.has(slot.store)) groups.set(slot.store, { m, v, members: [] });
       groups.get(slot.store)!.members.push({
         value: variable as TensorInfo,
-        grad: present[index]!.tensor as TensorInfo,
+        grad: gradients[index]!,
         offset: slot.offset,
         decay: !this.decayExclude.some((part) => variable.name.includes(part)),
       });
     });
-    const grads = present.map(({ tensor }) => tensor as TensorInfo);
-    return (scalars) =>
-      tf.tidy(() => {
-        const { beta1, beta2, epsilon, clipNorm, skipNonFinite } = this;
-        const clipping = (clipNorm > 0 || skipNonFinite) && grads.length > 0
-          ? { clipNorm, squaredNorm: squaredNorm(grads), skipNonFinite }
-          : undefined;
-        if (clipping && this.skipped) countNonFinite(this.skipped, clipping.squaredNorm);
-        adamwUpdate([...groups.values()], scalars, { beta1, beta2, epsilon }, clipping);
-      });
+    return [...groups.values()];
   }
 
   /** How many updates were left out since the optimizer was made; reads one number from the device. */
@@ -150,16 +156,22 @@ export class AdamW extends tf.Optimizer {
   }
 
   /**
-   * [step size with Adam's bias correction, factor of the decay] of the next update, which counts as
-   * done with that.
+   * [step size with Adam's bias correction, factor of the decay] of the next update.
+   * @param factor of the learning rate, as a schedule has it
    */
-  nextScalars(): Float32Array {
-    this.step_++;
-    this.incrementIterations();
-    const { learningRate, beta1, beta2, weightDecay } = this;
-    const correction = Math.sqrt(1 - beta2 ** this.step_) / (1 - beta1 ** this.step_);
+  scalars(factor = 1): Float32Array {
+    const { beta1, beta2, weightDecay } = this;
+    const learningRate = this.learningRate * factor;
+    const count = this.step_ + 1;
+    const correction = Math.sqrt(1 - beta2 ** count) / (1 - beta1 ** count);
     const decay = this.decayConvention === "tfa" ? weightDecay : learningRate * weightDecay;
     return Float32Array.of(learningRate * correction, 1 - decay);
+  }
+
+  /** Counts an update that {@linkcode update} has made. */
+  advance(): void {
+    this.step_++;
+    this.incrementIterations();
   }
 
   /** The moments that a variable starts from, if a state was loaded that has some. */

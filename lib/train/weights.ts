@@ -87,7 +87,7 @@ export async function readVariables(
 }
 
 /** Whether all numbers are. */
-export function isFinite(data: Float32Array): boolean {
+export function isAllFinite(data: Float32Array): boolean {
   for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return false;
   return true;
 }

@@ -96,7 +96,7 @@ const refusals: Record<string, [args: string[], ...texts: string[]]> = {
   "a word too many": [["tiny"], "tiny"],
   "an unknown backend": [["--backend", "cuda"], '"cuda"', "auto, webgpu, wasm, cpu"],
   "a patch that does not divide the image": [["--patch-size", "5"], "32", "5", "1, 2, 4, 8, 16"],
-  "batch 0": [["--batch-size", "0"], "batchSize", "cannot be 0"],
+  "batch 0": [["--batch-size", "0"], "Option --batch-size cannot be 0: it must be from 1"],
   "a learning rate that is no number": [["--learning-rate", "fast"], "--learning-rate", '"fast"'],
   "a malformed checksum": [["--dataset", "cifar10", "--md5", "abc"], "--md5 abc"],
   "data that is not there": [["--dataset", "cifar10", "--data", "no/such"], "no/such"],

@@ -12,11 +12,12 @@
  */
 import { tf } from "../../tfjs.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
-import { isTapeOn, record, runKernel, withoutNulls } from "../lazy_gradient.ts";
+import { isTapeOn, record } from "../lazy_gradient.ts";
+import { runKernel, withoutNulls } from "../register.ts";
 import type { Attributes } from "./kernels.ts";
 import "./kernels.ts";
 
-/** What follows the product and the bias, in this order. */
+/** Steps that follow the product and the bias, in this order. */
 export interface LinearOptions {
   /** The exact GELU. */
   activation?: "gelu";

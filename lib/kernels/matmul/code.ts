@@ -1,10 +1,10 @@
-/** What the writers of a matrix product's WGSL share. */
+/** Types that the writers of a matrix product's WGSL share. */
 import type { Layout, Tile } from "./tiles.ts";
 
 /** Elements of one load: 4 where the row length of the matrix divides by four, else 1. */
 export type Width = 1 | 4;
 
-/** What one module computes; equal values mean equal WGSL. */
+/** Description of one module; equal values mean equal WGSL. */
 export interface MatmulCode {
   layout: Layout;
   tile: Tile;
@@ -12,7 +12,7 @@ export interface MatmulCode {
   widthA: Width;
   /** The width of the output's rows, and of b's in nn and tn. */
   width: Width;
-  /** nn and tn: b's and outputs; nt: pairs of a and b. */
+  /** How many products are made together, see `parts` of `ProductShape`: b0, b1, … and, in nt, a0, a1, … */
   parts: number;
   /** The grid's x runs down the output's rows, not across its columns. */
   downFirst: boolean;

@@ -10,6 +10,7 @@ import { dispatch, uniformWords } from "../../backend/compute.ts";
 import { currentGpu } from "../../backend/device.ts";
 import { randomWgsl } from "../../random.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
+import { bitsWgsl } from "../dropout.ts";
 import { geluWgsl } from "../gelu.ts";
 import {
   chooseTile,
@@ -22,10 +23,7 @@ import type { Width } from "./code.ts";
 import { gridParts, matmulWgsl } from "./wgsl.ts";
 import { sumLeading } from "../sum_leading.ts";
 
-/**
- * One product, or several that are one operation: in layout nt as many of a as of b, whose products
- * are added up, in nn and tn one a and several b with an output each.
- */
+/** Operands of one product, or of several parts that are one operation; see {@linkcode ProductShape}. */
 export interface Product extends ProductShape {
   a: TensorInfo | TensorInfo[];
   b: TensorInfo | TensorInfo[];
@@ -37,7 +35,7 @@ export function matrixOf(tensor: TensorInfo, columns: number): TensorInfo {
   return { dataId: tensor.dataId, dtype: tensor.dtype, shape: [rows, columns] };
 }
 
-/** What is done to each element of a product before it is written. */
+/** Steps that each element of a product goes through before it is written. */
 export interface Epilogue {
   /** [columns], added first; one for each output. */
   bias?: TensorInfo | TensorInfo[];
@@ -149,10 +147,6 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
 
 function epilogueWgsl(steps: string[], width: Width, output: number): string {
   const has = (step: string) => steps.includes(step);
-  const bits = width === 1
-    ? "random_bits(key, e)"
-    : "vec4<u32>(random_bits(key, e), random_bits(key, e + 1u), " +
-      "random_bits(key, e + 2u), random_bits(key, e + 3u))";
   const threshold = width === 1 ? "u.threshold" : "vec4<u32>(u.threshold)";
   const row = has("repeated") ? "(row % u.residual_rows)" : "row";
   return [
@@ -164,7 +158,7 @@ function epilogueWgsl(steps: string[], width: Width, output: number): string {
     has("gelu") && has("slope") && `slope = parts.cdf + value * parts.pdf;`,
     has("gelu") && `value *= parts.cdf;`,
     has("dropout") &&
-    `let keep = select(Value(u.scale), Value(), ${bits} < ${threshold});`,
+    `let keep = select(Value(u.scale), Value(), ${bitsWgsl(width)} < ${threshold});`,
     has("dropout") && `value *= keep;`,
     has("dropout") && has("slope") && `slope *= keep;`,
     (has("residual") || has("repeated")) &&

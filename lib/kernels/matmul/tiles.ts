@@ -1,10 +1,14 @@
 /** How matrix products are cut into threads and workgroups, and which cut a product gets. */
 import { currentGpu, type Gpu } from "../../backend/device.ts";
 
-/** How the operands lie in memory; see `wgsl.ts`. */
+/**
+ * Which operand of a @ b lies transposed in memory: n neither way, t transposed, a's letter first. A
+ * dense layer y = x @ W needs all three: nn makes y = x @ W, nt the input's gradient dy @ W^T, tn the
+ * kernel's x^T @ dy.
+ */
 export type Layout = "nn" | "nt" | "tn";
 
-/** How the output is cut into threads and workgroups. */
+/** Cut of the output into threads and workgroups. */
 export interface Tile {
   /** Where a workgroup keeps what its threads share: nowhere, in a subgroup, in workgroup memory. */
   kind: "plain" | "subgroup" | "shared";
@@ -25,7 +29,11 @@ export interface ProductShape {
   rows: number;
   depth: number;
   columns: number;
-  /** How many products of this shape are one operation; 1 by default. */
+  /**
+   * How many products of this shape are one operation, as those of attention's query, key and value;
+   * 1 by default. In nn and tn one a meets several b and makes as many outputs; in nt several pairs
+   * of a and b are added up in one output.
+   */
   parts?: number;
 }
 

@@ -5,9 +5,9 @@
  * it. Products that nobody measured take a tile by the rule of `tiles.ts`, and no choice
  * changes a bit of any result.
  */
-import { type CapturableBackend, flushBackend } from "../../capture/notes.ts";
 import { webgpuBackend } from "../../backend/compute.ts";
 import { currentGpu, type Gpu, withGpuCheck } from "../../backend/device.ts";
+import { flushBackend } from "../../backend/tfjs_internals.ts";
 import { readSmallText, writeFileAtomic } from "../../files.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { matmul, matmulOverRows, type Product } from "./matmul.ts";
@@ -21,7 +21,7 @@ import {
   tiles,
 } from "./tiles.ts";
 
-/** What was measured of one product. */
+/** Times of one product by tile, and the fastest. */
 export interface TuningResult {
   /** The product's {@linkcode productKey}. */
   key: string;
@@ -31,6 +31,7 @@ export interface TuningResult {
   milliseconds: Partial<Record<TileName, number>>;
 }
 
+/** Options of {@linkcode tune}. */
 export interface TuneOptions {
   /** Milliseconds that the device takes for what `run` records; by default measured. */
   measure?: (run: () => void) => Promise<number>;
@@ -126,16 +127,15 @@ async function deviceMilliseconds(run: () => void): Promise<number> {
     : await millisecondsByClock(run);
 }
 
-/** How long the device takes for what `run` records, where it has no timestamp queries. */
+/** Milliseconds that the device takes for what `run` records, where it has no timestamp queries. */
 export async function millisecondsByClock(run: () => void): Promise<number> {
-  const backend = webgpuBackend() as unknown as CapturableBackend;
-  const { queue } = backend.device;
-  flushBackend(backend);
+  const { queue } = webgpuBackend().device;
+  flushBackend();
   await queue.onSubmittedWorkDone();
   const start = performance.now();
   // Deno looks only every 10 ms whether the device is done; many runs make that small.
   for (let i = 0; i < MOST_CALLS; i++) run();
-  flushBackend(backend);
+  flushBackend();
   await queue.onSubmittedWorkDone();
   return (performance.now() - start) / MOST_CALLS;
 }

@@ -1,16 +1,22 @@
 /** Saving, going on, and what goes wrong in between. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { lockRun } from "../../lib/checkpoint/lock.ts";
-import { createRunFolder, openRunFolder, readHistory } from "../../lib/checkpoint/run_folder.ts";
-import { loadState } from "../../lib/checkpoint/state.ts";
+import {
+  createRunFolder,
+  openRunFolder,
+  readHistory,
+  runFolder,
+} from "../../lib/checkpoint/run_folder.ts";
+import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
 import { currentGpu } from "../../lib/backend/device.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { UserError } from "../../lib/errors.ts";
 import { webgpuBackend } from "../../lib/backend/compute.ts";
 import { type RunOptions } from "../../lib/train/run.ts";
 import { forEachBackend } from "../backends.ts";
-import { inFolder, names } from "../checkpoint/folder.ts";
-import { goOn, stopAt, tinyRun, train } from "./tiny_run.ts";
+import { equals, inFolder, names } from "../checkpoint/folder.ts";
+import { exists } from "../tasks/run_task.ts";
+import { goOn, on, stillClock, stopAt, tinyRun, train } from "./tiny_run.ts";
 
 const finalFiles = ["best.safetensors", "config.json", "history.jsonl", "last.safetensors"];
 const step = (n: number) => `step-${String(n).padStart(8, "0")}.safetensors`;
@@ -20,18 +26,16 @@ forEachBackend(
   async () => {
     await inFolder(async (folder) => {
       const saved: number[] = [];
-      const onSave = (step: number) => void saved.push(step);
       const saving = await train(`${folder}/a`, tinyRun, {
-        saveEvery: { steps: 1 },
-        keep: 3,
-        onSave,
+        save: { every: { steps: 1 }, keep: 3 },
+        ...on({ save: ({ step }) => saved.push(step) }),
       });
       // Where a step is faster than the disk, a save may come a step late.
       assertEquals(saved.at(-1), 6);
       assert(saved.length > 2, `${saved}`);
       const kept = [...new Set(saved)].slice(-3, -1).map(step);
       assertEquals(await names(`${folder}/a`), [...finalFiles, ...kept].sort());
-      const plain = await train(`${folder}/b`, tinyRun, { keep: 1 });
+      const plain = await train(`${folder}/b`, tinyRun, { save: { keep: 1 } });
       assertEquals(await names(`${folder}/b`), finalFiles);
       for (const file of finalFiles) {
         assertEquals(
@@ -50,11 +54,13 @@ forEachBackend("a run is saved by the clock it is given", async () => {
     let time = 0;
     const saved: number[] = [];
     await train(`${folder}/run`, { ...tinyRun, epochs: 1 }, {
-      saveEvery: { minutes: 1 },
-      now: () => time,
-      // Due after the second step alone, and then not again: the clock goes back.
-      onStep: ({ step }) => time = step === 1 ? 60_000 : -1e9,
-      onSave: (step) => saved.push(step),
+      save: { every: { minutes: 1 } },
+      clock: { ...stillClock, now: () => time },
+      ...on({
+        // Due after the second step alone, and then not again: the clock goes back.
+        step: ({ step }) => time = step === 1 ? 60_000 : -1e9,
+        save: ({ step }) => saved.push(step),
+      }),
     });
     assertEquals(saved, [2, 3]);
   });
@@ -64,7 +70,10 @@ forEachBackend("every state on disk is one to go on from, to the same run", asyn
   await inFolder(async (folder) => {
     const straight = await train(`${folder}/straight`, tinyRun);
     const whole = await Deno.readFile(straight.folder.last);
-    await train(`${folder}/run`, tinyRun, { saveEvery: { steps: 1 }, keep: 9, ...stopAt(5) });
+    await train(`${folder}/run`, tinyRun, {
+      save: { every: { steps: 1 }, keep: 9 },
+      ...stopAt(5),
+    });
     const states = (await names(`${folder}/run`)).filter((name) => /^(last|step-)/.test(name));
     assert(states.length > 2, `${states}`);
     for (const name of states) {
@@ -87,7 +96,7 @@ forEachBackend(
     await inFolder(async (folder) => {
       const straight = await train(`${folder}/straight`, tinyRun);
       const stopped = await train(`${folder}/run`, tinyRun, {
-        saveEvery: { steps: 1 },
+        save: { every: { steps: 1 } },
         ...stopAt(5),
       });
       const bytes = await Deno.readFile(stopped.folder.last);
@@ -138,12 +147,16 @@ forEachBackend("two trainers: the second is refused, the first goes on", async (
   await inFolder(async (folder) => {
     let refusal = "";
     const asked: Promise<unknown>[] = [];
-    const { result } = await train(`${folder}/run`, tinyRun, {
-      onStep: ({ step }) => {
-        if (step !== 2) return;
-        asked.push(goOn(`${folder}/run`).catch((error) => refusal = (error as Error).message));
-      },
-    });
+    const { result } = await train(
+      `${folder}/run`,
+      tinyRun,
+      on({
+        step: ({ step }) => {
+          if (step !== 2) return;
+          asked.push(goOn(`${folder}/run`).catch((error) => refusal = (error as Error).message));
+        },
+      }),
+    );
     await Promise.all(asked);
     assert(result.complete);
     assert(refusal.startsWith(`The run ${folder}/run is being trained by process ${Deno.pid} (`));
@@ -164,26 +177,20 @@ forEachBackend("epochs that were changed are in config.json from then on", async
 forEachBackend("before an error ends a run, its state is saved where it is good", async () => {
   await inFolder(async (folder) => {
     const straight = await train(`${folder}/straight`, tinyRun);
+    const breaks = (): never => {
+      throw new Error("it broke");
+    };
     let [batches, questions] = [0, -Infinity];
     const broken: Record<string, [at: number[], options: Partial<RunOptions>]> = {
-      "in validation": [[3, 50], {
-        onValidation: () => {
-          if (++batches === 1) throw new Error("it broke");
-        },
-      }],
-      "after a step": [[5, 40], {
-        onStep: ({ step }) => {
-          if (step === 5) throw new Error("it broke");
-        },
-      }],
+      "in validation": [[3, 50], on({ validation: () => ++batches === 1 && breaks() })],
+      "after a step": [[5, 40], on({ step: ({ step }) => step === 5 && breaks() })],
       "between two reads": [[5, 40], {
-        readEvery: 10,
-        onEpoch: () => void (questions = 0),
-        // Asked before the epoch and twice a step.
+        readInterval: Infinity,
+        ...on({ epoch: () => questions = 0 }),
+        // Asked before each step and after it, twice.
         signal: {
           get aborted(): boolean {
-            if (++questions === 4) throw new Error("it broke");
-            return false;
+            return ++questions === 6 && breaks();
           },
           throwIfAborted() {},
         } as AbortSignal,
@@ -207,11 +214,13 @@ forEachBackend(
       const before = await Deno.readFile(first.folder.last);
       const failing = goOn(`${folder}/run`, undefined, {
         // A folder in the file's place: nothing can take its name.
-        onStep: ({ step }) => {
-          if (step !== 3) return;
-          Deno.renameSync(first.folder.last, `${folder}/aside`);
-          Deno.mkdirSync(`${first.folder.last}/inner`, { recursive: true });
-        },
+        ...on({
+          step: ({ step }) => {
+            if (step !== 3) return;
+            Deno.renameSync(first.folder.last, `${folder}/aside`);
+            Deno.mkdirSync(`${first.folder.last}/inner`, { recursive: true });
+          },
+        }),
       });
       const { message } = await assertRejects(() => failing, UserError);
       assert(message.includes("last.safetensors"), message);
@@ -230,7 +239,7 @@ forEachBackend(
       const straight = await train(`${folder}/straight`, tinyRun);
       await train(`${folder}/run`, tinyRun, stopAt(2));
       const losing = goOn(`${folder}/run`, undefined, {
-        onStep: ({ step }) => step === 4 && webgpuBackend().device.destroy(),
+        ...on({ step: ({ step }) => step === 4 && webgpuBackend().device.destroy() }),
       });
       const { message } = await assertRejects(() => losing, UserError);
       assert(/^The GPU device was lost .* --resume\.$/.test(message), message);
@@ -243,3 +252,56 @@ forEachBackend(
   },
   { backends: ["webgpu"], allowTensorLeak: true },
 );
+
+/** Lets the n-th file that takes the name `path` fail as on a full disk; undone by `using`. */
+function failingRename(path: string, n: number): Disposable {
+  const { rename } = Deno;
+  Deno.rename = (from, to) => {
+    if (to === path && --n === 0) {
+      return Promise.reject(new Error("No space left on device (os error 28)"));
+    }
+    return rename(from, to);
+  };
+  return { [Symbol.dispose]: () => void (Deno.rename = rename) };
+}
+
+forEachBackend("whichever write fails, best, last and the history agree", async () => {
+  await inFolder(async (folder) => {
+    const config = { ...tinyRun, epochs: 5 };
+    const save = { every: { steps: 1 } };
+    const straight = await train(`${folder}/straight`, config, { save });
+    let failures = 0;
+    for (const file of ["best", "last"] as const) {
+      for (let n = 1;; n++) {
+        const path = `${folder}/${file}-${n}`;
+        const run = runFolder(path);
+        let error: unknown;
+        {
+          using _ = failingRename(run[file], n);
+          await train(path, config, { save }).catch((thrown) => error = thrown);
+        }
+        if (error === undefined) break;
+        failures++;
+        assert(error instanceof UserError && error.message.includes("disk is full"), `${error}`);
+        if (await exists(run.last)) {
+          // What the state claims is there.
+          const last = await loadState(run.last);
+          const lines = (await readHistory(run.history)).filter(({ epoch }) => epoch <= last.epoch);
+          assertEquals(lines.map(({ epoch }) => epoch), [1, 2, 3, 4, 5].slice(0, last.epoch));
+          if (last.bestValAccuracy >= 0) {
+            assert((await loadWeights(run.best)).bestValAccuracy >= last.bestValAccuracy);
+          }
+        }
+        const { result } = await goOn(path);
+        assertEquals(result, straight.result);
+        for (const name of ["best", "last", "history"] as const) {
+          const [made, expected] = await Promise.all([run, straight.folder].map((each) => {
+            return Deno.readFile(each[name]);
+          }));
+          assert(equals(made!, expected!), `${name} after write ${n} of ${file} failed`);
+        }
+      }
+    }
+    assert(failures >= 5, `only ${failures} writes failed`);
+  });
+}, { backends: ["wasm"] });
