@@ -3,8 +3,9 @@
  *
  * One flat object, because every field is also a command-line option and a JSON key of that name.
  */
-import { closestString, z } from "../deps.ts";
+import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
 
 const count = z.int().min(1);
 const rate = z.number().min(0).lt(1);
@@ -184,10 +185,11 @@ export function modelConfigOf(config: RunConfig): ViTConfig {
   return Object.fromEntries(entries) as ViTConfig;
 }
 
-/** `; did you mean "x"? Known are a, b, c.`, where x is the nearest to what was given. */
+/** `; did you mean "x"? Known are a, b, c.`, where x is near what was given; else the known ones alone. */
 export function didYouMean(wrong: string, known: readonly string[]): string {
-  const nearest: string = closestString(wrong, [...known]);
-  return `; did you mean "${nearest}"? Known are ${known.join(", ")}.`;
+  const near = nearest(wrong, known);
+  const list = known.join(", ");
+  return near === undefined ? `; known are ${list}.` : `; did you mean "${near}"? Known are ${list}.`;
 }
 
 function parseFields<T>(schema: z.ZodType<T> & { shape: object }, value: unknown): T {

@@ -12,14 +12,13 @@ import {
   limitSplit,
   splitValidation,
 } from "../data/dataset.ts";
-import { UserError } from "../errors.ts";
 import { createViTClassifier } from "../models/vit_classifier.ts";
 import { AdamW } from "../optim/adamw.ts";
 import { DeviceSplit } from "./batches.ts";
+import { checkStart } from "./check_start.ts";
 import type { Evaluation } from "./evaluate.ts";
 import type { EpochRecord, FitOptions } from "./fit.ts";
-import { checkInitialWeights, type InitialWeights } from "./initial_weights.ts";
-import { assertStepFits } from "./memory.ts";
+import type { InitialWeights } from "./initial_weights.ts";
 import type { SaveEvery } from "./saver.ts";
 import { Session } from "./session.ts";
 
@@ -82,7 +81,7 @@ export interface RunResult {
  */
 export async function trainRun(options: RunOptions): Promise<RunResult> {
   const { config, dataset, resume, initial } = options;
-  checkClasses(config, dataset);
+  checkStart(config, dataset, resume ? undefined : initial);
   const identity = {
     name: dataset.name,
     identity: dataset.identity,
@@ -91,17 +90,11 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   if (resume) {
     checkConfig(resume, config);
     checkDataset(resume, identity);
-  } else if (initial) checkInitialWeights(initial, config);
+  }
   const all = limitSplit(dataset.train, config.limit);
   const { height, width, channels } = dataset;
   const how = { height, width, channels, ...channelStatistics(all, channels) };
   const { train, validation } = splitValidation(all, config.validationSplit);
-  if (train.count === 0) {
-    throw new UserError(
-      `validationSplit ${config.validationSplit} of ${all.count} records leaves none to train on.`,
-    );
-  }
-  assertStepFits(config, Math.min(config.batchSize, train.count));
 
   await using _ = options.lock ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
@@ -121,19 +114,4 @@ export async function trainRun(options: RunOptions): Promise<RunResult> {
   const test = await session.train() ? await session.test() : null;
   const { step, skippedSteps } = session.progress;
   return { complete: test !== null, step, skippedSteps, test };
-}
-
-function checkClasses(config: RunConfig, dataset: ImageDataset): void {
-  const needed = dataset.classNames.length;
-  if (config.numClasses < needed) {
-    throw new UserError(
-      `numClasses ${config.numClasses} is less than the ${needed} classes of ${dataset.name}; ` +
-        `set --num-classes ${needed} or leave it out.`,
-    );
-  }
-  if (config.channels !== dataset.channels) {
-    throw new UserError(
-      `channels ${config.channels} is not the ${dataset.channels} of ${dataset.name}.`,
-    );
-  }
 }

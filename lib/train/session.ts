@@ -79,13 +79,12 @@ export class Session {
 
   /** Puts the first weights on the device, and the folder in their state. */
   async begin(): Promise<void> {
-    const { config, folder, resume, initial, onNotice } = this.options;
+    const { config, dataset, folder, resume, initial, onNotice } = this.options;
     if (resume) restoreState(resume, this.variables, this.parts.optimizer);
-    else if (initial && await assignInitialWeights(this.variables, initial, config)) {
-      onNotice?.(
-        `The classifier starts from random weights: ${initial.source} has one of ` +
-          `${initial.model.numClasses} classes, this run's has ${config.numClasses}.`,
-      );
+    else if (initial) {
+      const { classNames } = dataset;
+      const notice = await assignInitialWeights(this.variables, initial, config, classNames);
+      if (notice) onNotice?.(notice);
     }
     // The epoch under way has no line yet, even if all its images are seen.
     await rewindHistory(folder.history, resume?.epoch ?? 0);
@@ -209,7 +208,8 @@ export class Session {
 
   /** Puts the newest good state back on the device and gives its step. */
   private async rewind(): Promise<number> {
-    const { options: { config, folder, resume, initial }, variables, parts: { optimizer } } = this;
+    const { options: { config, dataset, folder, resume, initial }, variables } = this;
+    const { optimizer } = this.parts;
     const state = this.hasSaved ? await loadState(folder.last) : resume;
     if (state) {
       restoreState(state, variables, optimizer);
@@ -221,7 +221,7 @@ export class Session {
     } finally {
       fresh.dispose();
     }
-    if (initial) await assignInitialWeights(variables, initial, config);
+    if (initial) await assignInitialWeights(variables, initial, config, dataset.classNames);
     optimizer.restore(0, new Map());
     return 0;
   }
