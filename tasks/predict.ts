@@ -2,8 +2,8 @@
 import { selectBackend } from "../lib/backend/select.ts";
 import { latestRun } from "../lib/checkpoint/run_folder.ts";
 import { modelConfigOf } from "../lib/config/run.ts";
-import { readImageFile } from "../lib/data/image_file.ts";
-import type { RgbImage } from "../lib/data/rgb_image.ts";
+import { readImageFile } from "../lib/data/image/read.ts";
+import type { RgbImage } from "../lib/data/image/rgb_image.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { percent, shellWord } from "../lib/report/summary.ts";
@@ -28,8 +28,8 @@ await runTask(async () => {
       .option("--json", "print one JSON object per image", false)
       .addHelpText(
         "after",
-        "\nA file that is no image is named on standard error, and the exit code is 2; the others are " +
-          "classified.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
+        "\nA file that is no image is named on standard error and the others are classified; the exit " +
+          "code is 2.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
       ),
   );
   const { weights, backend, json } = command.opts();

@@ -62,9 +62,12 @@ const command = addRunOptions(
         "  deno task train --resume runs/my-run\n" +
         "  deno task train --init-from runs/my-run --dataset cifar10\n\n" +
         "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at " +
-        "once.\nExit codes: 0 the run is complete, 2 an error that you can mend, 130 ended by " +
-        "Ctrl-C, 143 by SIGTERM,\n141 nobody reads the output any more; so `train && deploy` goes " +
-        "on with complete runs alone.",
+        "once.\n\nExit codes, so that `train && deploy` goes on with complete runs alone:\n" +
+        "  0    the run is complete\n" +
+        "  2    an error that you can mend; standard error says how\n" +
+        "  130  ended by Ctrl-C, and saved\n" +
+        "  143  ended by SIGTERM, and saved\n" +
+        "  141  nobody reads the output any more; saved too",
     ) as ReturnType<typeof newCommand>,
 );
 

@@ -114,7 +114,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
     checkDataset(resume, identityOf(dataset));
   }
 
-  await using _ = options.lock ? null : await lockRun(options.folder.path);
+  await using taken = options.lock ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
   const data = owned.use(new DeviceDataset(dataset, config));
   const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
@@ -122,7 +122,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
   owned.defer(() => optimizer.dispose());
 
-  const run = new Run(options, data, model, optimizer);
+  const run = new Run({ ...options, lock: (options.lock ?? taken)! }, data, model, optimizer);
   await run.begin();
   const test = await run.train() ? await run.test() : null;
   const { step, skippedSteps = 0, bestValAccuracy } = run.progress;
@@ -140,12 +140,12 @@ class Run {
   private readonly saver: RunSaver;
 
   constructor(
-    private readonly options: RunOptions,
+    private readonly options: RunOptions & { lock: RunLock },
     private readonly data: DeviceDataset,
     private readonly model: tf.LayersModel,
     private readonly optimizer: AdamW,
   ) {
-    const { folder, save = {}, clock = systemClock } = options;
+    const { folder, lock, save = {}, clock = systemClock } = options;
     const { resume } = startOf(options);
     this.variables = namedVariables(model);
     this.progress = resume ? progressOf(resume) : startOfRun();
@@ -155,6 +155,7 @@ class Run {
       keep: save.keep ?? 2,
       step: this.progress.step,
       now: clock.now,
+      checkFolder: () => lock.check(),
       snapshot: () => this.snapshot(),
       onSave: (step) => options.onEvent?.({ type: "save", step }),
     });

@@ -1,6 +1,6 @@
 /** `eval` and `predict` on one small run, and on what is wrong with copies of it. */
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import { encodePng } from "../../lib/data/png_image.ts";
+import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../data/fixtures.ts";
 import {
   assertRefused,

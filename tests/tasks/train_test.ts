@@ -176,7 +176,7 @@ Deno.test({
   ignore: Deno.build.os !== "linux",
   async fn() {
     const result = await runTask("train", [...smallRun, "--out", "/proc/run"]);
-    assertRefused(result, "/proc/run", "only to a program that may do everything");
+    assertRefused(result, "/proc/run", "permission");
   },
 });
 
