@@ -28,8 +28,8 @@ await runTask(async () => {
       .option("--json", "print one JSON object per image", false)
       .addHelpText(
         "after",
-        "\nA file that is no image is named on standard error and the others are classified; the exit " +
-          "code is 2.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
+        "\nA file that is no image is named on standard error and the others are classified; the exit\n" +
+          "code is then 2.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
       ),
   );
   const { weights, backend, json } = command.opts();

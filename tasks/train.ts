@@ -115,6 +115,7 @@ await runTask(async () => {
     if (start.trains) tellOfValidation(config, counts, onNotice);
     const display = new TrainDisplay(lines, {
       compiles: start.trains && choice.name === "webgpu",
+      signal: stop.signal,
       ...(choice.isSoftware && !resume && given.preset !== "tiny" && { hint: hintToTiny }),
     });
     return await trainRun({
@@ -177,8 +178,7 @@ function firstLine(
 }
 
 function hintToTiny(duration: string): string {
-  return `About ${duration} are left, since a processor computes here; --preset tiny is small ` +
-    `enough for one.`;
+  return `About ${duration} left, as a processor computes here; --preset tiny suits one.`;
 }
 
 /** That no image is held out although some should be. */

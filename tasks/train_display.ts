@@ -13,6 +13,8 @@ export interface DisplayOptions {
   compiles?: boolean;
   /** Said once where training will take over an hour; it gets the time as `2d 07:33:20`. */
   hint?: (duration: string) => string;
+  /** Aborted when the run is to end, from when on no hint helps. */
+  signal?: AbortSignal;
 }
 
 /** Prints the progress of a run: with JSON an object an epoch, and nothing for people. */
@@ -103,8 +105,10 @@ export class TrainDisplay {
 
   /** A smaller model, once, where training will take long. */
   private suggest(secondsLeft: number | null): void {
-    const { hint } = this.options;
-    if (!hint || this.hasHinted || secondsLeft === null || secondsLeft <= longRun) return;
+    const { hint, signal } = this.options;
+    if (
+      !hint || this.hasHinted || signal?.aborted || secondsLeft === null || secondsLeft <= longRun
+    ) return;
     this.hasHinted = true;
     this.lines.notice(hint(formatDuration(secondsLeft)));
   }
