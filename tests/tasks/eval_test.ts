@@ -111,7 +111,7 @@ Deno.test("eval asks for the run", async () => {
 
 Deno.test("eval refuses a split that it does not know", async () => {
   const result = await runTask("eval", [run, "--split", "dev", ...onWasm]);
-  assertRefused(result, '"dev"', "test or train");
+  assertRefused(result, '"dev"', "test or train or val");
 });
 
 Deno.test("eval refuses a checkpoint with one flipped bit", () =>
