@@ -1,6 +1,8 @@
 /** Checking a configuration field by field, and the errors in the words of whoever gave the value. */
-import { closestString, levenshteinDistance, z } from "../deps.ts";
-import { shown, UserError } from "../errors.ts";
+import { z } from "../deps.ts";
+import { UserError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
+import { shown } from "../shown.ts";
 
 /** Where values came from: the option by key for each that the command line gave. */
 export type Origin = ReadonlyMap<string, string>;
@@ -10,18 +12,13 @@ export function nameOf(key: string, origin?: Origin): string {
   return origin?.get(key) ?? key;
 }
 
-/**
- * `; did you mean "x"? Known are a, b, c.`, where x is the nearest to what was given; without the
- * question where even that one has little in common with it.
- */
+/** `; did you mean "x"? Known are a, b, c.`; without the question where nothing known is near. */
 export function didYouMean(wrong: string, known: readonly string[]): string {
-  // The distance takes time by the product of the lengths.
-  const start = wrong.slice(0, 80);
-  const nearest: string = closestString(start, [...known]);
-  const isNear = levenshteinDistance(start.toLowerCase(), nearest.toLowerCase()) <=
-    Math.max(start.length, nearest.length) / 2;
+  const near = nearest(wrong, known);
   const list = known.join(", ");
-  return isNear ? `; did you mean "${nearest}"? Known are ${list}.` : `; known are ${list}.`;
+  return near === undefined
+    ? `; known are ${list}.`
+    : `; did you mean "${near}"? Known are ${list}.`;
 }
 
 /** No list of a configuration has more values, so longer ones are not even looked through. */

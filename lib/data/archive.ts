@@ -6,7 +6,7 @@ import { createTarDecoder } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { openRegularFile } from "../files.ts";
 import { writing } from "./download.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../shown.ts";
 
 /** What {@linkcode unpack} must be told. */
 export interface UnpackOptions {

@@ -2,6 +2,7 @@ import type { RunConfig } from "../config/run.ts";
 import {
   channelStatistics,
   type ImageDataset,
+  type ImageSplit,
   limitSplit,
   splitValidation,
 } from "../data/dataset.ts";
@@ -9,6 +10,35 @@ import { assertDataset } from "../data/check_dataset.ts";
 import { UserError } from "../errors.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
 import { DeviceSplit } from "./batches.ts";
+
+/** A data set's images by what they are for. */
+export interface DatasetSplits {
+  /** Those below, together. */
+  all: ImageSplit;
+  train: ImageSplit;
+  /** Empty when nothing is held out. */
+  validation: ImageSplit;
+  test: ImageSplit;
+}
+
+/**
+ * Splits a data set as a configuration says.
+ * @throws {UserError} when the data is not what it says it is, or nothing is left to train on
+ */
+export function splitDataset(
+  dataset: ImageDataset,
+  { limit, validationSplit }: Pick<RunConfig, "limit" | "validationSplit">,
+): DatasetSplits {
+  assertDataset(dataset);
+  const all = limitSplit(dataset.train, limit);
+  const { train, validation } = splitValidation(all, validationSplit);
+  if (train.count === 0) {
+    throw new UserError(
+      `validationSplit ${validationSplit} of ${all.count} images leaves none to train on.`,
+    );
+  }
+  return { all, train, validation, test: limitSplit(dataset.test, limit) };
+}
 
 /**
  * A data set on the device, split as a configuration says: what is learned from, what is held out
@@ -31,6 +61,7 @@ export class DeviceDataset implements Disposable {
   readonly train: DeviceSplit;
   /** Null when nothing is held out. */
   readonly validation: DeviceSplit | null;
+  private readonly testImages: ImageSplit;
   private test_: DeviceSplit | null = null;
 
   /**
@@ -39,29 +70,19 @@ export class DeviceDataset implements Disposable {
    */
   constructor(
     readonly dataset: ImageDataset,
-    private readonly config: Pick<RunConfig, "limit" | "validationSplit">,
+    config: Pick<RunConfig, "limit" | "validationSplit">,
   ) {
-    assertDataset(dataset);
+    const { all, train, validation, test } = splitDataset(dataset, config);
     const { height, width, channels } = dataset;
-    const all = limitSplit(dataset.train, config.limit);
-    const { train, validation } = splitValidation(all, config.validationSplit);
-    if (train.count === 0) {
-      throw new UserError(
-        `validationSplit ${config.validationSplit} of ${all.count} images leaves none to train on.`,
-      );
-    }
     this.preprocessing = { height, width, channels, ...channelStatistics(all, channels) };
     this.train = new DeviceSplit(train, this.preprocessing);
     this.validation = validation.count > 0 ? new DeviceSplit(validation, this.preprocessing) : null;
+    this.testImages = test;
   }
 
   /** The test images; uploaded when first asked for, since training has no use for them. */
   get test(): DeviceSplit {
-    const { dataset, config } = this;
-    return this.test_ ??= new DeviceSplit(
-      limitSplit(dataset.test, config.limit),
-      this.preprocessing,
-    );
+    return this.test_ ??= new DeviceSplit(this.testImages, this.preprocessing);
   }
 
   /** Frees the images on the device. */

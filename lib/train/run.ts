@@ -17,22 +17,17 @@ import {
 } from "../checkpoint/state.ts";
 import { modelConfigOf, parseRunConfig, type RunConfig } from "../config/run.ts";
 import type { ImageDataset } from "../data/dataset.ts";
-import { UserError } from "../errors.ts";
 import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";
 import { AdamW } from "../optim/adamw.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { checkStart } from "./check_start.ts";
 import { DeviceDataset } from "./device_dataset.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { Diverged } from "./diverged.ts";
 import { evaluate } from "./evaluate.ts";
 import type { RunEvent } from "./events.ts";
 import { fit } from "./fit.ts";
-import {
-  assignInitialWeights,
-  checkInitialWeights,
-  type InitialWeights,
-} from "./initial_weights.ts";
-import { assertStepFits } from "./memory.ts";
+import { assignInitialWeights, type InitialWeights } from "./initial_weights.ts";
 import type { Metrics } from "./metrics.ts";
 import { RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
@@ -120,25 +115,21 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   const options = { ...given, config: parseRunConfig(given.config) };
   const { config, dataset } = options;
   const { resume, initial } = startOf(options);
-  checkClasses(config, dataset);
+  checkStart(config, dataset, resume ? undefined : initial);
   if (resume) {
     checkConfig(resume, config);
     checkDataset(resume, identityOf(dataset));
-  } else if (initial) checkInitialWeights(initial, config);
+  }
 
-  await using _ = options.lock ? null : await lockRun(options.folder.path);
+  await using taken = options.lock ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
   const data = owned.use(new DeviceDataset(dataset, config));
-  if (dataset.test.count === 0) {
-    throw new UserError(`${dataset.name} has no test images, on which a run ends; give it some.`);
-  }
-  assertStepFits(config, Math.min(config.batchSize, data.train.count));
   const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
   owned.defer(() => void model.dispose());
   const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
   owned.defer(() => optimizer.dispose());
 
-  const run = new Run(options, data, model, optimizer);
+  const run = new Run({ ...options, lock: (options.lock ?? taken)! }, data, model, optimizer);
   await run.begin();
   const test = await run.train() ? await run.test() : null;
   const { step, skippedSteps = 0, bestValAccuracy } = run.progress;
@@ -156,12 +147,12 @@ class Run {
   private readonly saver: RunSaver;
 
   constructor(
-    private readonly options: RunOptions,
+    private readonly options: RunOptions & { lock: RunLock },
     private readonly data: DeviceDataset,
     private readonly model: tf.LayersModel,
     private readonly optimizer: AdamW,
   ) {
-    const { folder, save = {}, clock = systemClock } = options;
+    const { folder, lock, save = {}, clock = systemClock } = options;
     const { resume } = startOf(options);
     this.variables = namedVariables(model);
     this.progress = resume ? progressOf(resume) : startOfRun();
@@ -171,6 +162,7 @@ class Run {
       keep: save.keep ?? 2,
       step: this.progress.step,
       now: clock.now,
+      checkFolder: () => lock.check(),
       snapshot: () => this.snapshot(),
       onSave: (step) => options.onEvent?.({ type: "save", step }),
     });
@@ -178,14 +170,13 @@ class Run {
 
   /** Puts the first weights on the device, and the folder in their state. */
   async begin(): Promise<void> {
-    const { config, folder } = this.options;
+    const { config, dataset, folder } = this.options;
     const { resume, initial } = startOf(this.options);
     if (resume) restoreState(resume, this.variables, this.optimizer);
-    else if (initial && await assignInitialWeights(this.variables, initial, config)) {
-      this.notice(
-        `The classifier starts from random weights: ${initial.source} has one of ` +
-          `${initial.model.numClasses} classes, this run's has ${config.numClasses}.`,
-      );
+    else if (initial) {
+      const { classNames } = dataset;
+      const notice = await assignInitialWeights(this.variables, initial, config, classNames);
+      if (notice !== null) this.notice(notice);
     }
     // The epoch under way has no line yet, even if all its images are seen.
     await rewindHistory(folder.history, resume?.epoch ?? 0);
@@ -279,7 +270,7 @@ class Run {
 
   /** Puts the newest good state back on the device and gives its step. */
   private async rewind(): Promise<number> {
-    const { options: { config, folder }, variables, optimizer } = this;
+    const { options: { config, dataset, folder }, variables, optimizer } = this;
     const { resume, initial } = startOf(this.options);
     const state = this.saver.hasSaved ? await loadState(folder.last) : resume;
     if (state) {
@@ -292,7 +283,7 @@ class Run {
     } finally {
       fresh.dispose();
     }
-    if (initial) await assignInitialWeights(variables, initial, config);
+    if (initial) await assignInitialWeights(variables, initial, config, dataset.classNames);
     optimizer.restore(0, new Map());
     return 0;
   }
@@ -316,19 +307,4 @@ async function lossOfDevice(): Promise<unknown> {
   if (!gpu) return undefined;
   const error = await checkGpu(gpu).then(() => undefined, (error: unknown) => error);
   return gpu.lost ? error : undefined;
-}
-
-function checkClasses(config: RunConfig, dataset: ImageDataset): void {
-  const needed = dataset.classNames.length;
-  if (config.numClasses < needed) {
-    throw new UserError(
-      `numClasses ${config.numClasses} is less than the ${needed} classes of ${dataset.name}; ` +
-        `set --num-classes ${needed} or leave it out.`,
-    );
-  }
-  if (config.channels !== dataset.channels) {
-    throw new UserError(
-      `channels ${config.channels} is not the ${dataset.channels} of ${dataset.name}.`,
-    );
-  }
 }

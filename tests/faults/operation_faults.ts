@@ -1,8 +1,10 @@
 /**
- * One file operation of `deno task train` fails: every open, read, write, sync, rename, link and so
- * on of a small run in turn, by a library that is loaded before Deno (fail_once.c).
+ * One file operation of `deno task train` fails, or is the last one of its process: every open, read,
+ * write, sync, rename, link and so on of a small run in turn, by a library that is loaded before Deno
+ * (fail_once.c).
  *
- * The first operation of each kind on each file is tried; for all, in some 20 minutes:
+ * The first operation of each kind on each file is tried; for all, each of them with both errors and
+ * a kill, and again on a slow disk, in some 20 minutes:
  * `deno task test:faults --filter operation -- all`.
  */
 import { assert, assertEquals } from "@std/assert";
@@ -11,8 +13,10 @@ import { readHistory } from "../../lib/checkpoint/history.ts";
 import { equals, inFolder, names } from "../checkpoint/folder.ts";
 import { projectRoot } from "../tasks/run_task.ts";
 
-/** EIO and ENOSPC, in turn; where all operations are tried, both. */
-const errnos = [5, 28];
+/** EIO, ENOSPC and SIGKILL, in turn; where all operations are tried, each. */
+const ends = ["5", "28", "KILL"];
+/** Milliseconds of a sync on a slow disk. */
+const slow = "100";
 /** Runs at a time. */
 const together = 2;
 
@@ -88,6 +92,15 @@ async function differences(run: string, undisturbed: string): Promise<string[]> 
   return found;
 }
 
+/** Which operation fails, and how. */
+interface Attack {
+  /** From 1. */
+  at: number;
+  /** An error's number, or KILL. */
+  what: string;
+  isSlow: boolean;
+}
+
 /** How a run went of which one operation failed, and how it was taken up again. */
 interface Case {
   code: number;
@@ -98,13 +111,12 @@ async function attack(
   library: string,
   run: string,
   undisturbed: string,
-  at: number,
-  errno: number,
+  { at, what, isSlow }: Attack,
 ): Promise<Case> {
-  const env = { F_DIR: run, F_AT: `${at}`, F_WHAT: `${errno}` };
+  const env = { F_DIR: run, F_AT: `${at}`, F_WHAT: what, ...(isSlow && { F_SLOW: slow }) };
   const { code, stderr } = await train([...smallest, "--out", run], library, env);
   const faults: string[] = [];
-  if (code !== 0 && code !== 2) faults.push(`code ${code}`);
+  if (code !== 0 && code !== (what === "KILL" ? 137 : 2)) faults.push(`code ${code}`);
   const lines = stderr.trimEnd().split("\n");
   if (/^\s+at /m.test(stderr)) faults.push(`a stack:\n${stderr}`);
   else if (code === 2 && !(lines.at(-1)!.startsWith("error: ") && lines.at(-1)!.endsWith("."))) {
@@ -145,33 +157,40 @@ Deno.test({
 
       const isAll = Deno.args.includes("all");
       const kinds = new Set<string>();
-      const cases: [at: number, errno: number][] = [];
+      const cases: Attack[] = [];
       for (const [index, operation] of operations.entries()) {
         const kind = operation.replace(/^\d+ /, "").replace(/(tmp|step)-[\d-]+/, "$1");
         if (!isAll && kinds.has(kind)) continue;
         kinds.add(kind);
-        const chosen = isAll ? errnos : [errnos[kinds.size % errnos.length]!];
-        for (const errno of chosen) cases.push([index + 1, errno]);
+        const at = index + 1;
+        const chosen = ends[cases.length % ends.length]!;
+        if (!isAll) cases.push({ at, what: chosen, isSlow: false });
+        else {
+          cases.push(...ends.map((what) => ({ at, what, isSlow: false })));
+          cases.push({ at, what: ends[index % ends.length]!, isSlow: true });
+        }
       }
       const codes: Record<number, number> = {};
       const faults: string[] = [];
       const start = performance.now();
       const next = cases.values();
       const worker = async () => {
-        for (const [at, errno] of next) {
-          const run = `${folder}/run-${at}-${errno}`;
-          const { code, faults: found } = await attack(library, run, undisturbed, at, errno);
+        for (const each of next) {
+          const run = `${folder}/run-${Object.values(each).join("-")}`;
+          const { code, faults: found } = await attack(library, run, undisturbed, each);
           codes[code] = (codes[code] ?? 0) + 1;
-          const what = operations[at - 1]!.replace(undisturbed, "RUN");
-          faults.push(...found.map((fault) => `errno ${errno} at ${what}: ${fault}`));
+          const operation = operations[each.at - 1]!.replace(undisturbed, "RUN");
+          const how = `${each.what}${each.isSlow ? ", slow" : ""} at ${operation}`;
+          faults.push(...found.map((fault) => `${how}: ${fault}`));
           await Deno.remove(run, { recursive: true });
         }
       };
       await Promise.all(Array.from({ length: together }, worker));
       console.log(
-        `${cases.length} failures in ${operations.length} operations of a run, ` +
+        `${cases.length} failures and kills in ${operations.length} operations of a run, ` +
           `${Math.round((performance.now() - start) / 1000)} s: ` +
-          `${codes[2] ?? 0} ended in a sentence, ${codes[0] ?? 0} did not matter`,
+          `${codes[2] ?? 0} ended in a sentence, ${codes[137] ?? 0} in a kill, ` +
+          `${codes[0] ?? 0} did not matter`,
       );
       assertEquals(faults, []);
     }),

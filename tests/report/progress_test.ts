@@ -12,8 +12,7 @@ const line: ProgressLine = {
   epochs: 100,
   step: 120,
   steps: 176,
-  msPerStep: 125.4,
-  imagesPerSecond: 2048.3,
+  speed: { msPerStep: 125.4, imagesPerSecond: 2048.3 },
   secondsLeft: 751,
   metrics: { loss: 3.9, accuracy: 0.1, top5: 0.31234 },
 };
@@ -41,7 +40,7 @@ Deno.test("the bar is empty at the start and full only at the end", () => {
 });
 
 Deno.test("slow steps keep a digit where whole numbers would say nothing", () => {
-  const slow = formatProgress({ ...line, msPerStep: 3.14159, imagesPerSecond: 0.51 });
+  const slow = formatProgress({ ...line, speed: { msPerStep: 3.14159, imagesPerSecond: 0.51 } });
   assertEquals(slow.includes(" 3.1ms/step 0.5 img/s "), true, slow);
 });
 

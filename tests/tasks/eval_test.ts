@@ -90,7 +90,7 @@ Deno.test("predict prints the five likeliest classes of each image", async () =>
 Deno.test("predict refuses what is not an image", async () => {
   const file = `${folder}/poem.png`;
   await Deno.writeTextFile(file, "a rose is a rose");
-  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "not an image");
+  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "is text; give a PNG");
 });
 
 Deno.test("predict refuses an image that is not there", async () => {
@@ -111,7 +111,7 @@ Deno.test("eval asks for the run", async () => {
 
 Deno.test("eval refuses a split that it does not know", async () => {
   const result = await runTask("eval", [run, "--split", "dev", ...onWasm]);
-  assertRefused(result, '"dev"', "test or train");
+  assertRefused(result, '"dev"', "test or train or val");
 });
 
 Deno.test("eval refuses a checkpoint with one flipped bit", () =>

@@ -52,7 +52,8 @@ async function interrupted(
 }
 
 Deno.test({
-  name: "SIGTERM saves and exits 0; --resume auto finds the run, passes over damage and says so",
+  name:
+    "SIGTERM saves and exits with 143; --resume auto finds the run, passes over damage and says so",
   // Windows has no signal that a parent could send.
   ignore: Deno.build.os === "windows",
   fn: () =>
@@ -64,7 +65,7 @@ Deno.test({
         "Epoch    2/9999",
         "SIGTERM",
       );
-      assertEquals(code, 0, stdout);
+      assertEquals(code, 143, stdout);
       assertStringIncludes(stdout, "Stopped and saved at step");
       const { step } = await loadState(`${out}/last.safetensors`);
       const earlier = Object.keys(await contentsOf(out)).filter((name) => name.startsWith("step-"));
@@ -135,6 +136,7 @@ Deno.test("--init-from takes the model from the run, and a new head where classe
     await runTaskWell("train", [...smallRun, "--out", `${folder}/a`]);
     const stdout = await runTaskWell("train", [
       ...["--init-from", `${folder}/a`, "--num-classes", "120", "--seed", "2"],
+      ...["--dataset", "shapes", "--limit", "60", "--batch-size", "32", "--epochs", "1"],
       ...["--learning-rate", "1e-4", "--backend", "wasm", "--out", `${folder}/b`],
     ]);
     assertStringIncludes(stdout, "one of 100 classes, this run's has 120");
