@@ -13,6 +13,3 @@ export const scheduleFields = {
     "how the learning rate goes from step to step",
   ),
 };
-
-/** How long is trained, and at what rate when. */
-export type ScheduleConfig = z.infer<z.ZodObject<typeof scheduleFields>>;

@@ -6,7 +6,7 @@
  * field in `lib/config/schedule.ts` and in {@linkcode ScheduleContext}.
  */
 
-/** What a schedule may look at beside the step. */
+/** Facts that a schedule may look at beside the step. */
 export interface ScheduleContext {
   /** Steps of the whole run. */
   totalSteps: number;
