@@ -44,9 +44,10 @@ export interface PredictionContext {
  *
  * await selectBackend("auto");
  * const model = createViTClassifier(modelConfigOf({ ...preset("tiny"), numClasses: 2 }));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
- * }; const images = [await readImageFile("docs/images/patches.png")]; const [guesses] = await
- * predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const images = [await readImageFile("docs/images/patches.png")];
+ * const [guesses] = await predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
  * console.log(guesses!.length); // 2
  * ```
  */
