@@ -119,6 +119,15 @@ export function currentGpu(): Gpu | undefined {
  *
  * @throws {UserError} when the device is lost or out of memory.
  * @throws {GpuError} with the WebGPU text of the first error that nobody captured; once.
+ *
+ * @example
+ * ```ts
+ * import { assertGpuHealthy, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * console.log(await tf.add(1, 2).data()); // 3
+ * assertGpuHealthy();
+ * ```
  */
 export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
   if (gpu?.lost) {
@@ -141,8 +150,20 @@ export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
   throw new GpuError(text);
 }
 
-/** Error of WebGPU that nobody captured: what the device computed since may be wrong. */
+/**
+ * Error of WebGPU that nobody captured: what the device computed since may be wrong.
+ *
+ * @example
+ * ```ts
+ * import { checkGpu, GpuError } from "../../mod.ts";
+ *
+ * await checkGpu().catch((error) => {
+ *   console.log(error instanceof GpuError ? "a fault of a kernel" : "lost, or out of memory");
+ * });
+ * ```
+ */
 export class GpuError extends Error {
+  /** Name of the class. */
   override readonly name = "GpuError";
 }
 
@@ -168,7 +189,19 @@ export async function withGpuCheck<T>(read: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Waits until the GPU has done all submitted work, then {@linkcode assertGpuHealthy}. */
+/**
+ * Waits until the GPU has done all submitted work, then {@linkcode assertGpuHealthy}.
+ *
+ * @example
+ * ```ts
+ * import { checkGpu, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const product = tf.matMul(tf.ones([2, 3]), tf.ones([3, 2]));
+ * await checkGpu();
+ * product.dispose();
+ * ```
+ */
 export async function checkGpu(gpu: Gpu | undefined = currentGpu()): Promise<void> {
   if (gpu) {
     await gpu.device.queue.onSubmittedWorkDone();

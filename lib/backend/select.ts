@@ -21,8 +21,11 @@ import {
 
 /** The backends a run can compute on. */
 export const backendNames = ["webgpu", "wasm", "cpu"] as const;
-/** One of {@linkcode backendNames}. */
-export type BackendName = typeof backendNames[number];
+/** @internal */
+type Names = typeof backendNames;
+
+/** Backend that a run can compute on. */
+export type BackendName = Names[number];
 
 /** Facts of this machine by which a backend is chosen. */
 export interface BackendFacts {
@@ -125,6 +128,14 @@ let registered: Gpu | null = null;
  *
  * @param wanted "auto" or one of {@linkcode backendNames}.
  * @throws {UserError} when the wanted backend is unknown or cannot be had.
+ *
+ * @example
+ * ```ts
+ * import { selectBackend } from "../../mod.ts";
+ *
+ * const { name, reason } = await selectBackend("auto");
+ * console.log(name, "because", reason);
+ * ```
  */
 export function selectBackend(wanted: string = "auto"): Promise<BackendChoice> {
   return select(wanted);
@@ -173,6 +184,15 @@ export function computedOn(): ComputedOn {
  * @param before what {@linkcode computedOn} gave then; undefined for a new run
  * @param onNotice told in a sentence when the run goes on with other rounding
  * @throws {UserError} when the demanded backend cannot be had
+ *
+ * @example
+ * ```ts
+ * import { selectBackendOfRun } from "../../mod.ts";
+ *
+ * const before = { backend: "cpu" };
+ * const { name } = await selectBackendOfRun("auto", before, console.warn);
+ * console.log(name); // cpu
+ * ```
  */
 export async function selectBackendOfRun(
   wanted: string,

@@ -49,10 +49,20 @@ export interface CaptureRequest<I extends Inputs, O> {
  * Captures a computation on tfjs's webgpu backend, ours or any other in which all shapes stay.
  *
  * @example
- * ```ts ignore
- * const step = await capture({ inputs: { x, y }, fn: ({ x, y }) => optimizer.minimize(() => loss(x, y), true) });
- * step.write("x", pixels).write("y", labels).replay();
- * console.log(await step.outputs.data());
+ * ```ts
+ * import { capture, selectBackend, tf } from "../../mod.ts";
+ *
+ * if ((await selectBackend("auto")).name === "webgpu") {
+ *   const w = tf.variable(tf.ones([3]));
+ *   const optimizer = tf.train.sgd(0.5);
+ *   const step = await capture({
+ *     inputs: { x: tf.zeros([3]) },
+ *     fn: ({ x }) => optimizer.minimize(() => w.mul(x).sum() as tf.Scalar, true, [w])!,
+ *   });
+ *   step.write("x", new Float32Array([1, 2, 3])).replay();
+ *   console.log(await step.outputs.data()); // 6
+ *   step.dispose();
+ * }
  * ```
  *
  * @throws {CaptureError} when the function does what cannot be replayed, naming the operation: host

@@ -7,8 +7,23 @@ import { writtenBindingsOf } from "../backend/compute.ts";
 import { engine, type WebgpuInternals } from "../backend/tfjs_internals.ts";
 import type { Binding, Command } from "./plan.ts";
 
-/** A computation that cannot be replayed rightly; the message names the operation and the way out. */
+/**
+ * A computation that cannot be replayed rightly; the message names the operation and the way out.
+ *
+ * @example
+ * ```ts
+ * import { capture, CaptureError, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * try {
+ *   await capture(() => tf.ones([2]));
+ * } catch (error) {
+ *   console.log(error instanceof CaptureError); // true: the cpu backend cannot capture
+ * }
+ * ```
+ */
 export class CaptureError extends Error {
+  /** Name of the class. */
   override readonly name = "CaptureError";
 }
 

@@ -5,6 +5,7 @@ import { currentGpu, withGpuCheck } from "../backend/device.ts";
 
 /** Values of an input for one call. */
 export interface InputValues {
+  /** Extents, outermost first. */
   shape: number[];
   /** An Int32Array makes an int32 tensor, a Float32Array a float32 one. */
   values: Float32Array | Int32Array;

@@ -33,6 +33,16 @@ export function lockPath(folder: string): string {
  * Locks a run's folder for this process.
  * @throws {UserError} naming the folder and the process that trains there, or when the file cannot
  * be written, or is a link.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, lockRun, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * await createRunFolder(path, preset("tiny"));
+ * await using lock = await lockRun(path);
+ * console.log(lock.isHeld); // true: another process that trains here is refused
+ * ```
  */
 export async function lockRun(folder: string): Promise<RunLock> {
   const path = lockPath(folder);

@@ -81,6 +81,15 @@ export async function checkRunFolderIsFree(path: string): Promise<void> {
  * Makes the folder of a new run, with its parents, and writes its configuration.
  * @param origin the file whose weights the run begins from, kept in `origin.json`; none for random
  * @throws {UserError} if the folder exists and is not empty, or cannot be made.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * const { config, best } = await createRunFolder(path, preset("tiny"));
+ * console.log(config, best); // …/config.json …/best.safetensors
+ * ```
  */
 export async function createRunFolder(
   path: string,
@@ -186,6 +195,16 @@ async function writeJson(path: string, value: unknown): Promise<void> {
 /**
  * Opens the folder of an existing run and reads its configuration.
  * @throws {UserError} if there is no run, or its configuration is not valid.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, openRunFolder, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * await createRunFolder(path, preset("tiny"));
+ * const { run, config } = await openRunFolder(path);
+ * console.log(run.path === path, config.pooling); // true mean
+ * ```
  */
 export async function openRunFolder(path: string): Promise<{ run: RunFolder; config: RunConfig }> {
   const run = runFolder(path);

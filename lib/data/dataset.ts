@@ -50,6 +50,13 @@ export function sliceSplit(split: ImageSplit, start: number, end: number): Image
 /**
  * The first `limit` records; all of them where `limit` is 0 or exceeds their number.
  * @throws {UserError} when the limit is no whole number from 0
+ *
+ * @example
+ * ```ts
+ * import { createShapes, limitSplit } from "../../mod.ts";
+ *
+ * console.log(limitSplit(createShapes({ train: 60 }).train, 12).count); // 12
+ * ```
  */
 export function limitSplit(split: ImageSplit, limit: number): ImageSplit {
   assertWhole("limit", limit, 0);
@@ -60,6 +67,14 @@ export function limitSplit(split: ImageSplit, limit: number): ImageSplit {
  * Holds out the last `share` (0 up to 1) of the records, before any shuffle, as Keras does:
  * 50,000 records and 0.1 give 45,000 and 5,000.
  * @throws {UserError} when the share is no number from 0 to below 1
+ *
+ * @example
+ * ```ts
+ * import { createShapes, splitValidation } from "../../mod.ts";
+ *
+ * const { train, validation } = splitValidation(createShapes({ train: 60 }).train, 0.1);
+ * console.log(train.count, validation.count); // 54 6
+ * ```
  */
 export function splitValidation(
   split: ImageSplit,
@@ -86,6 +101,14 @@ export function trainingCount(
 /**
  * Mean and population variance of each channel over all pixels, values 0..255, in float64: what a
  * Keras `Normalization` layer adapts to.
+ *
+ * @example
+ * ```ts
+ * import { channelStatistics } from "../../mod.ts";
+ *
+ * const split = { images: new Uint8Array([0, 10]), labels: new Uint8Array(2), count: 2 };
+ * console.log(channelStatistics(split, 1)); // { mean: [ 5 ], variance: [ 25 ] }
+ * ```
  */
 export function channelStatistics(
   split: ImageSplit,

@@ -18,7 +18,7 @@ import {
 const maxUnpackedBytes = 2 ** 29;
 const wellFormedMd5 = /^[0-9a-f]{32}$/;
 
-/** What is under way, for a progress bar. */
+/** Progress of {@linkcode loadDataset}, for a bar. */
 export interface DataProgress {
   /** What is being done. */
   stage: "download" | "verify" | "unpack" | "read";
@@ -32,7 +32,7 @@ export interface DataProgress {
   retry?: string;
 }
 
-/** Which data, and where from. */
+/** Options of {@linkcode loadDataset}. */
 export interface LoadOptions {
   /** Which data set. */
   dataset: DatasetName;
@@ -58,6 +58,14 @@ export interface LoadOptions {
  * official archive, or the only other one there; where there is none, the official archive is
  * fetched.
  * @throws {UserError} if the data cannot be had, is not what its checksum says, or is malformed.
+ *
+ * @example
+ * ```ts
+ * import { loadDataset } from "../../mod.ts";
+ *
+ * const shapes = await loadDataset({ dataset: "shapes", labels: "fine", root: "data" });
+ * console.log(shapes.classNames.length, shapes.train.count); // 100 10000
+ * ```
  */
 export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
   const { dataset, labels, data, root } = options;

@@ -1,7 +1,9 @@
-/** What turns stored bytes into model input, as checkpoints and exported models keep it. */
+/** Preparation of stored bytes as model input, as checkpoints and exported models keep it. */
 import { z } from "../deps.ts";
 
-/** The form in which files have it; {@linkcode preprocessingFault} looks at the values. */
+/**
+ * The form in which files have it; {@linkcode preprocessingFault} looks at the values.
+ */
 export const preprocessingSchema = z.strictObject({
   /** Of a stored image, in pixels. */
   height: z.int().min(1),
@@ -17,8 +19,11 @@ export const preprocessingSchema = z.strictObject({
   variance: z.array(z.number()),
 });
 
-/** What turns stored bytes into model input: normalized, then resized bilinearly to imageSize. */
-export type Preprocessing = z.infer<typeof preprocessingSchema>;
+/** @internal */
+type Schema = typeof preprocessingSchema;
+
+/** Preparation of stored bytes as model input: normalized, then resized bilinearly to imageSize. */
+export type Preprocessing = z.infer<Schema>;
 
 /** The longest side of a stored image, in pixels: larger ones take too much memory to be resized. */
 const maxSide = 4096;

@@ -6,8 +6,11 @@ import { createShapes, shapesClassNames } from "./shapes.ts";
 /** The kinds of labels that a data set may have. */
 export const labelKinds = ["fine", "coarse"] as const;
 
-/** One of {@linkcode labelKinds}. */
-export type LabelKind = typeof labelKinds[number];
+/** @internal */
+type LabelKinds = typeof labelKinds;
+
+/** Kind of labels: `fine`, or the fewer `coarse` ones that CIFAR-100 has as well. */
+export type LabelKind = LabelKinds[number];
 
 /** How many classes there are by kind of labels; a kind that is absent does not exist. */
 export type Classes = { fine: number } & Partial<Record<LabelKind, number>>;
@@ -53,8 +56,11 @@ export const sources = {
   shapes: { isGenerated: true, classes: { fine: shapesClassNames.length }, make: createShapes },
 } satisfies Record<string, DataSource>;
 
+/** @internal */
+type Sources = typeof sources;
+
 /** A data set's name. */
-export type DatasetName = keyof typeof sources;
+export type DatasetName = keyof Sources;
 
 /** The names in the table's order. */
 export const datasetNames = Object.keys(sources) as DatasetName[];

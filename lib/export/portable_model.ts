@@ -50,6 +50,19 @@ export function portableMetadata(model: PortableModel): Record<string, string> {
  * Saves a model's weights for other programs: no optimizer state, no checksums.
  * @throws {UserError} if the weights are not those of the configuration, or the file cannot be
  * written; an older file of that name then stays as it was.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, namedVariables, preset } from "../../mod.ts";
+ * import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1] };
+ * const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * await savePlainWeights(`${await Deno.makeTempDir()}/vit.safetensors`, model);
+ * ```
  */
 export async function savePlainWeights(path: string, model: PortableModel): Promise<void> {
   const shapes = new Map([...model.weights].map(([name, { shape }]) => [name, shape]));
@@ -66,6 +79,21 @@ export async function savePlainWeights(path: string, model: PortableModel): Prom
  * Loads a file of {@linkcode savePlainWeights}; nobody needs to vouch for it. Names, shapes and
  * dtypes are checked against the file's configuration before memory is taken for the weights.
  * @throws {UserError} naming the file and the fault.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, loadPlainWeights, modelConfigOf, namedVariables, preset } from "../../mod.ts";
+ * import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1] };
+ * const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * const path = `${await Deno.makeTempDir()}/vit.safetensors`;
+ * await savePlainWeights(path, model);
+ * console.log((await loadPlainWeights(path)).classNames); // [ "a", "b" ]
+ * ```
  */
 export async function loadPlainWeights(path: string): Promise<PortableModel> {
   await using reader = await SafetensorsReader.open(path);

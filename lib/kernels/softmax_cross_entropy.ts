@@ -28,6 +28,15 @@ export interface CrossEntropy {
  * @param logits float32 [batch, classes].
  * @param labels int32 [batch], each in 0..classes-1.
  * @throws {Error} when the shapes or types do not fit.
+ *
+ * @example
+ * ```ts
+ * import { selectBackend, softmaxCrossEntropy, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const { loss, stats } = softmaxCrossEntropy(tf.zeros([1, 4]), tf.tensor1d([0], "int32"));
+ * console.log(await loss.data(), await stats.data()); // 1.386 = ln 4, and its hits: 1, 1
+ * ```
  */
 export function softmaxCrossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D): CrossEntropy {
   const [batch, classes] = logits.shape;

@@ -6,7 +6,7 @@ import { countNonFinite } from "../kernels/optimizer/count_non_finite.ts";
 import { squaredNorm } from "../kernels/optimizer/squared_norm.ts";
 import { type Moments, MomentStores, type Slot, type Store } from "./moments.ts";
 
-/** What the optimizer can be told; the defaults are those of the `keras-cifar100` preset. */
+/** Options of {@linkcode AdamW}; the defaults are those of the `keras-cifar100` preset. */
 export interface AdamWConfig {
   /** Step size; may be changed between steps through `optimizer.learningRate`. */
   learningRate?: number;
@@ -19,8 +19,11 @@ export interface AdamWConfig {
   decayConvention?: "tfa" | "keras";
   /** Variables whose name contains one of these are not decayed, `["bias", "norm"]` for example. */
   decayExclude?: readonly string[];
+  /** Decay rate of the first moment, from 0 to below 1. */
   beta1?: number;
+  /** Decay rate of the second moment, from 0 to below 1. */
   beta2?: number;
+  /** Added to the root of the second moment, above 0. */
   epsilon?: number;
   /** The largest global norm of the gradients; larger ones are scaled down to it. 0: no clipping. */
   clipNorm?: number;
@@ -31,9 +34,11 @@ export interface AdamWConfig {
   skipNonFinite?: boolean;
 }
 
-/** tfjs's own type of this shape is not exported. */
-interface NamedTensor {
+/** Tensor with a name; tfjs's own type of this shape is not exported. */
+export interface NamedTensor {
+  /** For a gradient, the name of its variable. */
   name: string;
+  /** The tensor itself. */
   tensor: tf.Tensor;
 }
 
@@ -43,17 +48,38 @@ interface NamedTensor {
  * First the decay, then Adam as TensorFlow computes it:
  * `var -= learningRate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon)`.
  * Variables and moments are updated in place, so memory does not grow from step to step.
+ *
+ * @example
+ * ```ts
+ * import { AdamW, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const w = tf.variable(tf.ones([2]));
+ * const optimizer = new AdamW({ learningRate: 0.1, weightDecay: 0 });
+ * optimizer.minimize(() => w.square().sum());
+ * console.log(await w.data()); // 0.9, 0.9
+ * ```
  */
 export class AdamW extends tf.Optimizer {
+  /** Name of the class in a stored optimizer. */
   static readonly className = "VitAdamW";
+  /** Step size of the next update. */
   learningRate: number;
+  /** As in {@linkcode AdamWConfig}, as are the others. */
   readonly weightDecay: number;
+  /** What the weight decay is of. */
   readonly decayConvention: "tfa" | "keras";
+  /** Parts of the names of variables that are not decayed. */
   readonly decayExclude: readonly string[];
+  /** Decay rate of the first moment. */
   readonly beta1: number;
+  /** Decay rate of the second moment. */
   readonly beta2: number;
+  /** Added to the root of the second moment. */
   readonly epsilon: number;
+  /** Largest global norm of the gradients; 0 for none. */
   readonly clipNorm: number;
+  /** Whether updates of NaN or infinite gradients are left out. */
   readonly skipNonFinite: boolean;
   /** How many updates were left out; made at the first update. */
   private skipped?: tf.Tensor1D;
@@ -66,7 +92,10 @@ export class AdamW extends tf.Optimizer {
   private exported: tf.Tensor[] = [];
   private step_ = 0;
 
-  /** @throws {UserError} when a number is out of its range */
+  /**
+   * Makes an optimizer without moments yet.
+   * @throws {UserError} when a number is out of its range
+   */
   constructor(config: AdamWConfig = {}) {
     super();
     this.learningRate = config.learningRate ?? 1e-3;
@@ -92,6 +121,7 @@ export class AdamW extends tf.Optimizer {
     return this.step_;
   }
 
+  /** Updates the variables by their gradients, by name, and counts the update. */
   override applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
     tf.tidy(() => this.update(gradients, tf.tensor1d(this.scalars())));
     this.advance();
@@ -121,6 +151,7 @@ export class AdamW extends tf.Optimizer {
     });
   }
 
+  /** The members of each store, with their gradients. */
   private groupsOf(variables: tf.Variable[], gradients: TensorInfo[]): AdamWGroup[] {
     const groups = new Map<Store, AdamWGroup>();
     variables.forEach((variable, index) => {
@@ -265,17 +296,20 @@ export class AdamW extends tf.Optimizer {
     this.step_ = this.iterations_;
   }
 
+  /** Frees the moments, restored ones too. */
   private disposeMoments(): void {
     this.stores.dispose();
     this.restored.clear();
     this.waiting = [];
   }
 
+  /** Frees what {@linkcode getWeights} gave last. */
   private disposeExported(): void {
     tf.dispose(this.exported);
     this.exported = [];
   }
 
+  /** Frees moments and counters. */
   override dispose(): void {
     this.disposeMoments();
     this.disposeExported();
@@ -283,6 +317,7 @@ export class AdamW extends tf.Optimizer {
     super.dispose();
   }
 
+  /** Settings as a stored optimizer has them. */
   override getConfig(): tf.serialization.ConfigDict {
     return {
       learningRate: this.learningRate,
@@ -300,6 +335,7 @@ export class AdamW extends tf.Optimizer {
     };
   }
 
+  /** Makes the optimizer of stored settings. */
   static override fromConfig<T extends tf.serialization.Serializable>(
     cls: tf.serialization.SerializableConstructor<T>,
     config: tf.serialization.ConfigDict,

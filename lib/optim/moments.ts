@@ -3,7 +3,9 @@ import { adamwGroups } from "../kernels/optimizer/adamw.ts";
 
 /** One variable's running averages of the gradient and of its square, flat. */
 export interface Moments {
+  /** Average of the gradient. */
   m: Float32Array;
+  /** Average of its square. */
   v: Float32Array;
 }
 

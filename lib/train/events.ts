@@ -1,4 +1,4 @@
-/** What a run tells while it goes: one union, so that a listener says once what it wants to hear. */
+/** Events of a run: one union, so that a listener says once what it wants to hear. */
 import type { Metrics } from "./metrics.ts";
 
 /** One line of the history: the means of one epoch. */
@@ -7,12 +7,17 @@ export interface EpochRecord {
   epoch: number;
   /** Training steps done at its end. */
   step: number;
+  /** Mean of the train images, with dropout and augmentation. */
   loss: number;
+  /** Share of them whose first guess was right, 0 to 1. */
   accuracy: number;
+  /** Share with the right class among the first five. */
   top5: number;
   /** Null without validation, as are the two below. */
   valLoss: number | null;
+  /** Accuracy of the images held out. */
   valAccuracy: number | null;
+  /** Top-5 accuracy of the images held out. */
   valTop5: number | null;
   /** Updates left out since the start of the run; absent for none. */
   skippedSteps?: number;
@@ -26,21 +31,25 @@ export interface EpochRecord {
 
 /** The means over the epoch so far, after a read of the metrics. */
 export interface StepEvent extends Metrics {
+  /** Which event it is. */
   type: "step";
   /** From 1. */
   epoch: number;
+  /** Epochs of the whole run. */
   epochs: number;
   /** Step within the epoch, from 1. */
   stepInEpoch: number;
+  /** Steps of one epoch. */
   stepsPerEpoch: number;
   /** Training steps done since the start of the run. */
   step: number;
+  /** Images of this epoch so far. */
   imagesSeen: number;
   /** Updates left out since the start of the run. */
   skippedSteps: number;
 }
 
-/** What happened. */
+/** Event of a run. */
 export type RunEvent =
   /** Training begins or goes on at a step; its first step, which compiles kernels, follows. */
   | { type: "start"; step: number; epochs: number; stepsPerEpoch: number }

@@ -22,7 +22,7 @@ import type { EpochRecord, RunEvent } from "./events.ts";
 import { addSums, DeviceMetrics, type Metrics, metricsOf, skippedSums } from "./metrics.ts";
 import { TrainingStep } from "./step.ts";
 
-/** Who saves a run while it is trained; see run_saver.ts. */
+/** Saver of a run while it is trained; see run_saver.ts. */
 export interface Keeper {
   /** Whether the run should be saved after this step. */
   isDue(step: number): boolean;
@@ -34,10 +34,13 @@ export interface Keeper {
   rest(): Promise<void>;
 }
 
-/** What {@linkcode fit} works on, and whom it tells. */
+/** Options of {@linkcode fit}. */
 export interface FitOptions {
+  /** Configuration of the run. */
   config: RunConfig;
+  /** Its variables are updated in place. */
   model: tf.LayersModel;
+  /** Images to learn from and to validate on. */
   data: Pick<DeviceDataset, "train" | "validation">;
   /** What is trained; all variables of the model by default. */
   variables?: tf.Variable[];
@@ -52,8 +55,11 @@ export interface FitOptions {
   onNan?: "stop" | "skip";
   /** Finishes the step and returns when aborted. */
   signal?: AbortSignal;
+  /** Told what happens. */
   onEvent?: (event: RunEvent) => void;
+  /** Who saves; nobody by default. */
   keeper?: Keeper;
+  /** Time; that of this machine by default. */
   clock?: Clock;
   /**
    * Milliseconds between two reads of the metrics, which the first step and the last of an epoch have
@@ -63,7 +69,7 @@ export interface FitOptions {
   readInterval?: number;
 }
 
-/** How {@linkcode fit} ended. */
+/** End of {@linkcode fit}. */
 export interface FitResult {
   /** False when the signal ended it. */
   complete: boolean;

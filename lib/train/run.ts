@@ -38,23 +38,28 @@ import { RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
 import { assignVariables, isAllFinite, readState, readVariables, restoreState } from "./weights.ts";
 
-/** What a run begins from, when not from random weights at step 0. */
+/** Beginning of a run, when not from random weights at step 0. */
 export type RunStart =
   /** A state to go on from. */
   | { resume: TrainingState }
   /** Weights of another run or of an exported model. */
   | { initial: InitialWeights };
 
-/** What a run is made of. */
+/** Options of {@linkcode trainRun}. */
 export interface RunOptions {
+  /** Every field of the run. */
   config: RunConfig;
+  /** Images to learn from and to test on. */
   dataset: ImageDataset;
+  /** Where it is saved; see {@linkcode createRunFolder}. */
   folder: RunFolder;
   /** The folder's lock, if the caller has it; else it is taken, and given back in the end. */
   lock?: RunLock;
+  /** What it begins from; random weights by default. */
   start?: RunStart;
   /** Lets a resumed run's learning rate jump to the curve of other `epochs`; see `schedule`. */
   reschedule?: boolean;
+  /** When states are saved, and how many stay. */
   save?: {
     /** When to save beside the ends of epochs; never by default. */
     every?: SaveEvery;
@@ -70,13 +75,15 @@ export interface RunOptions {
   versions?: Record<string, string>;
   /** Finishes the step, saves and returns when aborted. */
   signal?: AbortSignal;
+  /** Told what happens. */
   onEvent?: (event: RunEvent) => void;
+  /** Time; that of this machine by default. */
   clock?: Clock;
   /** As in `FitOptions`. */
   readInterval?: number;
 }
 
-/** How a run ended. */
+/** End of a run. */
 export interface RunResult {
   /** False when the signal stopped it; `last` then holds the state. */
   complete: boolean;

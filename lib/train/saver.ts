@@ -1,6 +1,6 @@
 /** When a run is saved, and that one save at a time goes on beside the training. */
 
-/** How often a run is saved between the ends of its epochs; null for never. */
+/** Interval of the saves between the ends of epochs; null for none. */
 export type SaveEvery = { steps: number } | { minutes: number } | null;
 
 /** The share of a step's time that training may wait after it while a save is in flight. */
