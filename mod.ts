@@ -85,7 +85,7 @@ export {
 export { type Clock } from "./lib/train/clock.ts";
 export { DeviceDataset } from "./lib/train/device_dataset.ts";
 export { evaluate, evaluateEach, type EvaluateOptions } from "./lib/train/evaluate.ts";
-export { type EpochRecord, type RunEvent, type StepEvent } from "./lib/train/events.ts";
+export { type EpochLine, type RunEvent, type StepEvent } from "./lib/train/events.ts";
 export { fit, type FitOptions, type FitResult, type Keeper } from "./lib/train/fit.ts";
 export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_weights.ts";
 export { type Metrics } from "./lib/train/metrics.ts";

@@ -1,4 +1,4 @@
-/** What computed a run's numbers, as checkpoints keep it. */
+/** Computer of a run's numbers, as checkpoints keep it. */
 import { z } from "../deps.ts";
 
 /**

@@ -4,9 +4,10 @@
  * of the device noticed.
  *
  * WebGPU reports a validation error after the fact and tfjs ignores it: the invalid dispatch is
- * skipped and zeros come back. So every error that nobody captures is recorded here, and
+ * skipped and zeros come back. So every error that nobody captures is kept here, and
  * {@linkcode assertGpuHealthy} throws it. The event arrives one turn of the event loop after the
- * faulty call, so an awaited read of a tensor that the GPU made is late enough to ask; {@linkcode checkGpu} waits.
+ * faulty call, so an awaited read of a tensor that the GPU made is late enough to ask; {@linkcode
+ * checkGpu} waits.
  */
 import { UserError } from "../errors.ts";
 import { tf, WebGPUBackend } from "../tfjs.ts";
@@ -15,7 +16,7 @@ import { tf, WebGPUBackend } from "../tfjs.ts";
 export interface Gpu {
   /** The device itself. */
   readonly device: GPUDevice;
-  /** What the driver says of itself. */
+  /** Information that the driver gives of itself. */
   readonly info: GPUAdapterInfo;
   /** One line for people: the driver's own name of the adapter. */
   readonly description: string;
@@ -27,7 +28,7 @@ export interface Gpu {
   readonly bufferLimit: number;
   /** The first error that nobody captured. */
   firstError?: GPUError;
-  /** How many errors nobody captured. */
+  /** Number of errors that nobody captured. */
   errorCount: number;
   /** Set when the device is lost, also by `device.destroy()`. */
   lost?: GPUDeviceLostInfo;
@@ -211,7 +212,7 @@ export async function checkGpu(gpu: Gpu | undefined = currentGpu()): Promise<voi
   assertGpuHealthy(gpu);
 }
 
-/** Forgets recorded errors, after a test or a probe that meant to cause them. */
+/** Forgets errors kept so far, after a test or a probe that meant to cause them. */
 export function clearGpuErrors(gpu: Gpu): void {
   delete gpu.firstError;
   gpu.errorCount = 0;

@@ -38,7 +38,7 @@ export interface CaptureStats {
  * ```
  */
 export class Capture<O> {
-  /** What the function returned; each replay overwrites the values. */
+  /** Results of the function; each replay overwrites the values. */
   readonly outputs: O;
   /** Dispatches and bytes. */
   readonly stats: CaptureStats;

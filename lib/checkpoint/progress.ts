@@ -1,4 +1,4 @@
-/** Where a run stands: with weights and moments, all that it takes to go on. */
+/** Place where a run stands: with weights and moments, all that it takes to go on. */
 import { z } from "../deps.ts";
 
 /**
@@ -9,7 +9,7 @@ const sumsSchema = z.strictObject({
   top1: z.number(),
   top5: z.number(),
   images: z.int().min(0),
-  /** How many of the images are in no other sum, their loss being NaN or infinite; absent for 0. */
+  /** Number of images that are in no other sum, their loss being NaN or infinite; absent for 0. */
   skipped: z.int().min(0).optional(),
 });
 

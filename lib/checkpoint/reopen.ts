@@ -18,7 +18,7 @@ export interface ReopenedRun {
   lock: RunLock;
   /** The newest valid state; undefined where the run ended before its first save. */
   state?: TrainingState;
-  /** What a person should know of, a sentence each. */
+  /** Notices for a person, a sentence each. */
   notices: string[];
 }
 
@@ -62,7 +62,7 @@ export async function reopenRun(path: string): Promise<ReopenedRun> {
   }
 }
 
-/** What is to be said of a lock, a sentence each. */
+/** Notices of a lock, a sentence each. */
 export function noticesOf(run: RunFolder, lock: RunLock): string[] {
   const notices: string[] = [];
   if (lock.takenFrom !== undefined) {

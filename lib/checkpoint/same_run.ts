@@ -1,4 +1,4 @@
-/** What a run may be told when it goes on, and what would make it another run. */
+/** Changes that a run may be told of when it goes on, and those that would make it another run. */
 import { modelFields } from "../config/model.ts";
 import type { RunConfig } from "../config/run.ts";
 import { trainingCount } from "../data/dataset.ts";
@@ -16,7 +16,7 @@ const dataFields: readonly (keyof RunConfig)[] = [
   ...["dataset", "labels", "limit", "validationSplit"] as const,
 ];
 
-/** Why a field must stay as it was. */
+/** Reason why a field must stay as it was. */
 function reasonOf(key: keyof RunConfig): string {
   if (key === "seed") return "another seed is another order of images and other dropout";
   if (dataFields.includes(key)) return "it decides which images are trained on";

@@ -41,7 +41,7 @@ const progressSchema = z.strictObject({
   skippedSteps: progressFields.skippedSteps,
   dataset: datasetSchema,
   sums: progressFields.sums,
-  /** How stored bytes become model input. */
+  /** Preparation of stored bytes as model input. */
   preprocessing: preprocessingSchema,
   /** In the order of the logits. */
   classNames: z.array(z.string()),
@@ -81,7 +81,7 @@ export interface Loaded {
   configHash: string;
 }
 
-/** What the metadata of a checkpoint gives as its format. */
+/** Format that the metadata of a checkpoint gives. */
 export const checkpointFormat = "deno-vit/1";
 const { first: prefix1, second: prefix2 } = momentPrefixes;
 const reserved = "optimizer.";

@@ -13,6 +13,3 @@ export const augmentFields = {
     "augmentation: largest zoom either way, height and width independent; 0 for none",
   ),
 };
-
-/** How training images are varied. */
-export type AugmentConfig = z.infer<z.ZodObject<typeof augmentFields>>;

@@ -21,6 +21,3 @@ export const inputFields = {
     "images a step; fewer where the device's memory is short",
   ),
 };
-
-/** Which images are trained on. */
-export type InputConfig = z.infer<z.ZodObject<typeof inputFields>>;

@@ -29,6 +29,3 @@ export const optimizerFields = {
       "clipping, 1 is usual where the loss jumps",
   ),
 };
-
-/** The settings of AdamW. */
-export type OptimizerConfig = z.infer<z.ZodObject<typeof optimizerFields>>;

@@ -25,6 +25,3 @@ export const scheduleFields = {
       "cosine and linear, whose last epochs are the best",
   ),
 };
-
-/** How long is trained, and at what rate when. */
-export type ScheduleConfig = z.infer<z.ZodObject<typeof scheduleFields>>;

@@ -1,4 +1,4 @@
-/** What every data set is once it is in memory, and what is done to all of them alike. */
+/** Data sets in memory, and what is done to all of them alike. */
 import { assertNumber, assertWhole } from "../checks.ts";
 
 /** Class indices; wider ones where there are more than 256 classes. */
@@ -13,7 +13,7 @@ export interface ImageSplit {
   images: Uint8Array<ArrayBuffer>;
   /** `[count]` class indices. */
   labels: Labels;
-  /** How many images. */
+  /** Number of images. */
   count: number;
 }
 
@@ -29,9 +29,9 @@ export interface ImageDataset {
   channels: number;
   /** The name of each class, by label. */
   classNames: string[];
-  /** What is learned from. */
+  /** Images to learn from. */
   train: ImageSplit;
-  /** What is looked at only in the end. */
+  /** Images that are looked at only in the end. */
   test: ImageSplit;
   /** SHA-256 of the record bytes, in hexadecimal. */
   identity: string;
@@ -90,7 +90,9 @@ function keptCount(count: number, share: number): number {
   return count - Math.floor(count * share + 1e-6);
 }
 
-/** How many of `count` train records a run trains on: those within its limit and not held out. */
+/**
+ * Number of `count` train records that a run trains on: those within its limit and not held out.
+ */
 export function trainingCount(
   count: number,
   { limit, validationSplit }: { limit: number; validationSplit: number },

@@ -25,12 +25,14 @@ type Schema = typeof preprocessingSchema;
 /** Preparation of stored bytes as model input: normalized, then resized bilinearly to imageSize. */
 export type Preprocessing = z.infer<Schema>;
 
-/** The longest side of a stored image, in pixels: larger ones take too much memory to be resized. */
+/**
+ * The longest side of a stored image, in pixels: larger ones take too much memory to be resized.
+ */
 const maxSide = 4096;
 /** The variance of values of which half are 0 and half are 255. */
 const maxVariance = 127.5 ** 2;
 
-/** What no images can have, in words such as `preprocessing.mean holds -1, but …`. */
+/** Fault that no images can have, in words such as `preprocessing.mean holds -1, but …`. */
 export function preprocessingFault(preprocessing: Preprocessing): string | undefined {
   const { channels, mean, variance } = preprocessing;
   for (const side of ["height", "width"] as const) {

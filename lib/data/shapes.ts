@@ -157,7 +157,9 @@ function without(shape: Distance, hole: Distance): Distance {
   return (x, y) => Math.max(shape(x, y), -hole(x, y));
 }
 
-/** The polygon through the points x0, y0, x1, y1, ...; where its outline crosses itself, even-odd. */
+/**
+ * The polygon through the points x0, y0, x1, y1, ...; where its outline crosses itself, even-odd.
+ */
 function polygon(points: readonly number[]): Distance {
   return (x, y) => {
     let nearest = Infinity;

@@ -1,4 +1,6 @@
-/** The data sets by name; the table's keys are the words of `--dataset` and of the field `dataset`. */
+/**
+ * The data sets by name; the table's keys are the words of `--dataset` and of the field `dataset`.
+ */
 import { cifarFiles, type CifarLayout, cifarLayouts, readCifar } from "./cifar.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { createShapes, shapesClassNames } from "./shapes.ts";
@@ -12,7 +14,7 @@ type LabelKinds = typeof labelKinds;
 /** Kind of labels: `fine`, or the fewer `coarse` ones that CIFAR-100 has as well. */
 export type LabelKind = LabelKinds[number];
 
-/** How many classes there are by kind of labels; a kind that is absent does not exist. */
+/** Number of classes by kind of labels; a kind that is absent does not exist. */
 export type Classes = { fine: number } & Partial<Record<LabelKind, number>>;
 
 /** A data set that is computed, so that there is nothing to fetch. */
@@ -46,7 +48,7 @@ export interface ArchiveSource {
   ): Promise<ImageDataset>;
 }
 
-/** Where a data set comes from. */
+/** Source of a data set. */
 export type DataSource = GeneratedSource | ArchiveSource;
 
 /** The data sets by name. */

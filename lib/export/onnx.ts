@@ -34,8 +34,8 @@ const maxWeightBytes = 2 ** 31 - 2 ** 24;
  * await selectBackend("cpu");
  * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
  * const weights = await readWeights(namedVariables(createViTClassifier(config)));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1] };
- * const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
+ * }; const model = { config, weights, classNames: ["a", "b"], preprocessing };
  * console.log(encodeOnnx(model, { version: "0.1.0" }).length > 590_000); // true
  * ```
  */

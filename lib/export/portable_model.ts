@@ -1,6 +1,6 @@
 /**
- * A classifier as other programs need it, and its exchange file: safetensors with plain names, which
- * any library of that format reads, and the configuration in the metadata.
+ * A classifier as other programs need it, and its exchange file: safetensors with plain names,
+ * which any library of that format reads, and the configuration in the metadata.
  */
 import { parseViTConfig, type ViTConfig } from "../config/model.ts";
 import { storedConfig } from "../config/run.ts";
@@ -31,7 +31,9 @@ export interface PortableModel {
   weights: ReadonlyMap<string, FloatTensor>;
   /** In the order of the logits. */
   classNames: readonly string[];
-  /** How a stored image becomes model input: normalized, then resized bilinearly to imageSize. */
+  /**
+   * Preparation of a stored image as model input: normalized, then resized bilinearly to imageSize.
+   */
   preprocessing: Preprocessing;
 }
 
@@ -59,9 +61,9 @@ export function portableMetadata(model: PortableModel): Record<string, string> {
  * await selectBackend("cpu");
  * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
  * const weights = await readWeights(namedVariables(createViTClassifier(config)));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1] };
- * const model = { config, weights, classNames: ["a", "b"], preprocessing };
- * await savePlainWeights(`${await Deno.makeTempDir()}/vit.safetensors`, model);
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
+ * }; const model = { config, weights, classNames: ["a", "b"], preprocessing }; await
+ * savePlainWeights(`${await Deno.makeTempDir()}/vit.safetensors`, model);
  * ```
  */
 export async function savePlainWeights(path: string, model: PortableModel): Promise<void> {
@@ -82,16 +84,15 @@ export async function savePlainWeights(path: string, model: PortableModel): Prom
  *
  * @example
  * ```ts
- * import { createViTClassifier, loadPlainWeights, modelConfigOf, namedVariables, preset } from "../../mod.ts";
- * import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
+ * import { createViTClassifier, loadPlainWeights, modelConfigOf, namedVariables, preset } from
+ * "../../mod.ts"; import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
  *
  * await selectBackend("cpu");
  * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
  * const weights = await readWeights(namedVariables(createViTClassifier(config)));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1] };
- * const model = { config, weights, classNames: ["a", "b"], preprocessing };
- * const path = `${await Deno.makeTempDir()}/vit.safetensors`;
- * await savePlainWeights(path, model);
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
+ * }; const model = { config, weights, classNames: ["a", "b"], preprocessing }; const path =
+ * `${await Deno.makeTempDir()}/vit.safetensors`; await savePlainWeights(path, model);
  * console.log((await loadPlainWeights(path)).classNames); // [ "a", "b" ]
  * ```
  */

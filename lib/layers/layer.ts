@@ -1,5 +1,5 @@
 /**
- * What our layers share: weights drawn from the counter-based generator, and the step key that
+ * Base of our layers: weights drawn from the counter-based generator, and the step key that
  * dropout needs.
  *
  * tfjs hands `kwargs` of `model.apply(x, kwargs)` to every layer's `call`. The trainer passes

@@ -21,7 +21,8 @@ interface Projection {
  *
  * Input `[batch, tokens, dim]`, or the pair of it and a residual of the same shape that is added
  * to the output. Queries are scaled by 1/sqrt(keyDim); dropout falls on the attention weights.
- * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's fans.
+ * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's
+ * fans.
  *
  * @example
  * ```ts

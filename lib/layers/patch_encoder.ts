@@ -33,7 +33,10 @@ export class PatchEncoder extends VitLayer {
   private positionEmbedding!: tf.LayerVariable;
   private token?: tf.LayerVariable;
 
-  /** Makes a layer from width of a token, whether a class token is added, name, and seed of the initial weights. */
+  /**
+   * Makes a layer from width of a token, whether a class token is added, name, and seed of the
+   * initial weights.
+   */
   constructor(
     config: { name?: string; seed?: number; projectionDim: number; classToken?: boolean },
   ) {

@@ -10,7 +10,7 @@ import { type Moments, MomentStores, type Slot, type Store } from "./moments.ts"
 export interface AdamWConfig {
   /** Step size; may be changed between steps through `optimizer.learningRate`. */
   learningRate?: number;
-  /** How much a variable shrinks; what that means depends on the convention. */
+  /** Share by which a variable shrinks; of what depends on the convention. */
   weightDecay?: number;
   /**
    * `tfa` (TensorFlow Addons): `var -= weightDecay * var` each step, whatever the learning rate.
@@ -25,11 +25,14 @@ export interface AdamWConfig {
   beta2?: number;
   /** Added to the root of the second moment, above 0. */
   epsilon?: number;
-  /** The largest global norm of the gradients; larger ones are scaled down to it. 0: no clipping. */
+  /**
+   * The largest global norm of the gradients; larger ones are scaled down to it. 0: no clipping.
+   */
   clipNorm?: number;
   /**
    * Leaves out every update whose gradients' global norm is NaN or infinite: variables and moments
-   * stay as they are. The device decides, so no gradient is read; the update still counts in `step`.
+   * stay as they are. The device decides, so no gradient is read; the update still counts in
+   * `step`.
    */
   skipNonFinite?: boolean;
 }
@@ -67,7 +70,7 @@ export class AdamW extends tf.Optimizer {
   learningRate: number;
   /** As in {@linkcode AdamWConfig}, as are the others. */
   readonly weightDecay: number;
-  /** What the weight decay is of. */
+  /** Convention of the weight decay. */
   readonly decayConvention: "tfa" | "keras";
   /** Parts of the names of variables that are not decayed. */
   readonly decayExclude: readonly string[];
@@ -81,14 +84,14 @@ export class AdamW extends tf.Optimizer {
   readonly clipNorm: number;
   /** Whether updates of NaN or infinite gradients are left out. */
   readonly skipNonFinite: boolean;
-  /** How many updates were left out; made at the first update. */
+  /** Number of updates left out; made at the first update. */
   private skipped?: tf.Tensor1D;
   private readonly stores = new MomentStores();
   /** Restored moments, by the variable's name, of variables without an update since. */
   private restored = new Map<string, Moments>();
   /** Loaded moments whose variables have not been seen yet; their order decides whose they are. */
   private waiting: { name: string; shape: number[]; moments: Moments }[] = [];
-  /** What {@linkcode getWeights} gave last. */
+  /** Tensors that {@linkcode getWeights} gave last. */
   private exported: tf.Tensor[] = [];
   private step_ = 0;
 
@@ -116,7 +119,7 @@ export class AdamW extends tf.Optimizer {
     assertNumber("epsilon", this.epsilon, { least: Number.MIN_VALUE });
   }
 
-  /** How many updates have been applied. */
+  /** Number of updates applied. */
   get step(): number {
     return this.step_;
   }
@@ -128,8 +131,8 @@ export class AdamW extends tf.Optimizer {
   }
 
   /**
-   * Updates the variables with scalars that lie on the device. Counts nothing and uploads nothing, so
-   * that it can be captured; {@linkcode advance} counts.
+   * Updates the variables with scalars that lie on the device. Counts nothing and uploads nothing,
+   * so that it can be captured; {@linkcode advance} counts.
    *
    * @param scalars float32 `[2]`: what {@linkcode scalars} gave
    */
@@ -169,7 +172,7 @@ export class AdamW extends tf.Optimizer {
     return [...groups.values()];
   }
 
-  /** How many updates were left out since the optimizer was made; reads one number from the device. */
+  /** Number of updates left out since the optimizer was made; reads one number from the device. */
   async readSkipped(): Promise<number> {
     return this.skipped ? (await this.skipped.data<"float32">())[0]! : 0;
   }

@@ -25,11 +25,13 @@ export interface BatchLabels {
 export interface Batch {
   /** `[batch, imageSize, imageSize, channels]`, normalized. */
   images: tf.Tensor4D;
-  /** What they show. */
+  /** Their classes. */
   labels: BatchLabels;
 }
 
-/** Tensors that a batch is made from, by name, as {@linkcode DeviceSplit.trainingValues} has them. */
+/**
+ * Tensors that a batch is made from, by name, as {@linkcode DeviceSplit.trainingValues} has them.
+ */
 export type BatchInputs = Record<string, tf.Tensor>;
 
 /**

@@ -42,8 +42,8 @@ export function splitDataset(
 
 /**
  * A data set on the device, split as a configuration says: what is learned from, what is held out
- * before any shuffle, and what is looked at only in the end. Owns tensors; call `dispose`, or declare
- * it with `using`.
+ * before any shuffle, and what is looked at only in the end. Owns tensors; call `dispose`, or
+ * declare it with `using`.
  *
  * @example
  * ```ts

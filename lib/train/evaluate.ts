@@ -45,8 +45,8 @@ export async function evaluate(
 }
 
 /**
- * Statistics of every image of a split: float32 `[count, 3]` row by row, its loss, 1 for a top-1 hit,
- * 1 for a top-5 hit.
+ * Statistics of every image of a split: float32 `[count, 3]` row by row, its loss, 1 for a top-1
+ * hit, 1 for a top-5 hit.
  *
  * @throws {UserError} when the batch size is no whole number from 1, when the device is lost or out of
  * memory

@@ -2,7 +2,7 @@
 import type { Metrics } from "./metrics.ts";
 
 /** One line of the history: the means of one epoch. */
-export interface EpochRecord {
+export interface EpochLine {
   /** From 1. */
   epoch: number;
   /** Training steps done at its end. */
@@ -25,13 +25,13 @@ export interface EpochRecord {
   learningRate: number;
   /** Wall-clock seconds of the epoch, validation included; of a resumed epoch, since it went on. */
   seconds: number;
-  /** When it ended, in UTC: `2026-11-25T17:46:16Z`. */
+  /** Time of its end, in UTC: `2026-11-25T17:46:16Z`. */
   date: string;
 }
 
 /** The means over the epoch so far, after a read of the metrics. */
 export interface StepEvent extends Metrics {
-  /** Which event it is. */
+  /** Kind of the event. */
   type: "step";
   /** From 1. */
   epoch: number;
@@ -56,7 +56,7 @@ export type RunEvent =
   | StepEvent
   /** So many images of the validation or test split are evaluated. */
   | { type: "validation" | "test"; done: number; count: number }
-  | { type: "epoch"; record: EpochRecord; isBest: boolean }
+  | { type: "epoch"; line: EpochLine; isBest: boolean }
   /** The state of a step is whole in its file. */
   | { type: "save"; step: number }
   /** A sentence that a person should read. */

@@ -88,8 +88,8 @@ export function checkInitialWeights({ source, model }: InitialWeights, config: R
 }
 
 /**
- * Why a classifier cannot be taken over, as a clause; null where it can. Equal counts are not enough:
- * the classes must be the same ones in the same order.
+ * Reason why a classifier cannot be taken over, as a clause; null where it can. Equal counts are
+ * not enough: the classes must be the same ones in the same order.
  * @param ours names of the classes of the run's data
  */
 function classifierDifference(

@@ -44,9 +44,9 @@ export interface PredictionContext {
  *
  * await selectBackend("auto");
  * const model = createViTClassifier(modelConfigOf({ ...preset("tiny"), numClasses: 2 }));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1] };
- * const images = [await readImageFile("docs/images/patches.png")];
- * const [guesses] = await predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
+ * }; const images = [await readImageFile("docs/images/patches.png")]; const [guesses] = await
+ * predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
  * console.log(guesses!.length); // 2
  * ```
  */

@@ -51,19 +51,19 @@ export interface RunOptions {
   config: RunConfig;
   /** Images to learn from and to test on. */
   dataset: ImageDataset;
-  /** Where it is saved; see {@linkcode createRunFolder}. */
+  /** Files of the run; see {@linkcode createRunFolder}. */
   folder: RunFolder;
   /** The folder's lock, if the caller has it; else it is taken, and given back in the end. */
   lock?: RunLock;
-  /** What it begins from; random weights by default. */
+  /** Beginning; random weights by default. */
   start?: RunStart;
   /** Lets a resumed run's learning rate jump to the curve of other `epochs`; see `schedule`. */
   reschedule?: boolean;
-  /** When states are saved, and how many stay. */
+  /** Times of the saves, and the number of states that stay. */
   save?: {
-    /** When to save beside the ends of epochs; never by default. */
+    /** Times to save beside the ends of epochs; none by default. */
     every?: SaveEvery;
-    /** How many states stay in the folder, at least 1; 2 by default. */
+    /** Number of states that stay in the folder, at least 1; 2 by default. */
     keep?: number;
   };
   /**
@@ -99,8 +99,8 @@ export interface RunResult {
 
 /**
  * Trains. After each epoch, when a save is due, when stopped and before an error ends the run, the
- * state is saved as `last`, and where val_accuracy rose the weights as `best`; the files are written
- * while training goes on.
+ * state is saved as `last`, and where val_accuracy rose the weights as `best`; the files are
+ * written while training goes on.
  *
  * @throws {UserError} when data and model do not fit, when the state to resume is of another run,
  * when another process trains in the folder, when a tensor is above the device's limit, when the

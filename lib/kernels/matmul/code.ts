@@ -12,7 +12,10 @@ export interface MatmulCode {
   widthA: Width;
   /** The width of the output's rows, and of b's in nn and tn. */
   width: Width;
-  /** How many products are made together, see `parts` of `ProductShape`: b0, b1, … and, in nt, a0, a1, … */
+  /**
+   * Number of products made together, see `parts` of `ProductShape`: b0, b1, … and, in nt, a0, a1,
+   * …
+   */
   parts: number;
   /** The grid's x runs down the output's rows, not across its columns. */
   downFirst: boolean;
@@ -23,8 +26,8 @@ export interface MatmulCode {
   /** Names of more outputs of Value. */
   extraOutputs: string[];
   /**
-   * Declarations of functions and of the uniform's type `Uniforms`, which must have the fields rows,
-   * columns, depth and chunk; the uniform itself is `u`.
+   * Declarations of functions and of the uniform's type `Uniforms`, which must have the fields
+   * rows, columns, depth and chunk; the uniform itself is `u`.
    */
   declarations: string;
   /** Statements at the start of `main`. */
