@@ -150,7 +150,7 @@ await runTask(async () => {
   if (broken) throw broken.error;
 
   const { step, skippedSteps, test } = result;
-  const seconds = (performance.now() - began) / 1000;
+  const seconds = Math.round(performance.now() - began) / 1000;
   if (skippedSteps > 0) {
     onNotice(`${skippedSteps} updates were left out, their gradient being NaN or infinite.`);
   }
