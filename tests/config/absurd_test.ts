@@ -17,7 +17,7 @@ const wholes = [
 const numbers = [
   ...["attentionDropout", "mlpDropout", "headDropout", "layerNormEpsilon", "validationSplit"],
   ...["rotation", "zoom", "learningRate", "weightDecay", "beta1", "beta2", "epsilon", "clipNorm"],
-  ...["warmupEpochs", "learningRateFloor", "patience"],
+  ...["warmupEpochs", "learningRateFloor", "patience", "labelSmoothing"],
 ];
 const lists = ["transformerUnits", "mlpHeadUnits"];
 const words = ["pooling", "dataset", "labels", "decayConvention", "schedule"];

@@ -148,6 +148,7 @@ function grouped(): Record<string, Record<string, unknown>> {
       ...["epochs", "seed", "schedule", "warmupEpochs", "learningRateFloor", "patience"] as const,
     ),
     augment: of("flip", "rotation", "zoom"),
+    loss: of("labelSmoothing"),
     optimizer: of(
       ...["learningRate", "weightDecay", "decayConvention", "decayExclude"] as const,
       ...["beta1", "beta2", "epsilon", "clipNorm"] as const,

@@ -40,6 +40,7 @@ export const kerasCifar100: RunConfig = {
   flip: true,
   rotation: 0.02,
   zoom: 0.2,
+  labelSmoothing: 0,
   learningRate: 1e-3,
   weightDecay: 1e-4,
   decayConvention: "tfa",
