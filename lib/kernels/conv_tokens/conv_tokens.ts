@@ -15,7 +15,7 @@
  * the whole cost.
  */
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { record } from "../lazy_gradient.ts";
+import { onTape } from "../lazy_gradient.ts";
 import { registerKernels, runKernel } from "../register.ts";
 import * as host from "./host.ts";
 import {
@@ -45,7 +45,7 @@ export function convTokens(images: tf.Tensor4D, kernels: tf.Tensor4D[]): tf.Tens
     const before = sides[i - 1]!;
     sides.push({ height: pooled(before.height), width: pooled(before.width) });
   }
-  return record({
+  return onTape({
     inputs: { images, ...Object.fromEntries(kernels.map((kernel, i) => [`kernel${i}`, kernel])) },
     forward: (save) => {
       const frames: tf.Tensor[] = [runKernel<tf.Tensor>("VitConvFrame", { x: images })];
