@@ -75,7 +75,11 @@ export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
 export { AdamW, type AdamWConfig, type NamedTensor } from "./lib/optim/adamw.ts";
 export type { Moments } from "./lib/optim/moments.ts";
-export { type CrossEntropy, softmaxCrossEntropy } from "./lib/kernels/softmax_cross_entropy.ts";
+export {
+  type CrossEntropy,
+  type Softening,
+  softmaxCrossEntropy,
+} from "./lib/kernels/softmax_cross_entropy.ts";
 export {
   type Batch,
   type BatchInputs,

@@ -61,18 +61,19 @@ await runTask(async () => {
   const dataset = await loadRunData(config, options);
   const notice = checkEvaluationData(state, dataset);
   if (notice !== null) lines.notice(notice);
-  if (options.split === "val") {
-    lines.notice("These images chose the best epoch, so new ones will do worse.");
-  }
   // Another limit is one of the split; of the validation it only shortens what was held out.
   const images = options.split === "val"
     ? limitSplit(splitOf(dataset, config), limit ?? 0)
     : splitOf(dataset, { ...config, limit: limit ?? config.limit });
   if (images.count === 0) {
     throw new UserError(
-      `The run held out no images: --validation-split was ${config.validationSplit}; ` +
-        `choose --split test or train.`,
+      options.split === "val"
+        ? `The run held out no images to validate on; choose --split test or train.`
+        : `${dataset.name} has no ${options.split} images; choose another --split.`,
     );
+  }
+  if (options.split === "val") {
+    lines.notice("These images chose the best epoch, so new ones will do worse.");
   }
 
   const model = createViTClassifier(modelConfigOf(config));

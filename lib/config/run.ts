@@ -6,6 +6,7 @@ import { unwrittenDefault } from "./fields.ts";
 import { type RunConfig, runSchema, ungrouped } from "./groups.ts";
 import { checkModelShape, modelFields, type ViTConfig } from "./model.ts";
 import { isPlainObject, jsonSchemaOf, type Origin, parseFields } from "./parse.ts";
+import { checkTraining } from "./training.ts";
 
 export { type RunConfig, trainingFields } from "./groups.ts";
 export { modelFields, parseViTConfig, type ViTConfig } from "./model.ts";
@@ -39,6 +40,7 @@ export function parseRunConfig(value: unknown, origin?: Origin): RunConfig {
   const flat = isPlainObject(value) ? ungrouped(value) : value;
   const config = parseFields(runSchema, flat, origin);
   checkModelShape(config, origin);
+  checkTraining(config, origin);
   return config;
 }
 

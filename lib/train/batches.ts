@@ -17,8 +17,12 @@ import { permutation, streamKey, streams } from "../random.ts";
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
 export interface BatchLabels {
-  /** int32 `[batch]`. */
+  /** int32 `[batch]`; accuracies count hits of these alone. */
   first: tf.Tensor1D;
+  /** int32 `[batch]`: the labels of what is mixed in. */
+  second?: tf.Tensor1D;
+  /** float32 `[batch]`, 0 to 1: the first labels' shares; comes with `second`. */
+  share?: tf.Tensor1D;
 }
 
 /** Model input and labels of one batch. */

@@ -8,7 +8,12 @@ import { computedOn } from "../backend/select.ts";
 import { lockRun, type RunLock } from "../checkpoint/lock.ts";
 import { type Progress, progressOf, startOfRun } from "../checkpoint/progress.ts";
 import { rewindHistory, type RunFolder, writeConfig } from "../checkpoint/run_folder.ts";
-import { checkConfig, checkDataset } from "../checkpoint/same_run.ts";
+import {
+  checkConfig,
+  checkDataset,
+  checkSchedule,
+  resumableFields,
+} from "../checkpoint/same_run.ts";
 import {
   type DatasetIdentity,
   loadState,
@@ -52,6 +57,8 @@ export interface RunOptions {
   lock?: RunLock;
   /** Beginning; random weights by default. */
   start?: RunStart;
+  /** Lets a resumed run's learning rate jump to the curve of other `epochs`; see `schedule`. */
+  reschedule?: boolean;
   /** Times of the saves, and the number of states that stay. */
   save?: {
     /** Times to save beside the ends of epochs; none by default. */
@@ -119,6 +126,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   if (resume) {
     checkConfig(resume, config);
     checkDataset(resume, identityOf(dataset));
+    if (!options.reschedule) checkSchedule(resume, config);
   }
 
   await using taken = options.lock ? null : await lockRun(options.folder.path);
@@ -180,7 +188,9 @@ class Run {
     }
     // The epoch under way has no line yet, even if all its images are seen.
     await rewindHistory(folder.history, resume?.epoch ?? 0);
-    if (resume && resume.config.epochs !== config.epochs) await writeConfig(folder, config);
+    if (resume && resumableFields.some((key) => resume.config[key] !== config[key])) {
+      await writeConfig(folder, config);
+    }
     // Random weights can be made again from the seed, these cannot.
     if (!resume && initial) await this.saver.save();
   }

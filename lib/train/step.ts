@@ -31,18 +31,21 @@ export interface StepGradients {
  *
  * @param batch model input and labels; stays the caller's
  * @param stepKey int32 `[2]`, (seed, step): keys the dropout masks
+ * @param smoothing share of each label that is spread over all classes
  */
 export function gradientsOf(
   model: tf.LayersModel,
   variables: tf.Variable[],
   batch: Batch,
   stepKey: tf.Tensor1D,
+  smoothing = 0,
 ): StepGradients {
   return tf.tidy(() => {
     let stats: tf.Tensor2D | undefined;
     const { grads } = tf.variableGrads(() => {
       const logits = model.apply(batch.images, { training: true, stepKey }) as tf.Tensor2D;
-      const result = softmaxCrossEntropy(logits, batch.labels.first);
+      const { first, second, share } = batch.labels;
+      const result = softmaxCrossEntropy(logits, first, { smoothing, second, share });
       // Kept through the inner tidy of variableGrads; a clone is what the outer one hands on.
       stats = tf.keep(result.stats);
       return result.loss;
@@ -53,7 +56,7 @@ export function gradientsOf(
   });
 }
 
-/** Statistics of a batch in evaluation: float32 `[batch, 3]` as in {@linkcode StepGradients}. */
+/** Statistics of a batch in evaluation, of the plain labels: float32 `[batch, 3]` as in {@linkcode StepGradients}. */
 export function evaluationStep(model: tf.LayersModel, batch: Batch): tf.Tensor2D {
   return tf.tidy(() => {
     const logits = model.apply(batch.images, { training: false }) as tf.Tensor2D;
@@ -90,7 +93,8 @@ export function stepGradients(
   inputs: Record<string, tf.Tensor>,
 ): StepGradients {
   const batch = train.batch(inputs, config.imageSize);
-  return gradientsOf(model, variables, batch, inputs.stepKey as tf.Tensor1D);
+  const { labelSmoothing } = config;
+  return gradientsOf(model, variables, batch, inputs.stepKey as tf.Tensor1D, labelSmoothing);
 }
 
 /**

@@ -21,6 +21,14 @@ export interface MatmulCode {
   downFirst: boolean;
   /** Layout tn: also sum b's columns. */
   columnSums: boolean;
+  /**
+   * Layouts nn and tn: the rows of a are overlapping windows of images instead of lying one after
+   * the other, for a convolution. `declarations` must then have `fn window_start(row: u32) -> u32`,
+   * where a row's window begins, and `fn window_element(k: u32) -> u32`, how far from there its
+   * element k lies, both in elements and for k a multiple of `widthA`; in tn also
+   * `fn row_of_b(row: u32) -> u32`, which row of b belongs to a row of a.
+   */
+  windows?: boolean;
   /** Names and types of what is bound after the operands. */
   extraInputs: [name: string, type: string][];
   /** Names of more outputs of Value. */
