@@ -9,7 +9,7 @@ import { decodePng, pngSignature } from "./png_image.ts";
 import type { RgbImage } from "./rgb_image.ts";
 
 /** Files of more bytes are refused before they are read. */
-const maxFileBytes = 1 << 26;
+export const maxFileBytes = 1 << 26;
 
 /**
  * Reads an image file.
