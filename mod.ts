@@ -41,8 +41,10 @@ export {
   splitValidation,
 } from "./lib/data/dataset.ts";
 export type { Preprocessing } from "./lib/data/preprocessing.ts";
-export { readImageFile, resizeImage } from "./lib/data/image_file.ts";
-export type { RgbImage } from "./lib/data/rgb_image.ts";
+export type { DecodeOptions } from "./lib/data/image/decode.ts";
+export { readImageFile } from "./lib/data/image/read.ts";
+export { resizeImage } from "./lib/data/image/resize.ts";
+export type { RgbImage } from "./lib/data/image/rgb_image.ts";
 export { ClassToken } from "./lib/layers/class_token.ts";
 export { Dense } from "./lib/layers/dense.ts";
 export { Dropout } from "./lib/layers/dropout.ts";

@@ -2,12 +2,13 @@
 import { Option } from "@commander-js/extra-typings";
 import { writeFileAtomic } from "../lib/files.ts";
 import { preset } from "../lib/config/presets.ts";
-import { readImageFile, resizeImage } from "../lib/data/image_file.ts";
-import { encodePng } from "../lib/data/png_image.ts";
-import type { RgbImage } from "../lib/data/rgb_image.ts";
+import { readImageFile } from "../lib/data/image/read.ts";
+import { resizeImage } from "../lib/data/image/resize.ts";
+import type { RgbImage } from "../lib/data/image/rgb_image.ts";
 import { loadDataset } from "../lib/data/load.ts";
 import { type DatasetName, datasetNames } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
+import { encodePng } from "../lib/report/encode_png.ts";
 import { drawPatches, patchLines } from "../lib/report/patches.ts";
 import { newCommand, runTask } from "./cli.ts";
 import { askToReach } from "./permissions.ts";

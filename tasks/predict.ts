@@ -1,7 +1,7 @@
 /** `deno task predict`: the five likeliest classes of image files. */
 import { selectBackend } from "../lib/backend/select.ts";
 import { modelConfigOf } from "../lib/config/run.ts";
-import { readImageFile } from "../lib/data/image_file.ts";
+import { readImageFile } from "../lib/data/image/read.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { predictImages, type Prediction } from "../lib/train/predict.ts";
 import { assignWeights } from "../lib/train/weights.ts";

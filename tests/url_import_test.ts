@@ -11,6 +11,7 @@ import {
   fit,
   modelConfigOf,
   preset,
+  readImageFile,
   selectBackend,
 } from "${origin}/mod.ts";
 
@@ -21,7 +22,8 @@ const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
 const data = new DeviceDataset(createShapes({ train: 8, test: 1 }), config);
 const losses: number[] = [];
 await fit({ config, model, data, onEvent: (event) => event.type === "step" && losses.push(event.loss) });
-console.log(JSON.stringify({ losses, parameters: model.countParams() }));
+const { width, height } = await readImageFile("picture.jpg");
+console.log(JSON.stringify({ losses, parameters: model.countParams(), size: [width, height] }));
 `;
 
 /** Serves mod.ts and lib/ as a file host would; the pattern leaves no way out of the repository. */
@@ -37,7 +39,7 @@ async function serveModule(request: Request): Promise<Response> {
   }
 }
 
-Deno.test("another project imports mod.ts from a URL and trains for three steps", () =>
+Deno.test("another project imports mod.ts from a URL, trains for three steps and reads a picture", () =>
   inFolder(async (folder) => {
     await using server = Deno.serve(
       { hostname: "127.0.0.1", port: 0, onListen: () => {} },
@@ -51,6 +53,8 @@ Deno.test("another project imports mod.ts from a URL and trains for three steps"
     }
 
     await Deno.writeTextFile(`${folder}/deno.json`, "{}");
+    const picture = new URL("data/pictures/exif-orientation-6.jpg", import.meta.url);
+    await Deno.copyFile(picture, `${folder}/picture.jpg`);
     await Deno.writeTextFile(`${folder}/main.ts`, program(`http://${host}`));
     const { code, stdout, stderr } = await new Deno.Command("deno", {
       args: [
@@ -69,8 +73,9 @@ Deno.test("another project imports mod.ts from a URL and trains for three steps"
     }).output();
     const errors = new TextDecoder().decode(stderr);
     assertEquals(code, 0, errors);
-    const { losses, parameters } = JSON.parse(new TextDecoder().decode(stdout));
+    const { losses, parameters, size } = JSON.parse(new TextDecoder().decode(stdout));
     assertEquals(losses.length, 3);
     assert(losses[1] < losses[0] && losses[2] < losses[1], `${losses} do not fall`);
     assertEquals(parameters, 80804);
+    assertEquals(size, [37, 53]);
   }));

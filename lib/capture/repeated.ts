@@ -182,6 +182,8 @@ class Pace {
   private readonly inFlight: Promise<unknown>[] = [];
   /** What replays of a capture take on a software device, in milliseconds, as last seen. */
   private readonly times = new WeakMap<Capture<unknown>, number>();
+  /** Those that were replayed before. */
+  private readonly warm = new WeakSet<Capture<unknown>>();
   /** The last replay on a software device, until it is known to be done. */
   private last: { capture: Capture<unknown>; start: number } | null = null;
 
@@ -197,12 +199,15 @@ class Pace {
       return;
     }
     // Where nothing blocked, the replay before may have been done for a while: sleep less.
-    this.noteDone(performance.now() - before > BLOCKED_MS ? 1 : 0.9);
+    this.noteDone(performance.now() - before > BLOCKED_MS ? 1 : 0.75);
     this.last = { capture, start: performance.now() };
     const time = this.times.get(capture);
     if (time === undefined) {
       await waited(done(gpu.device));
-      this.noteDone();
+      // The first replay also compiles, where the driver does that late.
+      if (this.warm.has(capture)) this.noteDone();
+      else this.last = null;
+      this.warm.add(capture);
     } else if (time > LONG_MS) {
       await waited(new Promise((resolve) => setTimeout(resolve, 0.9 * time)));
     }

@@ -1,5 +1,5 @@
 /** What a kind of picture source (a folder, Parquet files) gives: pictures with classes, not yet read. */
-import type { Fit } from "./fit_image.ts";
+import type { Fit } from "./image/fit.ts";
 
 /** How many pictures each split has where the source says it; a split that is left out is drawn. */
 export interface SplitCounts {

@@ -1,6 +1,6 @@
 /** `eval` and `predict` on one small run, and on what is wrong with copies of it. */
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import { encodePng } from "../../lib/data/png_image.ts";
+import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../data/fixtures.ts";
 import {
   assertRefused,
@@ -90,7 +90,7 @@ Deno.test("predict prints the five likeliest classes of each image", async () =>
 Deno.test("predict refuses what is not an image", async () => {
   const file = `${folder}/poem.png`;
   await Deno.writeTextFile(file, "a rose is a rose");
-  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "not an image");
+  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "is text; give a PNG");
 });
 
 Deno.test("predict refuses an image that is not there", async () => {

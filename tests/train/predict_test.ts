@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import type { RgbImage } from "../../lib/data/rgb_image.ts";
+import type { RgbImage } from "../../lib/data/image/rgb_image.ts";
 import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { tensorsOf } from "../../lib/capture/repeated.ts";

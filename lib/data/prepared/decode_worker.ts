@@ -1,8 +1,9 @@
 /** A worker that decodes pictures one after the other, so that its memory is that of one. */
 import { UserError } from "../../errors.ts";
 import { readBoundedFile } from "../../files.ts";
-import { fitImage } from "../fit_image.ts";
-import { decodeImage, maxFileBytes } from "../image_file.ts";
+import { fitImage } from "../image/fit.ts";
+import { decodeImage } from "../image/decode.ts";
+import { maxFileBytes } from "../image/read.ts";
 import type { Picture, StoredForm } from "../picture_set.ts";
 
 /** What a worker is asked to do. */
@@ -22,7 +23,7 @@ export type DecodeAnswer =
 async function decode({ name, path, bytes }: Picture, form: StoredForm): Promise<Decoded> {
   try {
     const file = bytes ?? await readBoundedFile(path!, maxFileBytes, "an image");
-    const image = fitImage(await decodeImage(file, name), form.size, form.fit);
+    const image = fitImage(await decodeImage(file, name, { atLeast: form.size }), form.size, form.fit);
     return { pixels: new Uint8Array(image.data) };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

@@ -1,5 +1,5 @@
 /** Pictures of any shape to squares. */
-import { resizeImage } from "./image_file.ts";
+import { resizeImage } from "./resize.ts";
 import type { RgbImage } from "./rgb_image.ts";
 
 /**
