@@ -31,7 +31,9 @@ await runTask(async () => {
   await askToReach("--data", options.data);
   const { path, config, state } = await loadRunWeights(command.args[0]!, options.weights);
   const choice = await selectBackend(options.backend);
-  const dataset = await loadRunData(config, options);
+  const dataset = await loadRunData(config, options, (text) => {
+    if (!options.json) console.log(text);
+  });
   const all = oneOf("--split", options.split, { test: dataset.test, train: dataset.train });
   const images = limitSplit(all, limitOf(options.limit) ?? config.limit);
 

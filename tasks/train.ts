@@ -10,6 +10,8 @@ import {
 } from "../lib/checkpoint/run_folder.ts";
 import type { TrainingState } from "../lib/checkpoint/state.ts";
 import { preset, type RunConfig } from "../lib/config/run.ts";
+import { shortNameOf } from "../lib/data/picture_set.ts";
+import { pictureSourceOf } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
 import { tf } from "../lib/tfjs.ts";
 import { type InitialWeights, loadInitialWeights } from "../lib/train/initial_weights.ts";
@@ -17,7 +19,7 @@ import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, runTask } from "./cli.ts";
-import { loadRunData } from "./data_options.ts";
+import { loadRunData, onBrokenText } from "./data_options.ts";
 import { askToReach, askToWrite } from "./permissions.ts";
 import { addRunOptions, readRunConfig } from "./run_options.ts";
 import { TrainDisplay } from "./train_display.ts";
@@ -35,6 +37,7 @@ const command = addRunOptions(
     )
     .option("--data <source>", "folder, archive or URL of the data set; default: data/")
     .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
+    .option("--on-broken <what>", onBrokenText, "skip")
     .option("--out <folder>", "the run's folder; default: runs/<dataset>-<date and time>")
     .option(
       "--resume <run>",
@@ -65,6 +68,7 @@ const command = addRunOptions(
       "after",
       "\nExamples:\n  deno task train --preset tiny --dataset shapes\n" +
         "  deno task train --preset tiny --epochs 3 --out runs/my-run\n" +
+        "  deno task train --preset tiny --dataset folder:photos --image-size 64\n" +
         "  deno task train --resume runs/my-run\n" +
         "  deno task train --init-from runs/my-run --dataset cifar10",
     ) as ReturnType<typeof newCommand>,
@@ -74,6 +78,7 @@ interface TrainOptions {
   backend: string;
   data?: string;
   md5?: string;
+  onBroken: string;
   out?: string;
   resume?: string;
   initFrom?: string;
@@ -111,7 +116,7 @@ await runTask(async () => {
   const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
   if (!options.json) console.log(`Backend ${choice.reason}`);
   await tuneKernels(choice, config, options.tune, onNotice);
-  const dataset = await loadRunData(config, options);
+  const dataset = await loadRunData(config, options, onNotice);
   const { run, lock } = await open();
   if (!options.json) console.log(`Run folder ${run.path}`);
 
@@ -189,7 +194,9 @@ async function prepareNew(
     ? initial.run ?? { ...preset("keras-cifar100"), ...initial.model }
     : undefined;
   const config = await readRunConfig(given, base);
-  const name = `${config.dataset}-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
+  const name = `${nameOfData(config)}-${
+    new Date().toISOString().slice(0, 19).replaceAll(":", "-")
+  }`;
   const path = options.out ?? `${RUNS}/${name}`;
   await askToWrite("--out", path);
   // Now, because a download may come before the folder is made.
@@ -201,6 +208,12 @@ async function prepareNew(
     return { run, lock };
   };
   return { config, open, initial };
+}
+
+/** As a part of a folder's name: that of the data set, or of the folder of pictures. */
+function nameOfData({ dataset }: RunConfig): string {
+  const pictures = pictureSourceOf(dataset);
+  return pictures ? shortNameOf(pictures.path) : dataset;
 }
 
 function parseSaveEvery(text: string): SaveEvery {

@@ -1,5 +1,6 @@
 /** What every data set is once it is in memory, and what is done to all of them alike. */
 import { assertNumber, assertWhole } from "../checks.ts";
+import type { Fit } from "./image/fit.ts";
 
 /** Class indices; wider ones where there are more than 256 classes. */
 export type Labels =
@@ -29,12 +30,24 @@ export interface ImageDataset {
   channels: number;
   /** The name of each class, by label. */
   classNames: string[];
+  /**
+   * How a picture of another shape becomes one of these; where it is left out, as `squash` does.
+   */
+  fit?: Fit;
   /** What is learned from. */
   train: ImageSplit;
+  /** What is held out; where it is left out, the last part of `train`. */
+  validation?: ImageSplit;
   /** What is looked at only in the end. */
   test: ImageSplit;
   /** SHA-256 of the record bytes, in hexadecimal. */
   identity: string;
+}
+
+/** Labels of so many classes, in the narrowest array that holds them. */
+export function labelsFor(classes: number, labels: ArrayLike<number>): Labels {
+  if (classes <= 1 << 8) return Uint8Array.from(labels);
+  return classes <= 1 << 16 ? Uint16Array.from(labels) : Int32Array.from(labels);
 }
 
 /** The records `start` (inclusive) to `end` (exclusive); the bytes are shared, not copied. */
@@ -75,12 +88,17 @@ function keptCount(count: number, share: number): number {
   return count - Math.floor(count * share + 1e-6);
 }
 
-/** How many of `count` train records a run trains on: those within its limit and not held out. */
+/**
+ * How many of `count` train records a run trains on: those within its limit and not held out.
+ * @param bringsValidation whether the data set has held out its own, which are not among `count`
+ */
 export function trainingCount(
   count: number,
   { limit, validationSplit }: { limit: number; validationSplit: number },
+  bringsValidation = false,
 ): number {
-  return keptCount(limit === 0 ? count : Math.min(limit, count), validationSplit);
+  const within = limit === 0 ? count : Math.min(limit, count);
+  return bringsValidation ? within : keptCount(within, validationSplit);
 }
 
 /**
@@ -88,21 +106,23 @@ export function trainingCount(
  * Keras `Normalization` layer adapts to.
  */
 export function channelStatistics(
-  split: ImageSplit,
+  split: ImageSplit | readonly ImageSplit[],
   channels: number,
 ): { mean: number[]; variance: number[] } {
-  const { images } = split;
+  const splits = "images" in split ? [split] : split;
   // Bytes have 256 values, so counting them is exact and leaves few additions to round.
   const counts = new Uint32Array(channels * 256);
-  for (let channel = 0; channel < channels; channel++) {
-    const base = channel * 256;
-    for (let i = channel; i < images.length; i += channels) counts[base + images[i]!]!++;
+  for (const { images } of splits) {
+    for (let channel = 0; channel < channels; channel++) {
+      const base = channel * 256;
+      for (let i = channel; i < images.length; i += channels) counts[base + images[i]!]!++;
+    }
   }
+  const total = splits.reduce((sum, { images }) => sum + images.length, 0) / channels;
   const mean: number[] = [];
   const variance: number[] = [];
   for (let channel = 0; channel < channels; channel++) {
     const histogram = counts.subarray(channel * 256, (channel + 1) * 256);
-    const total = images.length / channels;
     const average = histogram.reduce((sum, n, value) => sum + n * value, 0) / total;
     mean.push(average);
     variance.push(

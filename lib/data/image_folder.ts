@@ -10,6 +10,7 @@ import { UserError } from "../errors.ts";
 import { ioError, isAbsent, shownPath } from "../io_error.ts";
 import {
   byCodePoints,
+  listed,
   type Picture,
   type PictureSet,
   type PictureSource,
@@ -78,7 +79,10 @@ async function open(
     const { pictures } = await scan.entries(folder);
     if (pictures > 0) {
       notices.push(
-        `${pictures} pictures beside the class folders of ${path}/${folder} are not used.`,
+        `Skipped in ${
+          folder === "" ? path : `${path}/${folder}`
+        }: ${pictures} pictures beside the ` +
+          `class folders.`,
       );
     }
     for (const [label, name] of classNames.entries()) {
@@ -104,7 +108,7 @@ async function open(
   const all = [...files.train, ...files.validation, ...files.test];
   const has = (split: SplitName) => layout.splits.some((each) => each.split === split);
   return {
-    name: `folder:${path}`,
+    name: `folder:${shortNameOf(root)}`,
     shortName: shortNameOf(root),
     classNames,
     counts: {
@@ -383,10 +387,4 @@ function missing(classNames: readonly string[], files: readonly PictureFile[]): 
 /** What people take for the same name. */
 function plain(name: string): string {
   return name.normalize("NFKC").toLowerCase().replace(/[\s_-]+/g, " ").trim();
-}
-
-/** At most five names, and how many more there are. */
-export function listed(names: readonly string[]): string {
-  const shown = names.slice(0, 5).join(", ");
-  return names.length <= 5 ? shown : `${shown} and ${names.length - 5} more`;
 }

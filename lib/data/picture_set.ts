@@ -81,3 +81,9 @@ export function byCodePoints(a: string, b: string): number {
     if (difference !== 0) return difference;
   }
 }
+
+/** At most so many names, and how many more there are. */
+export function listed(names: readonly string[], most = 5): string {
+  const shown = names.slice(0, most).join(", ");
+  return names.length <= most ? shown : `${shown} and ${names.length - most} more`;
+}

@@ -39,13 +39,19 @@ export class DeviceDataset implements Disposable {
     assertDataset(dataset);
     const { height, width, channels } = dataset;
     const all = limitSplit(dataset.train, config.limit);
-    const { train, validation } = splitValidation(all, config.validationSplit);
+    const { train, validation } = dataset.validation
+      ? { train: all, validation: limitSplit(dataset.validation, config.limit) }
+      : splitValidation(all, config.validationSplit);
     if (train.count === 0) {
       throw new UserError(
         `validationSplit ${config.validationSplit} of ${all.count} images leaves none to train on.`,
       );
     }
-    this.preprocessing = { height, width, channels, ...channelStatistics(all, channels) };
+    const statistics = channelStatistics([train, validation], channels);
+    this.preprocessing = {
+      ...{ height, width, channels, ...statistics },
+      ...(dataset.fit === "crop" && { fit: dataset.fit }),
+    };
     this.train = new DeviceSplit(train, this.preprocessing);
     this.validation = validation.count > 0 ? new DeviceSplit(validation, this.preprocessing) : null;
   }

@@ -23,7 +23,11 @@ export type DecodeAnswer =
 async function decode({ name, path, bytes }: Picture, form: StoredForm): Promise<Decoded> {
   try {
     const file = bytes ?? await readBoundedFile(path!, maxFileBytes, "an image");
-    const image = fitImage(await decodeImage(file, name, { atLeast: form.size }), form.size, form.fit);
+    const image = fitImage(
+      await decodeImage(file, name, { atLeast: form.size }),
+      form.size,
+      form.fit,
+    );
     return { pixels: new Uint8Array(image.data) };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

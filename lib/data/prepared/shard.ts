@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { z } from "../../deps.ts";
+import { UserError } from "../../errors.ts";
 import { openRegularFile, writeFileAtomic } from "../../files.ts";
 import { isAbsent } from "../../io_error.ts";
 
@@ -122,6 +123,30 @@ export async function checkShard(
   return { ...header, path, offset, sha256: digest.toString("hex") };
 }
 
+/**
+ * Reads the records of a shard, some at a time.
+ * @param visit given the position of the picture in its set, and its pixels until it returns
+ * @throws {UserError} if the shard has changed since it was checked.
+ */
+export async function readRecords(
+  { path, first, size, labels, broken, offset }: Shard,
+  visit: (index: number, pixels: Uint8Array) => void,
+): Promise<void> {
+  const { file } = await openRegularFile(path);
+  using _ = file;
+  await file.seek(offset, Deno.SeekMode.Start);
+  const record = size * size * 3;
+  const isBroken = new Set(broken.map(([at]) => at));
+  const kept = labels.map((_, at) => at).filter((at) => !isBroken.has(at));
+  const most = Math.max(1, Math.floor((1 << 20) / record));
+  for (let start = 0; start < kept.length; start += most) {
+    const part = kept.slice(start, start + most);
+    const pixels = await readExactly(file, part.length * record);
+    if (!pixels) throw new UserError(`${path} was cut short while it was read; start again.`);
+    part.forEach((at, i) => visit(first + at, pixels.subarray(i * record, (i + 1) * record)));
+  }
+}
+
 function parseHeader(text: Uint8Array): ShardHeader | undefined {
   try {
     return headerSchema.safeParse(JSON.parse(new TextDecoder().decode(text))).data;
@@ -131,7 +156,7 @@ function parseHeader(text: Uint8Array): ShardHeader | undefined {
 }
 
 /** So many bytes from where the file stands; undefined where it ends before. */
-export async function readExactly(
+async function readExactly(
   file: Deno.FsFile,
   count: number,
 ): Promise<Uint8Array<ArrayBuffer> | undefined> {
