@@ -183,7 +183,7 @@ async function isSplit(
   const train = named.get("train");
   if (train === undefined) return false;
   const { folders, pictures } = await scan.entries(train);
-  if (folders.length === 0) return others.length === 0 && pictures === 0;
+  if (folders.length === 0) return others.length === 0;
   if (pictures > 0) return false;
   if (named.size > 1) return true;
   for (const name of others) if (await scan.hasPictures(name)) return false;

@@ -19,7 +19,7 @@ import type { PictureSource } from "./picture_set.ts";
  * const photos = new URL("../../tests/data/photos", import.meta.url).pathname;
  * const preparedRoot = await Deno.makeTempDir();
  * const dataset = await openImageFolder(photos, { imageSize: 32, preparedRoot });
- * console.log(dataset.classNames, dataset.train.count); // ["disc", "square"] 8
+ * console.log(dataset.classNames, dataset.train.count); // [ "disc", "square" ] 6
  * ```
  */
 export function openImageFolder(path: string, options: PictureOptions = {}): Promise<ImageDataset> {

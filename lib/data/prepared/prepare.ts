@@ -48,6 +48,8 @@ export interface PrepareOptions {
   onBroken?: typeof brokenChoices[number];
   /** How many decode at a time; as many as there are processors by default. Decides no byte. */
   workers?: number;
+  /** Bytes of a shard's pixels; 8 MiB by default. What is prepared with others is prepared again. */
+  shardBytes?: number;
   onProgress?: (progress: PrepareProgress) => void;
   /** Told, in a sentence each, what a person should know. */
   onNotice?: (text: string) => void;
@@ -76,7 +78,7 @@ export async function prepare(set: PictureSet, options: PrepareOptions): Promise
   }
   using _ = await lock(folder, onNotice);
   await removeTemporaries(folder);
-  const ranges = rangesOf(set, form.size);
+  const ranges = rangesOf(set, form.size, options.shardBytes);
   const found = await Promise.all(
     ranges.map((range, i) => checkShard(shardPath(folder, i), range)),
   );
@@ -126,9 +128,9 @@ interface Range {
   count: number;
 }
 
-function rangesOf(set: PictureSet, size: number): Range[] {
+function rangesOf(set: PictureSet, size: number, shardBytes?: number): Range[] {
   const total = totalOf(set);
-  const most = picturesPerShard(size);
+  const most = picturesPerShard(size, shardBytes);
   return Array.from({ length: Math.ceil(total / most) }, (_, i) => {
     return { first: i * most, size, count: Math.min(most, total - i * most) };
   });

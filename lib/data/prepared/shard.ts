@@ -20,7 +20,7 @@ const digestBytes = 32;
 const maxHeaderBytes = 1 << 26;
 
 /** Bytes of pixels that a shard has at most, unless one record has more. */
-const shardBytes = 1 << 23;
+export const defaultShardBytes = 1 << 23;
 
 const headerSchema = z.strictObject({
   /** The position of its first picture. */
@@ -46,7 +46,7 @@ export interface Shard extends ShardHeader {
 }
 
 /** Pictures of one shard. */
-export function picturesPerShard(size: number): number {
+export function picturesPerShard(size: number, shardBytes = defaultShardBytes): number {
   return Math.max(1, Math.floor(shardBytes / (size * size * 3)));
 }
 
