@@ -44,11 +44,11 @@ export {
   limitSplit,
   splitValidation,
 } from "./lib/data/dataset.ts";
-export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export type { DecodeOptions } from "./lib/data/image/decode.ts";
 export { readImageFile } from "./lib/data/image/read.ts";
 export { resizeImage } from "./lib/data/image/resize.ts";
 export type { RgbImage } from "./lib/data/image/rgb_image.ts";
+export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export { ClassToken } from "./lib/layers/class_token.ts";
 export { Dense } from "./lib/layers/dense.ts";
 export { Dropout } from "./lib/layers/dropout.ts";

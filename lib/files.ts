@@ -291,7 +291,7 @@ export async function readBoundedFile(
   return await readBounded(file, size, maxBytes, path, what);
 }
 
-/** As {@linkcode readBoundedFile}, from where an open file of `size` bytes stands. */
+/** As {@linkcode readBoundedFile}, from the beginning of an open file of `size` bytes. */
 export async function readBounded(
   file: Deno.FsFile,
   size: number,
@@ -307,20 +307,22 @@ export async function readBounded(
         `is read; name another file.`,
     );
   if (size > maxBytes) throw tooLong(size);
-  // One byte more than is expected shows a file that goes on, such as one that says it has none.
-  let bytes = new Uint8Array(Math.min(Math.max(size, 4095), maxBytes) + 1);
+  let bytes = new Uint8Array(size);
   let done = 0;
   try {
     while (true) {
-      const count = await file.read(bytes.subarray(done));
-      if (count === null) return bytes.subarray(0, done);
-      done += count;
-      if (done > maxBytes) throw tooLong(`over ${maxBytes}`);
+      // What follows the last byte shows a file that goes on, such as one that says it has none.
+      const room = done < bytes.length ? bytes.subarray(done) : new Uint8Array(4096);
+      const count = await file.read(room);
+      if (count === null) return done === bytes.length ? bytes : bytes.slice(0, done);
+      if (done + count > maxBytes) throw tooLong(`over ${maxBytes}`);
       if (done === bytes.length) {
-        const longer = new Uint8Array(Math.min(2 * done, maxBytes + 1));
+        const longer = new Uint8Array(Math.min(Math.max(2 * done, done + count), maxBytes));
         longer.set(bytes);
+        longer.set(room.subarray(0, count), done);
         bytes = longer;
       }
+      done += count;
     }
   } catch (error) {
     throw ioError(error, "read", path);

@@ -50,7 +50,7 @@ export function ioError(error: unknown, action: string, path: string): unknown {
   if (error instanceof Deno.errors.NotCapable) {
     const flag = action === "read" ? "--allow-read" : "--allow-write";
     const why = error.message.includes("--allow-all")
-      ? "Deno opens it only to a program that may do everything; name an ordinary file"
+      ? "Deno gives no permission for it but to programs that may do all; name another place"
       : `Deno was started without that permission; start it with ${flag}`;
     return new UserError(`${cannot}: ${why}.`, { cause: error });
   }

@@ -11,7 +11,8 @@ import {
   pictureSourceOf,
   sources,
 } from "../lib/data/sources.ts";
-import { shown, UserError } from "../lib/errors.ts";
+import { UserError } from "../lib/errors.ts";
+import { shown } from "../lib/shown.ts";
 import { architectureOf } from "../lib/models/architecture.ts";
 import { readSmallText } from "../lib/files.ts";
 

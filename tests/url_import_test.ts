@@ -22,7 +22,8 @@ const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
 const data = new DeviceDataset(createShapes({ train: 8, test: 1 }), config);
 const losses: number[] = [];
 await fit({ config, model, data, onEvent: (event) => event.type === "step" && losses.push(event.loss) });
-const { width, height } = await readImageFile("picture.jpg");
+const picture = await readImageFile("picture.jpg");
+const { width, height } = picture;
 console.log(JSON.stringify({ losses, parameters: model.countParams(), size: [width, height] }));
 `;
 

@@ -9,7 +9,8 @@
  */
 import { trainingCount } from "../data/dataset.ts";
 import { preprocessingFault } from "../data/preprocessing.ts";
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 import { architectureOf } from "../models/architecture.ts";
 import type { HistoryRecord } from "./history.ts";
 import type { TensorEntry } from "./safetensors_header.ts";

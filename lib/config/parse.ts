@@ -1,6 +1,7 @@
 /** Checking a configuration field by field, and the errors in the words of whoever gave the value. */
 import { closestString, levenshteinDistance, z } from "../deps.ts";
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 
 /** Where values came from: the option by key for each that the command line gave. */
 export type Origin = ReadonlyMap<string, string>;

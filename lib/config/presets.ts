@@ -1,5 +1,6 @@
 /** The presets by name; each is a file of its own, which says what it reached. */
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 import type { RunConfig } from "./groups.ts";
 import { didYouMean } from "./parse.ts";
 import { kerasCifar100 } from "./presets/keras_cifar100.ts";

@@ -4,8 +4,9 @@
  */
 import { createTarDecoder } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import { openRegularFile } from "../files.ts";
 import { writing } from "./download.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../shown.ts";
 
 /** What {@linkcode unpack} must be told. */
 export interface UnpackOptions {
@@ -110,13 +111,7 @@ function checkEntry(archive: string, name: string, type = "file"): void {
 }
 
 async function openArchive(archive: string): Promise<Deno.FsFile> {
-  let file: Deno.FsFile;
-  try {
-    if (!(await Deno.stat(archive)).isFile) throw new Error("it is not a regular file");
-    file = await Deno.open(archive);
-  } catch (error) {
-    throw new UserError(`Cannot read ${archive} (${(error as Error).message}).`, { cause: error });
-  }
+  const { file } = await openRegularFile(archive);
   const magic = new Uint8Array(2);
   await file.read(magic);
   if (magic[0] === 0x1f && magic[1] === 0x8b) {

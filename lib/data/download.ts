@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
-import { readSmallText, writeFull } from "../files.ts";
+import { openRegularFile, readSmallText, writeFull } from "../files.ts";
 import { failureOf, type PartOrigin, receive, Refused, StartOver } from "./http.ts";
 import { isPage } from "./identify.ts";
 import { publicUrl } from "./public_url.ts";
@@ -158,7 +158,8 @@ export async function md5OfFile(
 ): Promise<string> {
   const hash = createHash("md5");
   let done = 0;
-  using file = await Deno.open(path);
+  const { file } = await openRegularFile(path);
+  using _ = file;
   const buffer = new Uint8Array(1 << 20);
   for (let read = await file.read(buffer); read !== null; read = await file.read(buffer)) {
     hash.update(buffer.subarray(0, read));

@@ -3,7 +3,7 @@
  * dead. Nothing a server says is trusted further than it can be checked: a part must begin where
  * it was asked to, belong to the file whose beginning is here, and end where it said.
  */
-import { printable } from "./printable.ts";
+import { printable } from "../shown.ts";
 import { publicUrl, withPublicUrls } from "./public_url.ts";
 
 /** What must be known of a partial file to go on with it: it is kept beside it as JSON. */

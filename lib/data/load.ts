@@ -1,6 +1,7 @@
 /** From what a person names (a data set, a folder, an archive, a URL) to images in memory. */
 import { createHash } from "node:crypto";
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 import { unpack } from "./archive.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { download, type DownloadOptions, md5OfFile, writing } from "./download.ts";

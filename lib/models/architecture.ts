@@ -8,7 +8,8 @@
  * and its weights.
  */
 import type { ViTConfig } from "../config/model.ts";
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 import { poolings } from "../layers/poolings.ts";
 import type { Pooling } from "../layers/poolings/pooling.ts";
 

@@ -1,5 +1,7 @@
 /** Tables in Markdown: a run's history, and accuracy by class. */
 
+import { printable } from "../shown.ts";
+
 /** One epoch; accuracies 0 to 1, null or absent where nothing was measured. */
 export interface HistoryRow {
   readonly epoch: number;
@@ -94,7 +96,9 @@ export function markdownTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
 ): string {
-  const escaped = [head, ...rows].map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
+  const escaped = [head, ...rows].map((row) =>
+    row.map((cell) => printable(cell).replaceAll("|", "\\|"))
+  );
   const widths = head.map((_, i) => Math.max(3, ...escaped.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
   const padded = escaped.map((row) =>

@@ -1,9 +1,9 @@
 import { tf } from "../tfjs.ts";
 import { assertWhole } from "../checks.ts";
-import { UserError } from "../errors.ts";
 import { fitImage } from "../data/image/fit.ts";
-import type { Preprocessing } from "../data/preprocessing.ts";
 import type { RgbImage } from "../data/image/rgb_image.ts";
+import type { Preprocessing } from "../data/preprocessing.ts";
+import { UserError } from "../errors.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import { augmentBatch, packedWords } from "../kernels/augment_batch/augment_batch.ts";
 import { inOrder } from "./batches.ts";

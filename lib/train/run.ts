@@ -119,7 +119,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
     checkDataset(resume, identityOf(dataset));
   } else if (initial) checkInitialWeights(initial, config);
 
-  await using _ = options.lock ? null : await lockRun(options.folder.path);
+  await using taken = options.lock ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
   const data = owned.use(new DeviceDataset(dataset, config));
   if (dataset.test.count === 0) {
@@ -131,7 +131,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
   owned.defer(() => optimizer.dispose());
 
-  const run = new Run(options, data, model, optimizer);
+  const run = new Run({ ...options, lock: (options.lock ?? taken)! }, data, model, optimizer);
   await run.begin();
   const test = await run.train() ? await run.test() : null;
   const { step, skippedSteps = 0, bestValAccuracy } = run.progress;
@@ -149,12 +149,12 @@ class Run {
   private readonly saver: RunSaver;
 
   constructor(
-    private readonly options: RunOptions,
+    private readonly options: RunOptions & { lock: RunLock },
     private readonly data: DeviceDataset,
     private readonly model: tf.LayersModel,
     private readonly optimizer: AdamW,
   ) {
-    const { folder, save = {}, clock = systemClock } = options;
+    const { folder, lock, save = {}, clock = systemClock } = options;
     const { resume } = startOf(options);
     this.variables = namedVariables(model);
     this.progress = resume ? progressOf(resume) : startOfRun();
@@ -164,6 +164,7 @@ class Run {
       keep: save.keep ?? 2,
       step: this.progress.step,
       now: clock.now,
+      checkFolder: () => lock.check(),
       snapshot: () => this.snapshot(),
       onSave: (step) => options.onEvent?.({ type: "save", step }),
     });

@@ -25,6 +25,8 @@ export interface RunSaverOptions {
   step: number;
   /** Milliseconds of a clock that never goes back. */
   now: () => number;
+  /** Throws when the folder is no longer the run's, and what is saved there would be lost. */
+  checkFolder: () => Promise<void>;
   /** Reads the state from the device. */
   snapshot: () => Promise<TrainingState>;
   /** Told when the state of a step is whole in its file. */
@@ -96,7 +98,8 @@ export class RunSaver implements Keeper {
   }
 
   private async write(state: TrainingState): Promise<void> {
-    const { folder, onSave } = this.options;
+    const { folder, checkFolder, onSave } = this.options;
+    await checkFolder();
     const paid = [...this.owed];
     const best = paid.findLast((epoch) => epoch.best !== null)?.best;
     if (best && best !== "unread") await saveWeights(folder.best, best);

@@ -13,5 +13,6 @@ export const maxFileBytes = 1 << 26;
  * @throws {UserError} naming the file, if it cannot be read or is no such image.
  */
 export async function readImageFile(path: string, options?: DecodeOptions): Promise<RgbImage> {
-  return await decodeImage(await readBoundedFile(path, maxFileBytes, "an image"), path, options);
+  const bytes = await readBoundedFile(path, maxFileBytes, "a picture");
+  return await decodeImage(bytes, path, options);
 }

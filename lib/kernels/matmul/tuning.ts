@@ -8,7 +8,7 @@
 import { webgpuBackend } from "../../backend/compute.ts";
 import { currentGpu, type Gpu, withGpuCheck } from "../../backend/device.ts";
 import { flushBackend } from "../../backend/tfjs_internals.ts";
-import { readSmallText, writeFileAtomic } from "../../files.ts";
+import { ioError, readSmallText, writeFileAtomic } from "../../files.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { matmul, matmulOverRows, type Product } from "./matmul.ts";
 import {
@@ -185,7 +185,11 @@ export async function saveTuning(path: string, version: string): Promise<void> {
   const content = await readFile(path);
   content[identityOf(gpu, version)] = Object.fromEntries([...measuredTiles].sort());
   const folder = path.replace(/[^/\\]*$/, "");
-  if (folder !== "") await Deno.mkdir(folder, { recursive: true });
+  if (folder !== "") {
+    await Deno.mkdir(folder, { recursive: true }).catch((error) => {
+      throw ioError(error, "make", folder);
+    });
+  }
   // Two processes may save at once, and a reader must never see half a file.
   await writeFileAtomic(path, [new TextEncoder().encode(JSON.stringify(content, null, 2) + "\n")]);
 }

@@ -22,11 +22,15 @@ async function read(paths: string[], permission = "--allow-all"): Promise<Readin
 }
 
 Deno.test("what is no file is named and not read", async () => {
-  await assertRejects(() => readImageFile("/no/such.png"), UserError, "/no/such.png");
-  await assertRejects(() => readImageFile("."), UserError, ". is a folder");
+  await assertRejects(() => readImageFile("/no/such.png"), UserError, "Cannot read /no/such.png");
+  await assertRejects(() => readImageFile("."), UserError, ". is a folder, not a regular file");
   if (Deno.build.os !== "windows") {
     const start = performance.now();
-    await assertRejects(() => readImageFile("/dev/zero"), UserError, "/dev/zero is ");
+    await assertRejects(
+      () => readImageFile("/dev/zero"),
+      UserError,
+      "is a device, not a regular file",
+    );
     assert(performance.now() - start < 1000);
   }
 });
@@ -39,7 +43,7 @@ Deno.test("a file of over 64 MiB is refused before it is read", () =>
     await assertRejects(
       () => readImageFile(path),
       UserError,
-      "20000000000 bytes, and of an image no more than 64 MiB",
+      "20000000000 bytes, and of a picture no more than 64 MiB",
     );
   }));
 
