@@ -31,7 +31,7 @@ export {
 } from "./lib/capture/capture.ts";
 export { assertGpuHealthy, checkGpu } from "./lib/backend/device.ts";
 export { type ArrayDataset, type ArrayImages, createDataset } from "./lib/data/create_dataset.ts";
-export { openImageFolder } from "./lib/data/open_images.ts";
+export { openImageFolder, openParquet } from "./lib/data/open_images.ts";
 export type { PictureOptions } from "./lib/data/open_pictures.ts";
 export type { DataProgress } from "./lib/data/progress.ts";
 export { createShapes } from "./lib/data/shapes.ts";

@@ -2,6 +2,7 @@
 import type { ImageDataset } from "./dataset.ts";
 import { imageFolder } from "./image_folder.ts";
 import { openPictures, type PictureOptions } from "./open_pictures.ts";
+import { parquetImages } from "./parquet_images.ts";
 import type { PictureSource } from "./picture_set.ts";
 
 /**
@@ -24,6 +25,29 @@ import type { PictureSource } from "./picture_set.ts";
  */
 export function openImageFolder(path: string, options: PictureOptions = {}): Promise<ImageDataset> {
   return open(imageFolder, path, options);
+}
+
+/**
+ * Opens pictures in Parquet files, as Hugging Face keeps image data sets: a column `image`, a struct
+ * of `bytes` and `path`, and a column `label` of whole numbers, with the names of the classes in the
+ * metadata. Of a folder, files are split by their names (`train-…`, `validation-…`, `test-…`); what
+ * has no files of its own is drawn from the train rows. Otherwise as {@linkcode openImageFolder}.
+ *
+ * @param path of a file or of a folder of files
+ * @throws {UserError} if a file is cut short, of another schema, or has labels that are no classes
+ *
+ * @example
+ * ```ts
+ * import { openParquet } from "../../mod.ts";
+ *
+ * const file = new URL("../../tests/data/photos.parquet", import.meta.url).pathname;
+ * const preparedRoot = await Deno.makeTempDir();
+ * const dataset = await openParquet(file, { imageSize: 32, preparedRoot });
+ * console.log(dataset.classNames, dataset.train.count); // [ "disc", "square" ] 6
+ * ```
+ */
+export function openParquet(path: string, options: PictureOptions = {}): Promise<ImageDataset> {
+  return open(parquetImages, path, options);
 }
 
 async function open(

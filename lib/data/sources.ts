@@ -5,6 +5,7 @@
 import { cifarFiles, type CifarLayout, cifarLayouts, readCifar } from "./cifar.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { imageFolder } from "./image_folder.ts";
+import { parquetImages } from "./parquet_images.ts";
 import type { PictureSource } from "./picture_set.ts";
 import { createShapes, shapesClassNames } from "./shapes.ts";
 
@@ -67,6 +68,7 @@ export const datasetNames = Object.keys(sources) as DatasetName[];
 /** The kinds of pictures at a path; a kind's key, a colon and the path name a data set. */
 export const pictureSources = {
   folder: imageFolder,
+  parquet: parquetImages,
 } satisfies Record<string, PictureSource>;
 
 /** A kind of pictures at a path. */
