@@ -19,8 +19,10 @@ export const inputFields = {
   dataset: (z.string().max(4096).regex(datasetPattern) as z.ZodType<DatasetWord, DatasetWord>)
     .meta({ words: datasetWords })
     .describe(
-      "which data set; shapes is generated, for a first try without a download; folder: is one of " +
-        "your own, with one folder a class",
+      `which data set: ${
+        datasetWords.join(", ")
+      }; shapes is generated, for a first try without a ` +
+        "download, a PATH is that of your own pictures, one folder a class",
     ),
   labels: z.enum(labelKinds).describe("which labels of CIFAR-100"),
   limit: z.int().min(0).describe("use only the first N records of each split; 0 means all"),

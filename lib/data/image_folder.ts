@@ -10,6 +10,7 @@ import { UserError } from "../errors.ts";
 import { ioError, isAbsent, shownPath } from "../io_error.ts";
 import {
   byCodePoints,
+  enoughClasses,
   listed,
   type Picture,
   type PictureSet,
@@ -167,7 +168,7 @@ async function layoutOf(path: string): Promise<Layout> {
         `train/; name the pictures to learn from so.`,
     );
   }
-  const classNames = classesIn(path, { folders, pictures });
+  const classNames = enoughClasses(classesIn(path, { folders, pictures }), path);
   return { root, classNames, splits: [{ split: "train", folder: "", classes: classNames }] };
 }
 
@@ -216,7 +217,7 @@ async function splitLayout(
           `${JSON.stringify(stranger)} in ${shown}; rename one of the folders.`,
     );
   }
-  return { root: scan.root, classNames, splits };
+  return { root: scan.root, classNames: enoughClasses(classNames, path), splits };
 }
 
 function classesIn(shown: string, { folders, pictures }: Entries): string[] {

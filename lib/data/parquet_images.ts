@@ -11,6 +11,7 @@ import { ioError, isAbsent, shownPath } from "../io_error.ts";
 import { shown } from "../shown.ts";
 import {
   byCodePoints,
+  enoughClasses,
   listed,
   type Picture,
   type PictureSet,
@@ -42,7 +43,7 @@ interface ParquetFile {
 /** Pictures in Parquet files. */
 export const parquetImages: PictureSource = {
   what: "a Parquet file or a folder of them, with columns image and label",
-  classNames: async (path) => await classNamesOf((await openFiles(path)).files),
+  classNames: async (path) => await classNamesOf((await openFiles(path)).files, path),
   open,
 };
 
@@ -50,7 +51,7 @@ async function open(path: string, onProgress?: (found: number) => void): Promise
   const { root, files } = await openFiles(path);
   const bySplit = splitsOf(files, path);
   const ordered = (Object.keys(splits) as SplitName[]).flatMap((split) => bySplit[split] ?? []);
-  const classNames = await classNamesOf(ordered);
+  const classNames = await classNamesOf(ordered, path);
   const count = (split: SplitName) => bySplit[split]?.reduce((sum, { rows }) => sum + rows, 0);
   const counts = {
     train: count("train")!,
@@ -239,7 +240,7 @@ function namesIn(metadata: Parquet.FileMetaData, label: string): string[] | unde
  * The names that the files agree on. Where they say none, the labels are their own names.
  * @throws {UserError} if one file has others than the first.
  */
-async function classNamesOf(files: readonly ParquetFile[]): Promise<string[]> {
+async function classNamesOf(files: readonly ParquetFile[], path: string): Promise<string[]> {
   const { classNames, name } = files[0]!;
   for (const file of files) {
     if (JSON.stringify(file.classNames) === JSON.stringify(classNames)) continue;
@@ -247,13 +248,13 @@ async function classNamesOf(files: readonly ParquetFile[]): Promise<string[]> {
       `${shownPath(file.path)} has other classes than ${name}; give files of one data set.`,
     );
   }
-  if (classNames) return classNames;
+  if (classNames) return enoughClasses(classNames, path);
   let most = -1;
   for (const file of files) {
     const rows = await readRows(file, 0, file.rows, [file.columns.label]);
     for (const row of rows) most = Math.max(most, Number(row[file.columns.label]));
   }
-  return Array.from({ length: most + 1 }, (_, label) => String(label));
+  return enoughClasses(Array.from({ length: most + 1 }, (_, label) => String(label)), path);
 }
 
 /** Files by split; all of them train where no name tells. */

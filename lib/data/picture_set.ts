@@ -1,4 +1,7 @@
 /** What a kind of picture source (a folder, Parquet files) gives: pictures with classes, not yet read. */
+import { UserError } from "../errors.ts";
+import { shownPath } from "../io_error.ts";
+import { shown } from "../shown.ts";
 import type { Fit } from "./image/fit.ts";
 
 /** How many pictures each split has where the source says it; a split that is left out is drawn. */
@@ -80,6 +83,18 @@ export function byCodePoints(a: string, b: string): number {
     const difference = x.value.codePointAt(0)! - y.value.codePointAt(0)!;
     if (difference !== 0) return difference;
   }
+}
+
+/**
+ * The same names, if they are enough.
+ * @throws {UserError} if there are fewer than two.
+ */
+export function enoughClasses(classNames: string[], path: string): string[] {
+  if (classNames.length > 1) return classNames;
+  throw new UserError(
+    `${shownPath(path)} has only one class${classNames.map((name) => `, ${shown(name)}`)}; a ` +
+      `classifier needs two or more.`,
+  );
 }
 
 /** At most so many names, and how many more there are. */

@@ -90,9 +90,14 @@ Deno.test("every field of a run has a type and a description for help texts", ()
   assertEquals(Object.keys(runFieldTypes).sort(), Object.keys(tiny).sort());
   for (const [key, { type, description }] of Object.entries(runFieldTypes)) {
     assertEquals(description.length > 0, true, key);
-    assertEquals(/^(integer|number|boolean|numbers|names|\w+(\|\w+)*)$/.test(type), true, type);
+    assertEquals(
+      /^(integer|number|boolean|numbers|names|name|\w+(\|\w+)*)$/.test(type),
+      true,
+      type,
+    );
   }
   assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token");
+  assertEquals(runFieldTypes.dataset!.type, "name");
   assertEquals(runFieldTypes.transformerUnits!.type, "numbers");
   assertEquals(runFieldTypes.decayExclude!.type, "names");
 });
@@ -143,7 +148,10 @@ function grouped(): Record<string, Record<string, unknown>> {
   const of = (...keys: (keyof RunConfig)[]) => Object.fromEntries(keys.map((k) => [k, tiny[k]]));
   return {
     model: modelConfigOf(tiny),
-    input: of("dataset", "labels", "limit", "validationSplit", "batchSize"),
+    input: of(
+      ...["dataset", "labels", "limit", "validationSplit", "batchSize"] as const,
+      ...["testSplit", "storedSize", "fit"] as const,
+    ),
     schedule: of("epochs", "seed", "schedule"),
     augment: of("flip", "rotation", "zoom"),
     optimizer: of(
@@ -177,12 +185,19 @@ Deno.test("a key given flat and in its group is refused", () => {
 });
 
 Deno.test("a field younger than 0.1.0 is read where absent, and not written at its default", () => {
-  const { schedule, ...older } = tiny;
-  assertEquals(schedule, "constant");
+  const { schedule, testSplit, storedSize, fit, ...older } = tiny;
+  assertEquals([schedule, testSplit, storedSize, fit], ["constant", 0.1, 0, "crop"]);
   assertEquals(parseRunConfig(older), tiny);
   assertEquals(JSON.stringify(storedConfig(tiny)), JSON.stringify(older));
   assertEquals(storedConfig(modelConfigOf(tiny)), modelConfigOf(tiny));
-  const other = { ...tiny, schedule: "another" as RunConfig["schedule"] };
+  const schedule2 = "another" as RunConfig["schedule"];
+  const other = {
+    ...tiny,
+    schedule: schedule2,
+    testSplit: 0,
+    storedSize: 8,
+    fit: "squash",
+  } as const;
   assertEquals(storedConfig(other), other);
 });
 
