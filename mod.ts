@@ -40,8 +40,12 @@ export {
 export type { NumberArray } from "./lib/capture/replay.ts";
 export type { InputValues } from "./lib/capture/repeated.ts";
 export { assertGpuHealthy, checkGpu, type Gpu, GpuError } from "./lib/backend/device.ts";
+export { type ArrayDataset, type ArrayImages, createDataset } from "./lib/data/create_dataset.ts";
+export { openImageFolder, openParquet } from "./lib/data/open_images.ts";
+export type { PictureOptions } from "./lib/data/open_pictures.ts";
+export type { DataProgress } from "./lib/data/progress.ts";
 export { createShapes, type ShapesOptions } from "./lib/data/shapes.ts";
-export { type DataProgress, loadDataset, type LoadOptions } from "./lib/data/load.ts";
+export { loadDataset, type LoadOptions } from "./lib/data/load.ts";
 export type { DownloadOptions, DownloadProgress } from "./lib/data/download.ts";
 export type { DatasetName, LabelKind } from "./lib/data/sources.ts";
 export {

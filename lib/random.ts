@@ -16,6 +16,7 @@ export const streams = {
   shuffle: 1,
   augment: 2,
   shapes: 4,
+  split: 5,
 } as const;
 
 /** The two 32-bit words that key one stream at one step. */

@@ -1,18 +1,14 @@
 /** `deno task eval`: loss, top-1, top-5 and a per-class table of a run's weights. */
 import { selectBackend } from "../lib/backend/select.ts";
 import { modelConfigOf, type RunConfig } from "../lib/config/run.ts";
-import {
-  type ImageDataset,
-  type ImageSplit,
-  limitSplit,
-  splitValidation,
-} from "../lib/data/dataset.ts";
+import { type ImageDataset, type ImageSplit, limitSplit } from "../lib/data/dataset.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { formatResult } from "../lib/report/summary.ts";
 import { classAccuracies, classTable } from "../lib/report/tables.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
 import { evaluateEach, sumsOf } from "../lib/train/evaluate.ts";
+import { splitDataset } from "../lib/train/device_dataset.ts";
 import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
 import { assignWeights } from "../lib/train/weights.ts";
@@ -28,8 +24,7 @@ const splits: Record<string, (dataset: ImageDataset, config: RunConfig) => Image
   test: ({ test }, { limit }) => limitSplit(test, limit),
   train: ({ train }, { limit }) => limitSplit(train, limit),
   // What the run held out, whatever limit is asked for now: other images were trained on.
-  val: ({ train }, { limit, validationSplit }) =>
-    splitValidation(limitSplit(train, limit), validationSplit).validation,
+  val: (dataset, config) => splitDataset(dataset, config).validation,
 };
 
 await runTask(async () => {
@@ -58,7 +53,7 @@ await runTask(async () => {
   const choice = await selectBackend(options.backend);
   const lines = new Lines(screen, options.json);
   if (!options.json) lines.say(`Backend ${choice.reason}`);
-  const dataset = await loadRunData(config, options);
+  const dataset = await loadRunData(config, options, (text) => lines.notice(text));
   const notice = checkEvaluationData(state, dataset);
   if (notice !== null) lines.notice(notice);
   // Another limit is one of the split; of the validation it only shortens what was held out.

@@ -10,7 +10,7 @@ import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
-import { loadRunData } from "./data_options.ts";
+import { loadRunData, onBrokenText } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
 import { askToReach } from "./permissions.ts";
@@ -29,6 +29,7 @@ const command = addRunOptions(
     )
     .option("--data <source>", "folder, archive or URL of the data set; default: data/")
     .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
+    .option("--on-broken <what>", onBrokenText, "skip")
     .option("--out <folder>", "the run's folder; default: runs/<dataset>-<date and time>")
     .option(
       "--resume <run>",
@@ -64,6 +65,7 @@ const command = addRunOptions(
       "after",
       "\nExamples:\n  deno task train --preset tiny --dataset shapes\n" +
         "  deno task train --preset tiny --epochs 3 --out runs/my-run\n" +
+        "  deno task train --preset tiny --dataset folder:photos --image-size 64\n" +
         "  deno task train --resume runs/my-run\n" +
         "  deno task train --init-from runs/my-run --dataset cifar10\n\n" +
         "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at " +
@@ -81,6 +83,7 @@ interface TrainOptions extends StartOptions {
   data?: string;
   md5?: string;
   reschedule: boolean;
+  onBroken: string;
   saveEvery: string;
   keep: string;
   onNan: string;
@@ -108,7 +111,7 @@ await runTask(async () => {
   const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
   if (!json) lines.say(`Backend ${choice.reason}`);
   if (start.trains) await tuneKernels(choice, config, options.tune, onNotice);
-  const dataset = await loadRunData(config, options);
+  const dataset = await loadRunData(config, options, onNotice);
   // Before the folder is made, or a refusal would come after its name.
   const counts = checkStart(config, dataset, initial);
   const { run, lock } = await start.open();

@@ -9,6 +9,8 @@ import {
 } from "../lib/checkpoint/run_folder.ts";
 import type { TrainingState } from "../lib/checkpoint/state.ts";
 import { preset, type RunConfig } from "../lib/config/run.ts";
+import { shortNameOf } from "../lib/data/picture_set.ts";
+import { pictureSourceOf } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
 import { shellWord } from "../lib/report/summary.ts";
 import { workLeft } from "../lib/train/check_start.ts";
@@ -136,7 +138,9 @@ async function prepareNew(
         `${config.batchSize}, ${epochs(config.epochs)}.`,
     );
   }
-  const name = `${config.dataset}-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
+  const name = `${nameOfData(config)}-${
+    new Date().toISOString().slice(0, 19).replaceAll(":", "-")
+  }`;
   const path = options.out ?? `${runsFolder}/${name}`;
   await askToWrite("--out", path);
   // Now, because a download may come before the folder is made.
@@ -148,4 +152,10 @@ async function prepareNew(
     return { run, lock };
   };
   return { config, trains: true, open, initial };
+}
+
+/** As a part of a folder's name: that of the data set, or of the folder of pictures. */
+function nameOfData({ dataset }: RunConfig): string {
+  const pictures = pictureSourceOf(dataset);
+  return pictures ? shortNameOf(pictures.path) : dataset;
 }

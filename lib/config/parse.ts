@@ -94,6 +94,8 @@ function labelOf(path: readonly PropertyKey[], origin?: Origin): string {
 export interface FieldSchema {
   type?: "integer" | "number" | "string" | "boolean" | "array";
   enum?: string[];
+  /** Of a text that is one of these, in words: `folder:PATH` stands for any path. */
+  words?: string[];
   items?: FieldSchema;
   minimum?: number;
   maximum?: number;
@@ -116,6 +118,7 @@ function jsonSchemaAt(schema: { shape: z.ZodRawShape }, path: readonly PropertyK
 
 /** Words for what a field may be; of a value that is only out of range, the range alone. */
 function wantedText(schema: FieldSchema, found: unknown): string {
+  if (schema.words) return orList(schema.words);
   if (schema.enum) return schema.enum.length === 1 ? schema.enum[0]! : orList(schema.enum);
   if (schema.type === "boolean") return "true or false";
   if (schema.type === "string") return `a text of at most ${schema.maxLength} characters`;

@@ -22,6 +22,9 @@ export function assertDataset(dataset: ImageDataset): void {
     throw new UserError(`${name} has two classes of the name ${JSON.stringify(twice)}.`);
   }
   assertSplit(`The train split of ${name}`, dataset.train, dataset);
+  if (dataset.validation) {
+    assertSplit(`The validation split of ${name}`, dataset.validation, dataset);
+  }
   assertSplit(`The test split of ${name}`, dataset.test, dataset);
 }
 

@@ -1,5 +1,6 @@
 /** Data sets in memory, and what is done to all of them alike. */
 import { assertNumber, assertWhole } from "../checks.ts";
+import type { Fit } from "./image/fit.ts";
 
 /** Class indices; wider ones where there are more than 256 classes. */
 export type Labels =
@@ -29,12 +30,24 @@ export interface ImageDataset {
   channels: number;
   /** The name of each class, by label. */
   classNames: string[];
+  /**
+   * Way in which a picture of another shape becomes one of these; `squash` where it is left out.
+   */
+  fit?: Fit;
   /** Images to learn from. */
   train: ImageSplit;
+  /** Images that are held out; where it is left out, the last part of `train`. */
+  validation?: ImageSplit;
   /** Images that are looked at only in the end. */
   test: ImageSplit;
   /** SHA-256 of the record bytes, in hexadecimal. */
   identity: string;
+}
+
+/** Labels of so many classes, in the narrowest array that holds them. */
+export function labelsFor(classes: number, labels: ArrayLike<number>): Labels {
+  if (classes <= 1 << 8) return Uint8Array.from(labels);
+  return classes <= 1 << 16 ? Uint16Array.from(labels) : Int32Array.from(labels);
 }
 
 /** The records `start` (inclusive) to `end` (exclusive); the bytes are shared, not copied. */
@@ -92,12 +105,15 @@ function keptCount(count: number, share: number): number {
 
 /**
  * Number of `count` train records that a run trains on: those within its limit and not held out.
+ * @param bringsValidation whether the data set has held out its own, which are not among `count`
  */
 export function trainingCount(
   count: number,
   { limit, validationSplit }: { limit: number; validationSplit: number },
+  bringsValidation = false,
 ): number {
-  return keptCount(limit === 0 ? count : Math.min(limit, count), validationSplit);
+  const within = limit === 0 ? count : Math.min(limit, count);
+  return bringsValidation ? within : keptCount(within, validationSplit);
 }
 
 /**
@@ -113,21 +129,23 @@ export function trainingCount(
  * ```
  */
 export function channelStatistics(
-  split: ImageSplit,
+  split: ImageSplit | readonly ImageSplit[],
   channels: number,
 ): { mean: number[]; variance: number[] } {
-  const { images } = split;
+  const splits = "images" in split ? [split] : split;
   // Bytes have 256 values, so counting them is exact and leaves few additions to round.
   const counts = new Uint32Array(channels * 256);
-  for (let channel = 0; channel < channels; channel++) {
-    const base = channel * 256;
-    for (let i = channel; i < images.length; i += channels) counts[base + images[i]!]!++;
+  for (const { images } of splits) {
+    for (let channel = 0; channel < channels; channel++) {
+      const base = channel * 256;
+      for (let i = channel; i < images.length; i += channels) counts[base + images[i]!]!++;
+    }
   }
+  const total = splits.reduce((sum, { images }) => sum + images.length, 0) / channels;
   const mean: number[] = [];
   const variance: number[] = [];
   for (let channel = 0; channel < channels; channel++) {
     const histogram = counts.subarray(channel * 256, (channel + 1) * 256);
-    const total = images.length / channels;
     const average = histogram.reduce((sum, n, value) => sum + n * value, 0) / total;
     mean.push(average);
     variance.push(

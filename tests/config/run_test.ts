@@ -90,9 +90,14 @@ Deno.test("every field of a run has a type and a description for help texts", ()
   assertEquals(Object.keys(runFieldTypes).sort(), Object.keys(tiny).sort());
   for (const [key, { type, description }] of Object.entries(runFieldTypes)) {
     assertEquals(description.length > 0, true, key);
-    assertEquals(/^(integer|number|boolean|numbers|names|\w+(\|\w+)*)$/.test(type), true, type);
+    assertEquals(
+      /^(integer|number|boolean|numbers|names|name|\w+(\|\w+)*)$/.test(type),
+      true,
+      type,
+    );
   }
   assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token");
+  assertEquals(runFieldTypes.dataset!.type, "name");
   assertEquals(runFieldTypes.transformerUnits!.type, "numbers");
   assertEquals(runFieldTypes.decayExclude!.type, "names");
 });
@@ -143,7 +148,10 @@ function grouped(): Record<string, Record<string, unknown>> {
   const of = (...keys: (keyof RunConfig)[]) => Object.fromEntries(keys.map((k) => [k, tiny[k]]));
   return {
     model: modelConfigOf(tiny),
-    input: of("dataset", "labels", "limit", "validationSplit", "batchSize"),
+    input: of(
+      ...["dataset", "labels", "limit", "validationSplit", "batchSize"] as const,
+      ...["testSplit", "storedSize", "fit"] as const,
+    ),
     schedule: of(
       ...["epochs", "seed", "schedule", "warmupEpochs", "learningRateFloor", "patience"] as const,
     ),
