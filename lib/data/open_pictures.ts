@@ -23,11 +23,12 @@ export interface PictureOptions extends Partial<Shares> {
   /** `crop` by default. */
   fit?: Fit;
   /** What becomes of pictures that cannot be read: `skip`, the default, or `stop`. */
-  onBroken?: typeof brokenChoices[number];
+  onBroken?: "skip" | "stop";
   /** Where what is prepared is kept; `data/prepared` by default. */
   preparedRoot?: string;
   /** How many decode at a time; as many as there are processors by default. */
   workers?: number;
+  /** Told how far things are. */
   onProgress?: (progress: DataProgress) => void;
   /** Told, in a sentence each, what a person should know: classes, what was skipped or is broken. */
   onNotice?: (text: string) => void;
