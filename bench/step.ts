@@ -44,7 +44,7 @@ const command = newCommand("bench", "Measure the training step beside a plain tf
       "  deno task bench --parts steps --batch-size 64 --steps 1 --warmup 1 --json",
   );
 
-/** What `--json` prints. */
+/** Report that `--json` prints. */
 interface Report {
   preset: string;
   batchSize: number;

@@ -1,4 +1,4 @@
-/** What somebody may have meant. */
+/** Guesses at what somebody may have meant. */
 import { levenshteinDistance } from "./deps.ts";
 
 /**

@@ -5,7 +5,8 @@ import { isPlainObject } from "../lib/config/parse.ts";
 import { preset, presets } from "../lib/config/presets.ts";
 import { parseRunConfig, type RunConfig, runFieldTypes } from "../lib/config/run.ts";
 import { type Classes, type DatasetName, type LabelKind, sources } from "../lib/data/sources.ts";
-import { shown, UserError } from "../lib/errors.ts";
+import { UserError } from "../lib/errors.ts";
+import { shown } from "../lib/shown.ts";
 import { architectureOf } from "../lib/models/architecture.ts";
 import { readSmallText } from "../lib/files.ts";
 

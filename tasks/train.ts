@@ -35,6 +35,11 @@ const command = addRunOptions(
       "go on with the run in this folder from its newest valid state; auto: with the newest in runs/",
     )
     .option(
+      "--reschedule",
+      "with --resume and other --epochs: let the learning rate jump to that run's schedule",
+      false,
+    )
+    .option(
       "--init-from <path>",
       "begin a new run with the weights of a run, a checkpoint or an exported safetensors file",
     )
@@ -75,6 +80,7 @@ interface TrainOptions extends StartOptions {
   backend: string;
   data?: string;
   md5?: string;
+  reschedule: boolean;
   saveEvery: string;
   keep: string;
   onNan: string;
@@ -124,6 +130,7 @@ await runTask(async () => {
     return await trainRun({
       ...{ config, dataset, folder: run, lock, onNan, save: { every: saveEvery, keep } },
       start: resume ? { resume } : initial && { initial },
+      reschedule: options.reschedule,
       versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
       signal: stop.signal,
       onEvent: (event) => {

@@ -1,9 +1,12 @@
-/** Checking a configuration field by field, and the errors in the words of whoever gave the value. */
+/**
+ * Checking a configuration field by field, and the errors in the words of whoever gave the value.
+ */
 import { z } from "../deps.ts";
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
+import { shown } from "../shown.ts";
 
-/** Where values came from: the option by key for each that the command line gave. */
+/** Origin of values: the option by key for each that the command line gave. */
 export type Origin = ReadonlyMap<string, string>;
 
 /** A key as its user wrote it: `--batch-size` from the command line, else `batchSize`. */
@@ -111,7 +114,7 @@ function jsonSchemaAt(schema: { shape: z.ZodRawShape }, path: readonly PropertyK
   return path.length > 1 ? field.items! : field;
 }
 
-/** What a field may be; of a value that is only out of range, the range alone. */
+/** Words for what a field may be; of a value that is only out of range, the range alone. */
 function wantedText(schema: FieldSchema, found: unknown): string {
   if (schema.enum) return schema.enum.length === 1 ? schema.enum[0]! : orList(schema.enum);
   if (schema.type === "boolean") return "true or false";

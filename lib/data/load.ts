@@ -14,13 +14,15 @@ import {
   sources,
 } from "./sources.ts";
 
-/** Bytes that an archive, and all that it holds, may have at most: three times the official ones. */
+/**
+ * Bytes that an archive, and all that it holds, may have at most: three times the official ones.
+ */
 const maxUnpackedBytes = 2 ** 29;
 const wellFormedMd5 = /^[0-9a-f]{32}$/;
 
-/** What is under way, for a progress bar. */
+/** Progress of {@linkcode loadDataset}, for a bar. */
 export interface DataProgress {
-  /** What is being done. */
+  /** Work under way. */
   stage: "download" | "verify" | "unpack" | "read";
   /** The file, folder or URL. */
   source: string;
@@ -28,17 +30,19 @@ export interface DataProgress {
   done: number;
   /** Bytes in all; null where unknown. */
   total: number | null;
-  /** Why the connection is being made again, where it is. */
+  /** Reason why the connection is being made again, where it is. */
   retry?: string;
 }
 
-/** Which data, and where from. */
+/** Options of {@linkcode loadDataset}. */
 export interface LoadOptions {
-  /** Which data set. */
+  /** Name of the data set. */
   dataset: DatasetName;
   /** `coarse` exists for CIFAR-100 only. */
   labels: LabelKind;
-  /** A folder, a `.tar.gz` archive or a URL of one; without it the data is looked for, or fetched. */
+  /**
+   * A folder, a `.tar.gz` archive or a URL of one; without it the data is looked for, or fetched.
+   */
   data?: string;
   /** The archive's MD5 in hexadecimal, or `none`; the official one by default. */
   md5?: string;
@@ -58,6 +62,14 @@ export interface LoadOptions {
  * official archive, or the only other one there; where there is none, the official archive is
  * fetched.
  * @throws {UserError} if the data cannot be had, is not what its checksum says, or is malformed.
+ *
+ * @example
+ * ```ts
+ * import { loadDataset } from "../../mod.ts";
+ *
+ * const shapes = await loadDataset({ dataset: "shapes", labels: "fine", root: "data" });
+ * console.log(shapes.classNames.length, shapes.train.count); // 100 10000
+ * ```
  */
 export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
   const { dataset, labels, data, root } = options;

@@ -1,4 +1,6 @@
-/** The data sets by name; the table's keys are the words of `--dataset` and of the field `dataset`. */
+/**
+ * The data sets by name; the table's keys are the words of `--dataset` and of the field `dataset`.
+ */
 import { cifarFiles, type CifarLayout, cifarLayouts, readCifar } from "./cifar.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { createShapes, shapesClassNames } from "./shapes.ts";
@@ -6,10 +8,13 @@ import { createShapes, shapesClassNames } from "./shapes.ts";
 /** The kinds of labels that a data set may have. */
 export const labelKinds = ["fine", "coarse"] as const;
 
-/** One of {@linkcode labelKinds}. */
-export type LabelKind = typeof labelKinds[number];
+/** @internal */
+type LabelKinds = typeof labelKinds;
 
-/** How many classes there are by kind of labels; a kind that is absent does not exist. */
+/** Kind of labels: `fine`, or the fewer `coarse` ones that CIFAR-100 has as well. */
+export type LabelKind = LabelKinds[number];
+
+/** Number of classes by kind of labels; a kind that is absent does not exist. */
 export type Classes = { fine: number } & Partial<Record<LabelKind, number>>;
 
 /** A data set that is computed, so that there is nothing to fetch. */
@@ -43,7 +48,7 @@ export interface ArchiveSource {
   ): Promise<ImageDataset>;
 }
 
-/** Where a data set comes from. */
+/** Source of a data set. */
 export type DataSource = GeneratedSource | ArchiveSource;
 
 /** The data sets by name. */
@@ -53,8 +58,11 @@ export const sources = {
   shapes: { isGenerated: true, classes: { fine: shapesClassNames.length }, make: createShapes },
 } satisfies Record<string, DataSource>;
 
+/** @internal */
+type Sources = typeof sources;
+
 /** A data set's name. */
-export type DatasetName = keyof typeof sources;
+export type DatasetName = keyof Sources;
 
 /** The names in the table's order. */
 export const datasetNames = Object.keys(sources) as DatasetName[];

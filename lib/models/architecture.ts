@@ -8,7 +8,8 @@
  * and its weights.
  */
 import type { ViTConfig } from "../config/model.ts";
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 import { poolings } from "../layers/poolings.ts";
 import type { Pooling } from "../layers/poolings/pooling.ts";
 
@@ -20,11 +21,11 @@ export interface DenseLayers {
   rows: number;
   inner: number;
   columns: number;
-  /** How many they are. */
+  /** Number of them. */
   parts: number;
 }
 
-/** What a configuration decides. */
+/** Shape of a model, as its configuration decides it. */
 export interface Architecture {
   /** Patches along one side of the image. */
   side: number;

@@ -1,4 +1,4 @@
-/** What is said when a run has ended; pure functions from results to lines. */
+/** Summary of a run that has ended; pure functions from results to lines. */
 import { formatDuration } from "./progress.ts";
 
 /** Means over images; accuracies 0 to 1. */
@@ -16,7 +16,9 @@ export interface BestEpoch {
   valAccuracy: number | null;
 }
 
-/** The epoch of a history whose weights are the best: the first of those equal; null for no history. */
+/**
+ * The epoch of a history whose weights are the best: the first of those equal; null for no history.
+ */
 export function bestEpoch(
   history: readonly { epoch: number; valAccuracy?: number | null }[],
 ): BestEpoch | null {
@@ -53,7 +55,9 @@ export function formatResult(name: string, { loss, accuracy, top5 }: Result): st
   return `${name}: loss ${loss.toFixed(4)}  top-1 ${percent(accuracy)}  top-5 ${percent(top5)}`;
 }
 
-/** The end of a run and what to do with it next, in lines that fit 80 columns but for long paths. */
+/**
+ * The end of a run and what to do with it next, in lines that fit 80 columns but for long paths.
+ */
 export function formatSummary(summary: RunSummary): string[] {
   const { run, epochs, step, best, test, seconds } = summary;
   const validation = best?.valAccuracy == null

@@ -1,4 +1,4 @@
-/** What must hold before a run begins, so that nothing is made, written or computed in vain. */
+/** Checks before a run begins, so that nothing is made, written or computed in vain. */
 import { checkConfig } from "../checkpoint/same_run.ts";
 import type { TrainingState } from "../checkpoint/state.ts";
 import type { RunConfig } from "../config/run.ts";
@@ -36,7 +36,7 @@ export function checkStart(
   return { train: train.count, validation: validation.count, test: test.count };
 }
 
-/** What is left of a run that is taken up again: to train, to test alone, or nothing. */
+/** Rest of a run that is taken up again: to train, to test alone, or nothing. */
 export type WorkLeft = "train" | "test" | "nothing";
 
 /**

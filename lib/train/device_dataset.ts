@@ -42,8 +42,8 @@ export function splitDataset(
 
 /**
  * A data set on the device, split as a configuration says: what is learned from, what is held out
- * before any shuffle, and what is looked at only in the end. Owns tensors; call `dispose`, or declare
- * it with `using`.
+ * before any shuffle, and what is looked at only in the end. Owns tensors; call `dispose`, or
+ * declare it with `using`.
  *
  * @example
  * ```ts
@@ -55,14 +55,19 @@ export function splitDataset(
  * ```
  */
 export class DeviceDataset implements Disposable {
+  /** Sizes and channel statistics of the train images, validation included. */
   readonly preprocessing: Preprocessing;
+  /** Images to learn from. */
   readonly train: DeviceSplit;
   /** Null when nothing is held out. */
   readonly validation: DeviceSplit | null;
   private readonly testImages: ImageSplit;
   private test_: DeviceSplit | null = null;
 
-  /** @throws {UserError} when the data is not what it says it is, or nothing is left to train on */
+  /**
+   * Puts train and validation images on the device.
+   * @throws {UserError} when the data is not what it says it is, or nothing is left to train on
+   */
   constructor(
     readonly dataset: ImageDataset,
     config: Pick<RunConfig, "limit" | "validationSplit">,
@@ -80,10 +85,12 @@ export class DeviceDataset implements Disposable {
     return this.test_ ??= new DeviceSplit(this.testImages, this.preprocessing);
   }
 
+  /** Frees the images on the device. */
   dispose(): void {
     for (const split of [this.train, this.validation, this.test_]) split?.dispose();
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -8,7 +8,12 @@ import { computedOn } from "../backend/select.ts";
 import { lockRun, type RunLock } from "../checkpoint/lock.ts";
 import { type Progress, progressOf, startOfRun } from "../checkpoint/progress.ts";
 import { rewindHistory, type RunFolder, writeConfig } from "../checkpoint/run_folder.ts";
-import { checkConfig, checkDataset } from "../checkpoint/same_run.ts";
+import {
+  checkConfig,
+  checkDataset,
+  checkSchedule,
+  resumableFields,
+} from "../checkpoint/same_run.ts";
 import {
   type DatasetIdentity,
   loadState,
@@ -33,25 +38,32 @@ import { RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
 import { assignVariables, isAllFinite, readState, readVariables, restoreState } from "./weights.ts";
 
-/** What a run begins from, when not from random weights at step 0. */
+/** Beginning of a run, when not from random weights at step 0. */
 export type RunStart =
   /** A state to go on from. */
   | { resume: TrainingState }
   /** Weights of another run or of an exported model. */
   | { initial: InitialWeights };
 
-/** What a run is made of. */
+/** Options of {@linkcode trainRun}. */
 export interface RunOptions {
+  /** Every field of the run. */
   config: RunConfig;
+  /** Images to learn from and to test on. */
   dataset: ImageDataset;
+  /** Files of the run; see {@linkcode createRunFolder}. */
   folder: RunFolder;
   /** The folder's lock, if the caller has it; else it is taken, and given back in the end. */
   lock?: RunLock;
+  /** Beginning; random weights by default. */
   start?: RunStart;
+  /** Lets a resumed run's learning rate jump to the curve of other `epochs`; see `schedule`. */
+  reschedule?: boolean;
+  /** Times of the saves, and the number of states that stay. */
   save?: {
-    /** When to save beside the ends of epochs; never by default. */
+    /** Times to save beside the ends of epochs; none by default. */
     every?: SaveEvery;
-    /** How many states stay in the folder, at least 1; 2 by default. */
+    /** Number of states that stay in the folder, at least 1; 2 by default. */
     keep?: number;
   };
   /**
@@ -63,13 +75,15 @@ export interface RunOptions {
   versions?: Record<string, string>;
   /** Finishes the step, saves and returns when aborted. */
   signal?: AbortSignal;
+  /** Told what happens. */
   onEvent?: (event: RunEvent) => void;
+  /** Time; that of this machine by default. */
   clock?: Clock;
   /** As in `FitOptions`. */
   readInterval?: number;
 }
 
-/** How a run ended. */
+/** End of a run. */
 export interface RunResult {
   /** False when the signal stopped it; `last` then holds the state. */
   complete: boolean;
@@ -85,8 +99,8 @@ export interface RunResult {
 
 /**
  * Trains. After each epoch, when a save is due, when stopped and before an error ends the run, the
- * state is saved as `last`, and where val_accuracy rose the weights as `best`; the files are written
- * while training goes on.
+ * state is saved as `last`, and where val_accuracy rose the weights as `best`; the files are
+ * written while training goes on.
  *
  * @throws {UserError} when data and model do not fit, when the state to resume is of another run,
  * when another process trains in the folder, when a tensor is above the device's limit, when the
@@ -112,6 +126,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   if (resume) {
     checkConfig(resume, config);
     checkDataset(resume, identityOf(dataset));
+    if (!options.reschedule) checkSchedule(resume, config);
   }
 
   await using taken = options.lock ? null : await lockRun(options.folder.path);
@@ -173,7 +188,9 @@ class Run {
     }
     // The epoch under way has no line yet, even if all its images are seen.
     await rewindHistory(folder.history, resume?.epoch ?? 0);
-    if (resume && resume.config.epochs !== config.epochs) await writeConfig(folder, config);
+    if (resume && resumableFields.some((key) => resume.config[key] !== config[key])) {
+      await writeConfig(folder, config);
+    }
     // Random weights can be made again from the seed, these cannot.
     if (!resume && initial) await this.saver.save();
   }

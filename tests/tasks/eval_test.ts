@@ -167,7 +167,7 @@ Deno.test("eval refuses data of other classes, and says where the images are oth
 Deno.test("predict refuses what is not an image", async () => {
   const file = `${folder}/poem.png`;
   await Deno.writeTextFile(file, "a rose is a rose");
-  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "is text");
+  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "is text; give a PNG");
 });
 
 Deno.test("predict refuses an image that is not there", async () => {

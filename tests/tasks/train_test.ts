@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
-import type { HistoryRecord } from "../../lib/checkpoint/history.ts";
+import type { HistoryLine } from "../../lib/checkpoint/history.ts";
 import { readHistory } from "../../lib/checkpoint/run_folder.ts";
 import { ignoreWebgpu } from "../backends.ts";
 import { inFolder, writeCifar } from "../data/fixtures.ts";
@@ -99,8 +99,8 @@ Deno.test({
 });
 
 /** A history without what differs from run to run. */
-function withoutTimes(history: HistoryRecord[]): HistoryRecord[] {
-  return history.map((record) => ({ ...record, seconds: 0, date: "" }));
+function withoutTimes(history: HistoryLine[]): HistoryLine[] {
+  return history.map((line) => ({ ...line, seconds: 0, date: "" }));
 }
 
 /** A wrong command line and what the refusal must say. */
