@@ -1,7 +1,8 @@
 /** Whether images are of the classes that a checkpoint knows. */
 import type { WeightsState } from "../checkpoint/state.ts";
 import type { ImageDataset } from "../data/dataset.ts";
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 
 /** Difference of two lists of class names, as part of a sentence; null where they are equal. */
 export function classDifference(

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import type { EpochRecord, StepEvent } from "../../lib/train/events.ts";
+import type { EpochLine, StepEvent } from "../../lib/train/events.ts";
 import { type DisplayOptions, TrainDisplay } from "../../tasks/train_display.ts";
 import { FakeScreen } from "./fake_screen.ts";
 
@@ -8,7 +8,7 @@ const stepEvent = (step: number): StepEvent => ({
   ...{ imagesSeen: step * 8, skippedSteps: 0, loss: 4.5, accuracy: 0.1, top5: 0.3 },
 });
 
-const record: EpochRecord = {
+const line: EpochLine = {
   ...{ epoch: 1, step: 10, loss: 4.5, accuracy: 0.1, top5: 0.3 },
   ...{ valLoss: 4.4, valAccuracy: 0.2, valTop5: 0.5 },
   ...{ learningRate: 1e-3, seconds: 12.3, date: "2026-11-25T17:46:16Z" },
@@ -22,7 +22,7 @@ function showEpoch(screen: FakeScreen, ms: number, options?: DisplayOptions, jso
     screen.time += step === 1 ? 10_000 : ms;
     display.handle(stepEvent(step));
   }
-  display.handle({ type: "epoch", record, isBest: true });
+  display.handle({ type: "epoch", line, isBest: true });
 }
 
 Deno.test("kernels, the first step, then by time, and the epoch", () => {
@@ -66,7 +66,7 @@ Deno.test("one step gives no rate, not even in the line of its epoch", () => {
   display.handle({ type: "start", step: 0, epochs: 1, stepsPerEpoch: 1 });
   screen.time = 3;
   display.handle({ ...stepEvent(1), epochs: 1, stepsPerEpoch: 1 });
-  display.handle({ type: "epoch", record: { ...record, step: 1 }, isBest: true });
+  display.handle({ type: "epoch", line: { ...line, step: 1 }, isBest: true });
   assert(!/img\/s|ms\/step|eta/.test(screen.text), screen.text);
 });
 
@@ -84,5 +84,5 @@ Deno.test("a resumed epoch counts the images since it went on", () => {
 Deno.test("with JSON an epoch is an object", () => {
   const screen = new FakeScreen(true);
   showEpoch(screen, 60, { compiles: true }, true);
-  assertEquals(JSON.parse(screen.text), record);
+  assertEquals(JSON.parse(screen.text), line);
 });
