@@ -12,7 +12,7 @@ import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { loadRunData, onBrokenText } from "./data_options.ts";
 import { Lines } from "./lines.ts";
-import { screen } from "./output.ts";
+import { OutputClosed, screen } from "./output.ts";
 import { askToReach } from "./permissions.ts";
 import { addRunOptions } from "./run_options.ts";
 import { listenForStop } from "./signals.ts";
@@ -105,7 +105,10 @@ await runTask(async () => {
   await using owned = new AsyncDisposableStack();
   await askToReach("--data", options.data);
   const start = await prepareStart(options, given, owned, onNotice);
-  if (start === null) return;
+  if ("complete" in start) {
+    if (json) lines.say(JSON.stringify(start));
+    return;
+  }
   const { config, resume, initial } = start;
 
   const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
@@ -150,9 +153,15 @@ await runTask(async () => {
     throw error;
   });
   await lock.release();
-  if (broken) throw broken.error;
-
   const { step, skippedSteps, test } = result;
+  const goOn = `Stopped and saved at step ${step}; go on with: deno task train --resume ${
+    shellWord(run.path)
+  }`;
+  if (broken) {
+    if (!(broken.error instanceof OutputClosed)) console.error(goOn);
+    throw broken.error;
+  }
+
   const seconds = Math.round(performance.now() - began) / 1000;
   if (skippedSteps > 0) {
     onNotice(`${skippedSteps} updates were left out, their gradient being NaN or infinite.`);
@@ -168,10 +177,7 @@ await runTask(async () => {
       lines.say(line);
     }
   } else {
-    lines.say(
-      `Stopped and saved at step ${step}; go on with: deno task train --resume ` +
-        shellWord(run.path),
-    );
+    lines.say(goOn);
   }
   Deno.exit(test ? 0 : stop.exitCode);
 });

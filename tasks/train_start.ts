@@ -37,6 +37,16 @@ export interface RunStart {
   initial?: InitialWeights;
 }
 
+/** A run that has done what is asked for, and more. */
+export interface FinishedRun {
+  /** Its folder. */
+  run: string;
+  complete: true;
+  step: number;
+  /** Epochs done. */
+  epochs: number;
+}
+
 /** The options that decide where a run begins. */
 export interface StartOptions {
   out?: string;
@@ -50,7 +60,7 @@ export interface StartOptions {
  * @param given all options of the command line
  * @param owned takes the lock
  * @param onNotice told in a sentence what a person should know of
- * @returns null where a resumed run has nothing left to do, which is said
+ * @returns what to do, or the resumed run that has nothing left to do, which is said
  * @throws {UserError} for options that contradict each other or the run
  */
 export async function prepareStart(
@@ -58,7 +68,7 @@ export async function prepareStart(
   given: Record<string, unknown>,
   owned: AsyncDisposableStack,
   onNotice: (text: string) => void,
-): Promise<RunStart | null> {
+): Promise<RunStart | FinishedRun> {
   if (options.resume === undefined) return await prepareNew(options, given, onNotice);
   for (const [name, value] of [["out", options.out], ["init-from", options.initFrom]]) {
     if (value === undefined) continue;
@@ -72,7 +82,7 @@ async function prepareResumed(
   given: Record<string, unknown>,
   owned: AsyncDisposableStack,
   onNotice: (text: string) => void,
-): Promise<RunStart | null> {
+): Promise<RunStart | FinishedRun> {
   const isAuto = wanted === "auto";
   const path = isAuto ? await latestRun(runsFolder) : await folderToResume(wanted);
   if (path === undefined) {
@@ -92,7 +102,7 @@ async function prepareResumed(
         `${config.epochs} asks for no more. Nothing was written; its best weights are tested with: ` +
         `deno task eval ${shellWord(run.path)}`,
     );
-    return null;
+    return { run: run.path, complete: true, step: state!.step, epochs: state!.epoch };
   }
   if (left === "test") onNotice(`${run.path} is complete, with ${epochs(config.epochs)}.`);
   else if (isAuto) onNotice(`Going on with ${run.path}, step ${state?.step ?? 0}.`);

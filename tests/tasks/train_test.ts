@@ -225,6 +225,40 @@ Deno.test("a loss that becomes NaN before anything is saved leaves the name free
     assert(!await exists(out), "an empty run folder was left behind");
   }));
 
+Deno.test("a start that is refused names no folder and leaves none", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/run`;
+    const result = await runTask("train", [...smallRun, "--num-classes", "5", "--out", out]);
+    assertRefused(result, "numClasses 5 is less than the 100 classes of shapes");
+    assert(!result.stdout.includes("Run folder"), result.stdout);
+    assert(!await exists(out), "a run folder was left behind");
+  }));
+
+Deno.test("one image: no rate from no timed step, and it is said that nothing is validated", () =>
+  inFolder(async (folder) => {
+    const args = [...smallRun, "--limit", "1", "--out", `${folder}/run`];
+    const stdout = await runTaskWell("train", args);
+    assertStringIncludes(stdout, "Training on 1 image and validating on none");
+    assertStringIncludes(stdout, "Best epoch: 1 of 1 (the newest, as no images are held out)");
+    assert(!/img\/s|ms\/step|eta/.test(stdout), stdout);
+  }));
+
+Deno.test("a folder that is taken away while training does not hide the first error", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/run`;
+    const endless = [...smallRun, "--epochs", "9999", "--out", out];
+    await using child = taskCommand("train", endless).spawn();
+    const errors = new Response(child.stderr).text();
+    let stdout = "";
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      const isFirst = !stdout.includes("Epoch") && text.includes("Epoch");
+      stdout += text;
+      if (isFirst) await Deno.remove(out, { recursive: true });
+    }
+    const { code } = await child.status;
+    assertRefused({ code, stdout, stderr: await errors }, out);
+  }));
+
 Deno.test("--resume refuses a folder without a run", () =>
   inFolder(async (folder) => {
     assertRefused(await runTask("train", ["--resume", folder]), folder, "no config.json");
