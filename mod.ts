@@ -47,7 +47,7 @@ export type { DataProgress } from "./lib/data/progress.ts";
 export { createShapes, type ShapesOptions } from "./lib/data/shapes.ts";
 export { loadDataset, type LoadOptions } from "./lib/data/load.ts";
 export type { DownloadOptions, DownloadProgress } from "./lib/data/download.ts";
-export type { DatasetName, DatasetWord, LabelKind } from "./lib/data/sources.ts";
+export type { DatasetName, DatasetWord, LabelKind, PictureKind } from "./lib/data/sources.ts";
 export type { Fit } from "./lib/data/image/fit.ts";
 export type { Shares } from "./lib/data/stratified.ts";
 export {

@@ -77,8 +77,11 @@ export const pictureSources = {
   parquet: parquetImages,
 } satisfies Record<string, PictureSource>;
 
+/** @internal */
+type PictureSources = typeof pictureSources;
+
 /** A kind of pictures at a path. */
-export type PictureKind = keyof typeof pictureSources;
+export type PictureKind = keyof PictureSources;
 
 /** What the field `dataset` may be. */
 export type DatasetWord = DatasetName | `${PictureKind}:${string}`;
