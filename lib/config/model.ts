@@ -6,8 +6,11 @@
  */
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import { initializers } from "../layers/layer.ts";
 import { type PoolingName, poolings } from "../layers/poolings.ts";
-import { count, rate } from "./fields.ts";
+import { type PositionEmbeddingName, positionEmbeddings } from "../layers/position_embeddings.ts";
+import { type TokenizerName, tokenizers } from "../layers/tokenizers.ts";
+import { count, rate, younger } from "./fields.ts";
 import { nameOf, type Origin, parseFields } from "./parse.ts";
 
 const side = count.max(8192);
@@ -21,7 +24,8 @@ export const modelFields = {
   ),
   channels: count.max(1024).describe("channels of an image"),
   patchSize: side.describe(
-    "side of a patch in pixels; must divide imageSize; half of it is four times the tokens",
+    "side of a patch in pixels; must divide imageSize; half of it is four times the tokens; of no " +
+      "effect with tokenizer conv",
   ),
   projectionDim: count.max(2 ** 16).describe("width of a token"),
   numHeads: count.max(1024).describe("attention heads"),
@@ -36,7 +40,8 @@ export const modelFields = {
   ),
   numClasses: z.int().min(2).max(2 ** 20).describe("classes"),
   pooling: z.enum(Object.keys(poolings) as PoolingName[]).describe(
-    "how tokens become one vector: all side by side, their mean, or a learned class token",
+    "how tokens become one vector: all side by side, their mean, a learned class token, or their " +
+      "sum by learned weights",
   ),
   attentionDropout: rate.describe("dropout of the attention weights"),
   mlpDropout: rate.describe("dropout after each layer of a block's MLP"),
@@ -44,6 +49,22 @@ export const modelFields = {
     "dropout after pooling and after each hidden layer of the head; 0.5 for a wide head, 0 for none",
   ),
   layerNormEpsilon: z.number().positive().max(1).describe("added to the variance in LayerNorm"),
+  tokenizer: younger(z.enum(Object.keys(tokenizers) as TokenizerName[]), "patches").describe(
+    "how an image becomes tokens: square patches, or stages of convolution and pooling",
+  ),
+  convChannels: younger(z.array(units).max(16), []).describe(
+    "filters of each stage of tokenizer conv, which halves the image; the last must be projectionDim",
+  ),
+  positionEmbedding: younger(
+    z.enum(Object.keys(positionEmbeddings) as PositionEmbeddingName[]),
+    "learned",
+  ).describe("what tells the tokens' places: learned numbers, fixed sines and cosines, or nothing"),
+  mlpLastActivation: younger(z.boolean(), true).describe(
+    "GELU after the last layer of a block's MLP too, as in the Keras example; the ViT paper has none",
+  ),
+  initializer: younger(z.enum(initializers), "glorot").describe(
+    "how weights begin: Glorot-uniform as in Keras, or a truncated normal of deviation 0.02",
+  ),
 };
 
 const modelSchema = z.strictObject(modelFields);
@@ -67,11 +88,15 @@ export function parseViTConfig(value: unknown): ViTConfig {
  */
 export function checkModelShape(config: ViTConfig, origin?: Origin): void {
   const name = (key: keyof ViTConfig) => nameOf(key, origin);
-  const { imageSize, patchSize, projectionDim } = config;
-  if (imageSize % patchSize !== 0) {
+  const { projectionDim } = config;
+  const fault = tokenizers[config.tokenizer].fault(config, name);
+  if (fault !== undefined) throw new UserError(fault);
+  if (config.positionEmbedding === "sincos2d" && projectionDim % 4 !== 0) {
     throw new UserError(
-      `${name("imageSize")} ${imageSize} is not divisible by ${name("patchSize")} ${patchSize}; ` +
-        `choose a ${name("patchSize")} among ${divisors(imageSize).join(", ")}.`,
+      `${name("positionEmbedding")} sincos2d needs a ${
+        name("projectionDim")
+      } that divides by 4, not ` +
+        `${projectionDim}; choose ${Math.ceil(projectionDim / 4) * 4}.`,
     );
   }
   const last = config.transformerUnits.at(-1);
@@ -83,8 +108,4 @@ export function checkModelShape(config: ViTConfig, origin?: Origin): void {
         } ${projectionDim}, because the MLP's output is added to the tokens.`,
     );
   }
-}
-
-function divisors(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 }

@@ -2,6 +2,7 @@
 import { shown, UserError } from "../errors.ts";
 import type { RunConfig } from "./groups.ts";
 import { didYouMean } from "./parse.ts";
+import { compact } from "./presets/compact.ts";
 import { kerasCifar100 } from "./presets/keras_cifar100.ts";
 import { tiny } from "./presets/tiny.ts";
 
@@ -9,6 +10,7 @@ import { tiny } from "./presets/tiny.ts";
 export const presets = {
   "keras-cifar100": kerasCifar100,
   tiny,
+  compact,
 } as const satisfies Record<string, RunConfig>;
 
 /** A preset's name. */

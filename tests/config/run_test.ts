@@ -92,7 +92,7 @@ Deno.test("every field of a run has a type and a description for help texts", ()
     assertEquals(description.length > 0, true, key);
     assertEquals(/^(integer|number|boolean|numbers|names|\w+(\|\w+)*)$/.test(type), true, type);
   }
-  assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token");
+  assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token|sequence");
   assertEquals(runFieldTypes.transformerUnits!.type, "numbers");
   assertEquals(runFieldTypes.decayExclude!.type, "names");
 });
@@ -120,7 +120,10 @@ Deno.test("an error from the command line is in its words", () => {
       ],
       [{ seed: -1 }, "Option --seed cannot be -1: it must be from 0 to 2147483647."],
       [{ beta1: 2 }, "Option --beta1 cannot be 2: it must be from 0 to below 1."],
-      [{ pooling: "max" }, 'Option --pooling cannot be "max": it must be flatten, mean or token.'],
+      [
+        { pooling: "max" },
+        'Option --pooling cannot be "max": it must be flatten, mean, token or sequence.',
+      ],
       [
         { mlpHeadUnits: [8, 0] },
         "Value 2 of option --mlp-head-units cannot be 0: it must be from 1 to 262144.",
@@ -177,13 +180,21 @@ Deno.test("a key given flat and in its group is refused", () => {
 });
 
 Deno.test("a field younger than 0.1.0 is read where absent, and not written at its default", () => {
-  const { schedule, ...older } = tiny;
-  assertEquals(schedule, "constant");
+  const { schedule, ...others } = tiny;
+  const { tokenizer, convChannels, positionEmbedding, mlpLastActivation, initializer, ...older } =
+    others;
+  assertEquals(
+    [schedule, tokenizer, convChannels, positionEmbedding, mlpLastActivation, initializer],
+    ["constant", "patches", [], "learned", true, "glorot"],
+  );
   assertEquals(parseRunConfig(older), tiny);
   assertEquals(JSON.stringify(storedConfig(tiny)), JSON.stringify(older));
-  assertEquals(storedConfig(modelConfigOf(tiny)), modelConfigOf(tiny));
-  const other = { ...tiny, schedule: "another" as RunConfig["schedule"] };
-  assertEquals(storedConfig(other), other);
+  assertEquals(
+    Object.keys(storedConfig(modelConfigOf(tiny))),
+    Object.keys(modelFields).filter((key) => Object.hasOwn(older, key)),
+  );
+  const other = { ...older, schedule: "another" as RunConfig["schedule"], initializer };
+  assertEquals(storedConfig(other), { ...older, schedule: other.schedule });
 });
 
 Deno.test("release 0.1.0 wrote every field, in this order", async () => {

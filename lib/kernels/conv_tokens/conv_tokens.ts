@@ -100,7 +100,9 @@ function checkShapes(images: tf.Tensor, kernels: tf.Tensor[]): void {
     });
   if (isRight) return;
   throw new Error(
-    `convTokens cannot take images [${images.shape}] through kernels ${shown() || "of no stage"}; ` +
+    `convTokens cannot take images [${images.shape}] through kernels ${
+      shown() || "of no stage"
+    }; ` +
       `each must be [3, 3, in, out], its in the out of the one before.`,
   );
 }

@@ -123,7 +123,10 @@ for (const [name, c] of Object.entries(cases)) {
       results.map((tensors) => Promise.all(tensors.map(valuesOf))),
     );
     tf.dispose(results);
-    assert(again!.every((values, i) => values.every((v, j) => v === once![i]![j])), "two runs differ");
+    assert(
+      again!.every((values, i) => values.every((v, j) => v === once![i]![j])),
+      "two runs differ",
+    );
     for (const [i, want] of [values, upstream, ...expected].entries()) {
       const error = relativeError(once![i]!, want);
       assert(error < 2e-5, `result ${i} (tokens, images, kernels) is wrong by ${error}`);
@@ -159,4 +162,3 @@ forEachBackend("convTokens refuses shapes that do not fit", () => {
     }
   });
 }, { backends: ["cpu"] });
-
