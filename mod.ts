@@ -66,6 +66,7 @@ export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export type { Dropout as DropoutMask } from "./lib/kernels/dropout.ts";
 export {
   type CallOptions,
+  type Initializer,
   type InputShape,
   VitLayer,
   type VitLayerConfig,
@@ -77,6 +78,8 @@ export { LayerNormalization } from "./lib/layers/layer_normalization.ts";
 export { Mlp } from "./lib/layers/mlp.ts";
 export { MultiHeadAttention } from "./lib/layers/multi_head_attention.ts";
 export { PatchEncoder } from "./lib/layers/patch_encoder.ts";
+export { TokenEncoder, type TokenEncoderConfig } from "./lib/layers/token_encoder.ts";
+export type { PositionEmbeddingName } from "./lib/layers/position_embeddings.ts";
 export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
 export { AdamW, type AdamWConfig, type NamedTensor } from "./lib/optim/adamw.ts";

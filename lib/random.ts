@@ -61,6 +61,16 @@ export function randomUniform(key: StreamKey, index: number): number {
   return (randomBits(key, index) >>> 8) * 2 ** -24;
 }
 
+/**
+ * A number of the standard normal distribution at `index` of the stream, by Box and Muller from the
+ * bits at 2 * index and the next.
+ */
+export function randomNormal(key: StreamKey, index: number): number {
+  // Above 0, whose logarithm is infinite.
+  const radius = Math.sqrt(-2 * Math.log((randomBits(key, 2 * index) + 1) / 2 ** 32));
+  return radius * Math.cos(2 * Math.PI * (randomBits(key, 2 * index + 1) / 2 ** 32));
+}
+
 /** A seeded permutation of 0..count-1 (Fisher and Yates), independent of the backend. */
 export function permutation(count: number, key: StreamKey): Int32Array {
   const order = Int32Array.from({ length: count }, (_, i) => i);

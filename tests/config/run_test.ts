@@ -96,7 +96,7 @@ Deno.test("every field of a run has a type and a description for help texts", ()
       type,
     );
   }
-  assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token");
+  assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token|sequence");
   assertEquals(runFieldTypes.dataset!.type, "name");
   assertEquals(runFieldTypes.transformerUnits!.type, "numbers");
   assertEquals(runFieldTypes.decayExclude!.type, "names");
@@ -125,7 +125,10 @@ Deno.test("an error from the command line is in its words", () => {
       ],
       [{ seed: -1 }, "Option --seed cannot be -1: it must be from 0 to 2147483647."],
       [{ beta1: 2 }, "Option --beta1 cannot be 2: it must be from 0 to below 1."],
-      [{ pooling: "max" }, 'Option --pooling cannot be "max": it must be flatten, mean or token.'],
+      [
+        { pooling: "max" },
+        'Option --pooling cannot be "max": it must be flatten, mean, token or sequence.',
+      ],
       [
         { mlpHeadUnits: [8, 0] },
         "Value 2 of option --mlp-head-units cannot be 0: it must be from 1 to 262144.",
