@@ -10,7 +10,7 @@ import { evaluateEach, sumsOf } from "../lib/train/evaluate.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, oneOf, runTask } from "./cli.ts";
-import { loadRunData } from "./data_options.ts";
+import { deviceDataText, loadRunData } from "./data_options.ts";
 import { askToReach } from "./permissions.ts";
 import { loadRunWeights } from "./run_weights.ts";
 import { TrainDisplay } from "./train_display.ts";
@@ -22,6 +22,7 @@ const command = newCommand("eval", "Evaluate the weights of a run.")
   .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
   .option("--data <source>", "folder, archive or URL of the data set; default: data/")
   .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
+  .option("--device-data <bytes>", deviceDataText, "auto")
   .option("--limit <n>", "use only the first n records; default: the run's limit")
   .option("--json", "print one JSON object", false);
 

@@ -19,7 +19,7 @@ import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, runTask } from "./cli.ts";
-import { loadRunData, onBrokenText } from "./data_options.ts";
+import { deviceDataText, loadRunData, onBrokenText } from "./data_options.ts";
 import { askToReach, askToWrite } from "./permissions.ts";
 import { addRunOptions, readRunConfig } from "./run_options.ts";
 import { TrainDisplay } from "./train_display.ts";
@@ -38,6 +38,7 @@ const command = addRunOptions(
     .option("--data <source>", "folder, archive or URL of the data set; default: data/")
     .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
     .option("--on-broken <what>", onBrokenText, "skip")
+    .option("--device-data <bytes>", deviceDataText, "auto")
     .option("--out <folder>", "the run's folder; default: runs/<dataset>-<date and time>")
     .option(
       "--resume <run>",
@@ -79,6 +80,7 @@ interface TrainOptions {
   data?: string;
   md5?: string;
   onBroken: string;
+  deviceData: string;
   out?: string;
   resume?: string;
   initFrom?: string;

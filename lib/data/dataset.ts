@@ -8,10 +8,29 @@ export type Labels =
   | Uint16Array<ArrayBuffer>
   | Int32Array<ArrayBuffer>;
 
+/** Records that are read when they are wanted. */
+export interface RecordStream extends Disposable {
+  /**
+   * The images of such indices one after the other, each filled up to whole words of four bytes.
+   * @throws {UserError} if they cannot be read.
+   */
+  read(indices: Int32Array): Promise<Int32Array<ArrayBuffer>>;
+}
+
+/** Images that are too many for memory. */
+export interface StreamedImages {
+  /** `[channels * 256]`, how many bytes of each channel have each value. */
+  histogram: Float64Array;
+  /** Begins to read; the caller disposes of it. */
+  open(): RecordStream;
+}
+
 /** Images and labels in the order of their records. */
 export interface ImageSplit {
-  /** `[count, height, width, channels]` bytes, channels last. */
+  /** `[count, height, width, channels]` bytes, channels last; none where they are `streamed`. */
   images: Uint8Array<ArrayBuffer>;
+  /** Where the images are, if not in `images`. */
+  streamed?: StreamedImages;
   /** `[count]` class indices. */
   labels: Labels;
   /** How many images. */
@@ -52,12 +71,34 @@ export function labelsFor(classes: number, labels: ArrayLike<number>): Labels {
 
 /** The records `start` (inclusive) to `end` (exclusive); the bytes are shared, not copied. */
 export function sliceSplit(split: ImageSplit, start: number, end: number): ImageSplit {
+  if (split.streamed) return sliceStreamed(split, split.streamed, start, end);
   const stride = split.count === 0 ? 0 : split.images.length / split.count;
   return {
     images: split.images.subarray(start * stride, end * stride),
     labels: split.labels.subarray(start, end),
     count: end - start,
   };
+}
+
+function sliceStreamed(
+  { images, labels }: ImageSplit,
+  { open }: StreamedImages,
+  start: number,
+  end: number,
+): ImageSplit {
+  const streamed: StreamedImages = {
+    get histogram(): Float64Array {
+      throw new Error("The images of a part of a streamed split were not counted");
+    },
+    open: () => {
+      const stream = open();
+      return {
+        read: (indices) => stream.read(indices.map((index) => index + start)),
+        [Symbol.dispose]: () => stream[Symbol.dispose](),
+      };
+    },
+  };
+  return { images, streamed, labels: labels.subarray(start, end), count: end - start };
 }
 
 /**
@@ -111,14 +152,15 @@ export function channelStatistics(
 ): { mean: number[]; variance: number[] } {
   const splits = "images" in split ? [split] : split;
   // Bytes have 256 values, so counting them is exact and leaves few additions to round.
-  const counts = new Uint32Array(channels * 256);
-  for (const { images } of splits) {
+  const counts = new Float64Array(channels * 256);
+  for (const { images, streamed } of splits) {
+    streamed?.histogram.forEach((count, i) => counts[i]! += count);
     for (let channel = 0; channel < channels; channel++) {
       const base = channel * 256;
       for (let i = channel; i < images.length; i += channels) counts[base + images[i]!]!++;
     }
   }
-  const total = splits.reduce((sum, { images }) => sum + images.length, 0) / channels;
+  const total = counts.reduce((sum, count) => sum + count, 0) / channels;
   const mean: number[] = [];
   const variance: number[] = [];
   for (let channel = 0; channel < channels; channel++) {
