@@ -14,7 +14,7 @@ export interface DenseShape {
   columns: number;
   /** Layers that share their input, which our step computes together. */
   parts: number;
-  /** How many such groups the model has. */
+  /** Number of such groups in the model. */
   count: number;
   /** False for the first layer, whose input needs no gradient. */
   needsInputGradient: boolean;
@@ -27,7 +27,7 @@ export interface MatmulRow {
   pass: "forward" | "input" | "kernel";
   /** Rows, what is summed over, and columns of a result, and how many parts there are. */
   shape: string;
-  /** How many times a training step has it. */
+  /** Number of times that a training step has it. */
   count: number;
   tfjsGflops: number;
   oursGflops: number;

@@ -5,7 +5,7 @@
 export * as z from "npm:zod@4.6.7";
 export { concat } from "npm:deno-std@1.4.0/bytes/concat.js";
 export { basename, dirname } from "npm:deno-std@1.4.0/path/mod.js";
-export { closestString, levenshteinDistance } from "npm:deno-std@1.4.0/text/mod.js";
+export { levenshteinDistance } from "npm:deno-std@1.4.0/text/mod.js";
 export { createTarDecoder } from "npm:modern-tar@0.8.6";
 export { default as protobuf } from "npm:protobufjs@8.8.1/light.js";
 

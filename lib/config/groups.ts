@@ -3,6 +3,7 @@ import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { augmentFields } from "./augment.ts";
 import { inputFields } from "./input.ts";
+import { lossFields } from "./loss.ts";
 import { modelFields } from "./model.ts";
 import { optimizerFields } from "./optimizer.ts";
 import { assertKnown, isPlainObject } from "./parse.ts";
@@ -14,6 +15,7 @@ export const groups = {
   input: inputFields,
   schedule: scheduleFields,
   augment: augmentFields,
+  loss: lossFields,
   optimizer: optimizerFields,
 };
 
@@ -22,14 +24,20 @@ export const trainingFields = {
   ...inputFields,
   ...scheduleFields,
   ...augmentFields,
+  ...lossFields,
   ...optimizerFields,
 };
 
-/** All fields of a run, flat. */
+/**
+ * All fields of a run, flat.
+ */
 export const runSchema = z.strictObject({ ...modelFields, ...trainingFields });
 
+/** @internal */
+type Schema = typeof runSchema;
+
 /** Everything that decides the numbers of a run. */
-export type RunConfig = z.infer<typeof runSchema>;
+export type RunConfig = z.infer<Schema>;
 
 /**
  * The fields of a file flat, whether it has them so, in groups (`{"model": {…}, "optimizer": {…}}`)

@@ -24,10 +24,15 @@ export const inputFields = {
       }; shapes is generated, for a first try without a ` +
         "download, a PATH is that of your own pictures, one folder a class",
     ),
-  labels: z.enum(labelKinds).describe("which labels of CIFAR-100"),
-  limit: z.int().min(0).describe("use only the first N records of each split; 0 means all"),
+  labels: z.enum(labelKinds).describe(
+    "which labels of CIFAR-100: 100 fine classes or 20 coarse ones",
+  ),
+  limit: z.int().min(0).describe(
+    "use only the first N records of each split, for a quick try; 0 means all",
+  ),
   validationSplit: rate.describe(
-    "share of the train records held out: from their end, of your own pictures from each class",
+    "share of the train records held out: from their end, of your own pictures from each class; " +
+      "0 trains on all and keeps the newest weights",
   ),
   batchSize: count.max(2 ** 20).describe(
     "images a step; fewer where the device's memory is short",
@@ -42,6 +47,3 @@ export const inputFields = {
     "how your own pictures become squares: their middle, or all of them out of shape",
   ),
 };
-
-/** Which images are trained on. */
-export type InputConfig = z.infer<z.ZodObject<typeof inputFields>>;

@@ -19,41 +19,65 @@ export const modelFields = {
     "side of the square input image after resizing, in pixels; the Keras example enlarges CIFAR's " +
       "32 to 72",
   ),
-  channels: count.max(1024).describe("channels of an image"),
+  channels: count.max(1024).describe("channels of an image; 3 for colour"),
   patchSize: side.describe(
     "side of a patch in pixels; must divide imageSize; half of it is four times the tokens",
   ),
-  projectionDim: count.max(2 ** 16).describe("width of a token"),
-  numHeads: count.max(1024).describe("attention heads"),
-  keyDim: count.max(128).describe("width of one head's queries, keys and values"),
-  transformerLayers: count.max(1024).describe("transformer blocks"),
+  projectionDim: count.max(2 ** 16).describe(
+    "width of a token; 64 for images of 32 pixels, 192, 384 and 768 in ViT-Ti, ViT-S and ViT-B",
+  ),
+  numHeads: count.max(1024).describe(
+    "attention heads; projectionDim / 64 in ViT-Ti, ViT-S and ViT-B",
+  ),
+  keyDim: count.max(128).describe(
+    "width of one head's queries, keys and values; projectionDim / numHeads in the ViT paper",
+  ),
+  transformerLayers: count.max(1024).describe("transformer blocks; 12 in ViT-Ti, ViT-S and ViT-B"),
   transformerUnits: z.array(units).min(1).max(16).describe(
-    "widths of a block's MLP; the last must be projectionDim",
+    "widths of a block's MLP; the last must be projectionDim, the first is usually 2 to 4 times that",
   ),
   mlpHeadUnits: z.array(units).max(16).describe(
     "widths of the hidden layers before the classifier; none with pooling mean or token, as in " +
       "the ViT paper",
   ),
-  numClasses: z.int().min(2).max(2 ** 20).describe("classes"),
+  numClasses: z.int().min(2).max(2 ** 20).describe("classes; by default those of the data set"),
   pooling: z.enum(Object.keys(poolings) as PoolingName[]).describe(
-    "how tokens become one vector: all side by side, their mean, or a learned class token",
+    "how tokens become one vector: flatten, all side by side, as the Keras example; mean, with far " +
+      "fewer weights; token, a learned class token, as the ViT paper",
   ),
-  attentionDropout: rate.describe("dropout of the attention weights"),
-  mlpDropout: rate.describe("dropout after each layer of a block's MLP"),
+  attentionDropout: rate.describe(
+    "dropout of the attention weights; 0 for a model that does not overfit",
+  ),
+  mlpDropout: rate.describe(
+    "dropout after each layer of a block's MLP; 0 for a model that does not overfit",
+  ),
   headDropout: rate.describe(
     "dropout after pooling and after each hidden layer of the head; 0.5 for a wide head, 0 for none",
   ),
-  layerNormEpsilon: z.number().positive().max(1).describe("added to the variance in LayerNorm"),
+  layerNormEpsilon: z.number().positive().max(1).describe(
+    "added to the variance in LayerNorm; 1e-6 in Keras, 1e-5 in PyTorch",
+  ),
 };
 
 const modelSchema = z.strictObject(modelFields);
 
+/** @internal */
+type Schema = typeof modelSchema;
+
 /** A Vision Transformer's configuration. */
-export type ViTConfig = z.infer<typeof modelSchema>;
+export type ViTConfig = z.infer<Schema>;
 
 /**
  * Checks a model configuration; keys of a run that are no model fields are refused.
  * @throws {UserError} naming the first wrong field, its value and what it may be.
+ *
+ * @example
+ * ```ts
+ * import { modelConfigOf, parseViTConfig, preset } from "../../mod.ts";
+ *
+ * const config = parseViTConfig({ ...modelConfigOf(preset("tiny")), patchSize: 8 });
+ * console.log(config.imageSize / config.patchSize); // 4
+ * ```
  */
 export function parseViTConfig(value: unknown): ViTConfig {
   const config = parseFields(modelSchema, value);

@@ -1,9 +1,12 @@
-/** Checking a configuration field by field, and the errors in the words of whoever gave the value. */
-import { closestString, levenshteinDistance, z } from "../deps.ts";
+/**
+ * Checking a configuration field by field, and the errors in the words of whoever gave the value.
+ */
+import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
 import { shown } from "../shown.ts";
 
-/** Where values came from: the option by key for each that the command line gave. */
+/** Origin of values: the option by key for each that the command line gave. */
 export type Origin = ReadonlyMap<string, string>;
 
 /** A key as its user wrote it: `--batch-size` from the command line, else `batchSize`. */
@@ -11,18 +14,13 @@ export function nameOf(key: string, origin?: Origin): string {
   return origin?.get(key) ?? key;
 }
 
-/**
- * `; did you mean "x"? Known are a, b, c.`, where x is the nearest to what was given; without the
- * question where even that one has little in common with it.
- */
+/** `; did you mean "x"? Known are a, b, c.`; without the question where nothing known is near. */
 export function didYouMean(wrong: string, known: readonly string[]): string {
-  // The distance takes time by the product of the lengths.
-  const start = wrong.slice(0, 80);
-  const nearest: string = closestString(start, [...known]);
-  const isNear = levenshteinDistance(start.toLowerCase(), nearest.toLowerCase()) <=
-    Math.max(start.length, nearest.length) / 2;
+  const near = nearest(wrong, known);
   const list = known.join(", ");
-  return isNear ? `; did you mean "${nearest}"? Known are ${list}.` : `; known are ${list}.`;
+  return near === undefined
+    ? `; known are ${list}.`
+    : `; did you mean "${near}"? Known are ${list}.`;
 }
 
 /** No list of a configuration has more values, so longer ones are not even looked through. */
@@ -118,7 +116,7 @@ function jsonSchemaAt(schema: { shape: z.ZodRawShape }, path: readonly PropertyK
   return path.length > 1 ? field.items! : field;
 }
 
-/** What a field may be; of a value that is only out of range, the range alone. */
+/** Words for what a field may be; of a value that is only out of range, the range alone. */
 function wantedText(schema: FieldSchema, found: unknown): string {
   if (schema.words) return orList(schema.words);
   if (schema.enum) return schema.enum.length === 1 ? schema.enum[0]! : orList(schema.enum);

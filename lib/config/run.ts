@@ -6,6 +6,7 @@ import { unwrittenDefault } from "./fields.ts";
 import { type RunConfig, runSchema, ungrouped } from "./groups.ts";
 import { checkModelShape, modelFields, type ViTConfig } from "./model.ts";
 import { isPlainObject, jsonSchemaOf, type Origin, parseFields } from "./parse.ts";
+import { checkTraining } from "./training.ts";
 
 export { type RunConfig, trainingFields } from "./groups.ts";
 export { modelFields, parseViTConfig, type ViTConfig } from "./model.ts";
@@ -27,15 +28,33 @@ export const runFieldTypes: Record<string, { type: string; description: string }
  * Checks a whole run configuration, flat or in groups.
  * @param origin which of the values the command line gave, so that errors name its options
  * @throws {UserError} naming the first wrong field, its value and what it may be.
+ *
+ * @example
+ * ```ts
+ * import { parseRunConfig, preset } from "../../mod.ts";
+ *
+ * const { input, ...rest } = { input: { batchSize: 64 }, ...preset("tiny") };
+ * console.log(parseRunConfig({ ...rest, batchSize: input.batchSize }).batchSize); // 64
+ * ```
  */
 export function parseRunConfig(value: unknown, origin?: Origin): RunConfig {
   const flat = isPlainObject(value) ? ungrouped(value) : value;
   const config = parseFields(runSchema, flat, origin);
   checkModelShape(config, origin);
+  checkTraining(config, origin);
   return config;
 }
 
-/** The model's part of a run configuration. */
+/**
+ * The model's part of a run configuration.
+ *
+ * @example
+ * ```ts
+ * import { modelConfigOf, preset } from "../../mod.ts";
+ *
+ * console.log(modelConfigOf(preset("tiny")).pooling); // mean
+ * ```
+ */
 export function modelConfigOf(config: RunConfig): ViTConfig {
   const entries = Object.keys(modelFields).map((key) => [key, config[key as keyof ViTConfig]]);
   return Object.fromEntries(entries) as ViTConfig;

@@ -1,5 +1,6 @@
-/** What every data set is once it is in memory, and what is done to all of them alike. */
+/** Data sets in memory, and what is done to all of them alike. */
 import { assertNumber, assertWhole } from "../checks.ts";
+import { UserError } from "../errors.ts";
 import type { Fit } from "./image/fit.ts";
 
 /** Class indices; wider ones where there are more than 256 classes. */
@@ -19,8 +20,10 @@ export interface RecordStream extends Disposable {
 
 /** Images that are too many for memory. */
 export interface StreamedImages {
-  /** `[channels * 256]`, how many bytes of each channel have each value. */
+  /** `[channels * 256]`, how many bytes of each channel have each value in the counted images. */
   histogram: Float64Array;
+  /** How many images from the first on were counted: those within a run's limit. */
+  counted: number;
   /** Begins to read; the caller disposes of it. */
   open(): RecordStream;
 }
@@ -33,7 +36,7 @@ export interface ImageSplit {
   streamed?: StreamedImages;
   /** `[count]` class indices. */
   labels: Labels;
-  /** How many images. */
+  /** Number of images. */
   count: number;
 }
 
@@ -50,14 +53,14 @@ export interface ImageDataset {
   /** The name of each class, by label. */
   classNames: string[];
   /**
-   * How a picture of another shape becomes one of these; where it is left out, as `squash` does.
+   * Way in which a picture of another shape becomes one of these; `squash` where it is left out.
    */
   fit?: Fit;
-  /** What is learned from. */
+  /** Images to learn from. */
   train: ImageSplit;
-  /** What is held out; where it is left out, the last part of `train`. */
+  /** Images that are held out; where it is left out, the last part of `train`. */
   validation?: ImageSplit;
-  /** What is looked at only in the end. */
+  /** Images that are looked at only in the end. */
   test: ImageSplit;
   /** SHA-256 of the record bytes, in hexadecimal. */
   identity: string;
@@ -82,14 +85,14 @@ export function sliceSplit(split: ImageSplit, start: number, end: number): Image
 
 function sliceStreamed(
   { images, labels }: ImageSplit,
-  { open }: StreamedImages,
+  { open, histogram, counted }: StreamedImages,
   start: number,
   end: number,
 ): ImageSplit {
   const streamed: StreamedImages = {
-    get histogram(): Float64Array {
-      throw new Error("The images of a part of a streamed split were not counted");
-    },
+    histogram,
+    // Of no other part is the histogram known.
+    counted: start === 0 && end === counted ? counted : -1,
     open: () => {
       const stream = open();
       return {
@@ -104,6 +107,13 @@ function sliceStreamed(
 /**
  * The first `limit` records; all of them where `limit` is 0 or exceeds their number.
  * @throws {UserError} when the limit is no whole number from 0
+ *
+ * @example
+ * ```ts
+ * import { createShapes, limitSplit } from "../../mod.ts";
+ *
+ * console.log(limitSplit(createShapes({ train: 60 }).train, 12).count); // 12
+ * ```
  */
 export function limitSplit(split: ImageSplit, limit: number): ImageSplit {
   assertWhole("limit", limit, 0);
@@ -114,6 +124,14 @@ export function limitSplit(split: ImageSplit, limit: number): ImageSplit {
  * Holds out the last `share` (0 up to 1) of the records, before any shuffle, as Keras does:
  * 50,000 records and 0.1 give 45,000 and 5,000.
  * @throws {UserError} when the share is no number from 0 to below 1
+ *
+ * @example
+ * ```ts
+ * import { createShapes, splitValidation } from "../../mod.ts";
+ *
+ * const { train, validation } = splitValidation(createShapes({ train: 60 }).train, 0.1);
+ * console.log(train.count, validation.count); // 54 6
+ * ```
  */
 export function splitValidation(
   split: ImageSplit,
@@ -130,7 +148,7 @@ function keptCount(count: number, share: number): number {
 }
 
 /**
- * How many of `count` train records a run trains on: those within its limit and not held out.
+ * Number of `count` train records that a run trains on: those within its limit and not held out.
  * @param bringsValidation whether the data set has held out its own, which are not among `count`
  */
 export function trainingCount(
@@ -145,6 +163,14 @@ export function trainingCount(
 /**
  * Mean and population variance of each channel over all pixels, values 0..255, in float64: what a
  * Keras `Normalization` layer adapts to.
+ *
+ * @example
+ * ```ts
+ * import { channelStatistics } from "../../mod.ts";
+ *
+ * const split = { images: new Uint8Array([0, 10]), labels: new Uint8Array(2), count: 2 };
+ * console.log(channelStatistics(split, 1)); // { mean: [ 5 ], variance: [ 25 ] }
+ * ```
  */
 export function channelStatistics(
   split: ImageSplit | readonly ImageSplit[],
@@ -153,7 +179,14 @@ export function channelStatistics(
   const splits = "images" in split ? [split] : split;
   // Bytes have 256 values, so counting them is exact and leaves few additions to round.
   const counts = new Float64Array(channels * 256);
-  for (const { images, streamed } of splits) {
+  for (const { images, streamed, count } of splits) {
+    if (streamed && streamed.counted !== count) {
+      const counted = Math.max(0, streamed.counted);
+      throw new UserError(
+        `${counted} of ${count} images were counted, on which statistics rest; open the pictures ` +
+          `with the limit of the run.`,
+      );
+    }
     streamed?.histogram.forEach((count, i) => counts[i]! += count);
     for (let channel = 0; channel < channels; channel++) {
       const base = channel * 256;

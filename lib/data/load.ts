@@ -20,13 +20,15 @@ import {
   sources,
 } from "./sources.ts";
 
-/** Bytes that an archive, and all that it holds, may have at most: three times the official ones. */
+/**
+ * Bytes that an archive, and all that it holds, may have at most: three times the official ones.
+ */
 const maxUnpackedBytes = 2 ** 29;
 const wellFormedMd5 = /^[0-9a-f]{32}$/;
 
-/** Which data, and where from. */
+/** Options of {@linkcode loadDataset}. */
 export interface LoadOptions extends Omit<PictureOptions, "preparedRoot"> {
-  /** Which data set. */
+  /** Name of the data set. */
   dataset: DatasetWord;
   /** `coarse` exists for CIFAR-100 only. */
   labels: LabelKind;
@@ -53,6 +55,14 @@ export interface LoadOptions extends Omit<PictureOptions, "preparedRoot"> {
  * official archive, or the only other one there; where there is none, the official archive is
  * fetched.
  * @throws {UserError} if the data cannot be had, is not what its checksum says, or is malformed.
+ *
+ * @example
+ * ```ts
+ * import { loadDataset } from "../../mod.ts";
+ *
+ * const shapes = await loadDataset({ dataset: "shapes", labels: "fine", root: "data" });
+ * console.log(shapes.classNames.length, shapes.train.count); // 100 10000
+ * ```
  */
 export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
   const { dataset, labels, data, root } = options;

@@ -24,8 +24,8 @@ export interface PictureOptions extends Partial<Shares> {
   /** `crop` by default. */
   fit?: Fit;
   /** What becomes of pictures that cannot be read: `skip`, the default, or `stop`. */
-  onBroken?: typeof brokenChoices[number];
-  /** Use only the first so many records of each split; 0, the default, means all. */
+  onBroken?: "skip" | "stop";
+  /** How many records of each split a run will use; 0, the default, means all. */
   limit?: number;
   /**
    * Bytes of all records up to which they are held in memory, and by `DeviceDataset` on the device;
@@ -37,6 +37,7 @@ export interface PictureOptions extends Partial<Shares> {
   preparedRoot?: string;
   /** How many decode at a time; as many as there are processors by default. */
   workers?: number;
+  /** Told how far things are. */
   onProgress?: (progress: DataProgress) => void;
   /** Told, in a sentence each, what a person should know: classes, what was skipped or is broken. */
   onNotice?: (text: string) => void;
@@ -77,7 +78,7 @@ export async function openPictures(
     onProgress: (progress) => onProgress?.({ stage: "prepare", source: set.name, ...progress }),
   });
   const labels = recordLabels(set, prepared);
-  const splits = limited(drawSplits(labels, set.counts, shares), options.limit);
+  const splits = drawSplits(labels, set.counts, shares);
   const dataset: ImageDataset = {
     name: set.name,
     ...{ height: form.size, width: form.size, channels: 3 },
@@ -118,14 +119,6 @@ function recordLabels(set: PictureSet, { shards, broken }: Prepared): Int32Array
   return labels;
 }
 
-function limited(splits: DrawnSplits, limit = 0): DrawnSplits {
-  assertWhole("limit", limit, 0);
-  if (limit === 0) return splits;
-  const { train, validation, test } = splits;
-  const first = (indices: Int32Array) => indices.slice(0, limit);
-  return { train: first(train), validation: first(validation), test: first(test) };
-}
-
 type Splits = Record<keyof DrawnSplits, ImageSplit>;
 
 /** The splits in memory, or in their shards where they are too large for that. */
@@ -135,8 +128,9 @@ async function readSplits(
   labels: Int32Array,
   classes: number,
   splits: DrawnSplits,
-  { deviceData = Infinity, onNotice }: PictureOptions,
+  { deviceData = Infinity, limit = 0, onNotice }: PictureOptions,
 ): Promise<Splits> {
+  assertWhole("limit", limit, 0);
   const count = splits.train.length + splits.validation.length + splits.test.length;
   const bytes = count * form.size ** 2 * 3;
   const shown = (bytes: number) => `${Math.max(1, Math.round(bytes / 1e6))} MB`;
@@ -149,7 +143,7 @@ async function readSplits(
   const index = recordIndex(prepared.shards, form.size);
   const split = async (indices: Int32Array): Promise<ImageSplit> => ({
     images: new Uint8Array(),
-    streamed: await streamed(index, indices),
+    streamed: await streamed(index, indices, limit || indices.length),
     labels: labelsFor(classes, indices.map((each) => labels[each]!)),
     count: indices.length,
   });

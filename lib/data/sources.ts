@@ -12,10 +12,13 @@ import { createShapes, shapesClassNames } from "./shapes.ts";
 /** The kinds of labels that a data set may have. */
 export const labelKinds = ["fine", "coarse"] as const;
 
-/** One of {@linkcode labelKinds}. */
-export type LabelKind = typeof labelKinds[number];
+/** @internal */
+type LabelKinds = typeof labelKinds;
 
-/** How many classes there are by kind of labels; a kind that is absent does not exist. */
+/** Kind of labels: `fine`, or the fewer `coarse` ones that CIFAR-100 has as well. */
+export type LabelKind = LabelKinds[number];
+
+/** Number of classes by kind of labels; a kind that is absent does not exist. */
 export type Classes = { fine: number } & Partial<Record<LabelKind, number>>;
 
 /** A data set that is computed, so that there is nothing to fetch. */
@@ -49,7 +52,7 @@ export interface ArchiveSource {
   ): Promise<ImageDataset>;
 }
 
-/** Where a data set comes from. */
+/** Source of a data set. */
 export type DataSource = GeneratedSource | ArchiveSource;
 
 /** The data sets by name. */
@@ -59,8 +62,11 @@ export const sources = {
   shapes: { isGenerated: true, classes: { fine: shapesClassNames.length }, make: createShapes },
 } satisfies Record<string, DataSource>;
 
+/** @internal */
+type Sources = typeof sources;
+
 /** A data set's name. */
-export type DatasetName = keyof typeof sources;
+export type DatasetName = keyof Sources;
 
 /** The names in the table's order. */
 export const datasetNames = Object.keys(sources) as DatasetName[];
@@ -71,8 +77,11 @@ export const pictureSources = {
   parquet: parquetImages,
 } satisfies Record<string, PictureSource>;
 
+/** @internal */
+type PictureSources = typeof pictureSources;
+
 /** A kind of pictures at a path. */
-export type PictureKind = keyof typeof pictureSources;
+export type PictureKind = keyof PictureSources;
 
 /** What the field `dataset` may be. */
 export type DatasetWord = DatasetName | `${PictureKind}:${string}`;

@@ -4,6 +4,7 @@ import type { SplitCounts } from "./picture_set.ts";
 
 /** How splits are drawn that a source does not give. */
 export interface Shares {
+  /** Seed of the draw, that of the run. */
   seed: number;
   /** Of each class, from 0 to below 1. */
   validationSplit: number;

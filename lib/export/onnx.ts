@@ -25,6 +25,20 @@ const maxWeightBytes = 2 ** 31 - 2 ** 24;
  * Encodes a model as an ONNX file.
  * @param options.version version of the program that makes the file
  * @throws {UserError} if the weights are not those of the configuration, or take more than 2 GiB.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, namedVariables, preset } from "../../mod.ts";
+ * import { encodeOnnx, readWeights, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * console.log(encodeOnnx(model, { version: "0.1.0" }).length > 590_000); // true
+ * ```
  */
 export function encodeOnnx(
   model: PortableModel,

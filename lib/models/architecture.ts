@@ -21,11 +21,11 @@ export interface DenseLayers {
   rows: number;
   inner: number;
   columns: number;
-  /** How many they are. */
+  /** Number of them. */
   parts: number;
 }
 
-/** What a configuration decides. */
+/** Shape of a model, as its configuration decides it. */
 export interface Architecture {
   /** Patches along one side of the image. */
   side: number;

@@ -93,6 +93,16 @@ export function createViTClassifier(
 /**
  * The model's variables by plain name, such as `blocks.0.attention.query.kernel`, in the order of
  * the layers. The names do not change from one instance of a model to the next.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, preset, selectBackend } from "../../mod.ts";
+ * import { namedVariables } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const model = createViTClassifier(modelConfigOf(preset("tiny")), { seed: 1 });
+ * console.log(namedVariables(model).get("classifier.kernel")!.shape); // [ 64, 100 ]
+ * ```
  */
 export function namedVariables(model: tf.LayersModel): Map<string, tf.Variable> {
   return new Map(model.weights.map((weight) => {

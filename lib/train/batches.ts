@@ -17,18 +17,25 @@ import { permutation, streamKey, streams } from "../random.ts";
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
 export interface BatchLabels {
-  /** int32 `[batch]`. */
+  /** int32 `[batch]`; accuracies count hits of these alone. */
   first: tf.Tensor1D;
+  /** int32 `[batch]`: the labels of what is mixed in. */
+  second?: tf.Tensor1D;
+  /** float32 `[batch]`, 0 to 1: the first labels' shares; comes with `second`. */
+  share?: tf.Tensor1D;
 }
 
 /** Model input and labels of one batch. */
 export interface Batch {
   /** `[batch, imageSize, imageSize, channels]`, normalized. */
   images: tf.Tensor4D;
+  /** Their classes. */
   labels: BatchLabels;
 }
 
-/** Tensors that a batch is made from, by name, as {@linkcode DeviceSplit.trainingValues} has them. */
+/**
+ * Tensors that a batch is made from, by name, as {@linkcode DeviceSplit.trainingValues} has them.
+ */
 export type BatchInputs = Record<string, tf.Tensor>;
 
 /** Milliseconds that steps have waited for images to be read so far, for benches. */
@@ -40,6 +47,16 @@ export let waitedForDataMs = 0;
  * The images of a streamed split stay on disk: a batch is read ahead ({@linkcode prefetch}), waited
  * for ({@linkcode ready}) and becomes an input of the step, from which the same kernel makes the same
  * bytes.
+ *
+ * @example
+ * ```ts
+ * import { createShapes, DeviceDataset, DeviceSplit, preset, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const data = new DeviceDataset(createShapes({ train: 60, test: 20 }), preset("tiny"));
+ * const split = new DeviceSplit(data.dataset.test, data.preprocessing);
+ * console.log(split.count); // 20
+ * ```
  */
 export class DeviceSplit {
   private readonly packed: tf.Tensor2D[];
@@ -49,7 +66,10 @@ export class DeviceSplit {
   /** The batch that is at hand. */
   private read: { key: string; words: Int32Array } | undefined;
 
-  /** @throws {UserError} when the bytes are not those of so many images of that size */
+  /**
+   * Puts a split on the device.
+   * @throws {UserError} when the bytes are not those of so many images of that size
+   */
   constructor(private readonly split: ImageSplit, readonly preprocessing: Preprocessing) {
     const { height, width, channels } = preprocessing;
     this.stream = split.streamed?.open();
@@ -155,6 +175,7 @@ export class DeviceSplit {
     };
   }
 
+  /** Frees the images on the device. */
   dispose(): void {
     tf.dispose(this.packed);
     this.stream?.[Symbol.dispose]();

@@ -1,5 +1,5 @@
 /**
- * Which tensor of a diverged run left the range of float32 first.
+ * The tensor of a diverged run that left the range of float32 first.
  *
  * The loss shows it one step late, and by then every weight is NaN. But all of a run follows from
  * its counters, so its last steps can be repeated from a good state and looked at tensor by tensor,
@@ -19,12 +19,12 @@ export interface Rewound extends Omit<StepParts, "variables"> {
   signal?: AbortSignal;
 }
 
-/** What is looked at of a step. */
+/** Tensors of a step that are looked at. */
 interface Watched {
   stats: tf.Tensor;
   /** By the variables' names. */
   gradients: tf.NamedTensorMap;
-  /** What each layer returned, in the order of the calls. */
+  /** Results of the layers, in the order of the calls. */
   outputs: [string, tf.Tensor][];
 }
 

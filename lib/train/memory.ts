@@ -1,4 +1,6 @@
-/** What a training step keeps on the device, as far as one buffer might be too large for it. */
+/**
+ * Tensors that a training step keeps on the device, as far as one buffer might be too large for it.
+ */
 import { assertFits, bufferLimit } from "../backend/device.ts";
 import type { RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";

@@ -13,14 +13,17 @@ const BATCH = 32;
 
 /** One guess. */
 export interface Prediction {
+  /** Index of the logit, from 0. */
   classIndex: number;
+  /** Its name; `class N` where there is none. */
   className: string;
   /** 0..1; the softmax of the logits. */
   probability: number;
 }
 
-/** What a checkpoint tells about the model's input and output. */
+/** Description of a model's input and output; a loaded run is one. */
 export interface PredictionContext {
+  /** As the run has it. */
   preprocessing: Preprocessing;
   /** In the order of the logits. */
   classNames: string[];
@@ -33,6 +36,20 @@ export interface PredictionContext {
  * as those were), then prepared as evaluation does it: the model has seen nothing sharper.
  * @throws {UserError} when an image is not what it says it is
  * @returns for each image its `count` likeliest classes, the likeliest first
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, predictImages, preset } from "../../mod.ts";
+ * import { readImageFile, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const model = createViTClassifier(modelConfigOf({ ...preset("tiny"), numClasses: 2 }));
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const images = [await readImageFile("docs/images/patches.png")];
+ * const [guesses] = await predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
+ * console.log(guesses!.length); // 2
+ * ```
  */
 export async function predictImages(
   model: tf.LayersModel,

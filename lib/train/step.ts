@@ -1,11 +1,11 @@
 /**
  * One step of training and one of evaluation.
  *
- * What changes from one training step to the next is stated once, in {@linkcode stepValues}: indices,
- * labels and transforms of the batch, the key of the dropout masks, the row of the metrics, the
- * optimizer's scalars. {@linkcode TrainingStep} computes with tensors of those values alone, so the
- * same function runs plainly or is captured and replayed (see repeated.ts of `lib/capture/`), and both
- * give the same bytes.
+ * The difference between one training step and the next is stated once, in {@linkcode stepValues}:
+ * indices, labels and transforms of the batch, the key of the dropout masks, the row of the
+ * metrics, the optimizer's scalars. {@linkcode TrainingStep} computes with tensors of those values
+ * alone, so the same function runs plainly or is captured and replayed (see repeated.ts of
+ * `lib/capture/`), and both give the same bytes.
  */
 import { tf } from "../tfjs.ts";
 import type { Capture } from "../capture/capture.ts";
@@ -31,18 +31,21 @@ export interface StepGradients {
  *
  * @param batch model input and labels; stays the caller's
  * @param stepKey int32 `[2]`, (seed, step): keys the dropout masks
+ * @param smoothing share of each label that is spread over all classes
  */
 export function gradientsOf(
   model: tf.LayersModel,
   variables: tf.Variable[],
   batch: Batch,
   stepKey: tf.Tensor1D,
+  smoothing = 0,
 ): StepGradients {
   return tf.tidy(() => {
     let stats: tf.Tensor2D | undefined;
     const { grads } = tf.variableGrads(() => {
       const logits = model.apply(batch.images, { training: true, stepKey }) as tf.Tensor2D;
-      const result = softmaxCrossEntropy(logits, batch.labels.first);
+      const { first, second, share } = batch.labels;
+      const result = softmaxCrossEntropy(logits, first, { smoothing, second, share });
       // Kept through the inner tidy of variableGrads; a clone is what the outer one hands on.
       stats = tf.keep(result.stats);
       return result.loss;
@@ -53,7 +56,7 @@ export function gradientsOf(
   });
 }
 
-/** Statistics of a batch in evaluation: float32 `[batch, 3]` as in {@linkcode StepGradients}. */
+/** Statistics of a batch in evaluation, of the plain labels: float32 `[batch, 3]` as in {@linkcode StepGradients}. */
 export function evaluationStep(model: tf.LayersModel, batch: Batch): tf.Tensor2D {
   return tf.tidy(() => {
     const logits = model.apply(batch.images, { training: false }) as tf.Tensor2D;
@@ -61,7 +64,7 @@ export function evaluationStep(model: tf.LayersModel, batch: Batch): tf.Tensor2D
   });
 }
 
-/** What a training step works on; all of it stays the caller's. */
+/** Parts that a training step works on; all of it stays the caller's. */
 export interface StepParts {
   config: RunConfig;
   model: tf.LayersModel;
@@ -90,10 +93,13 @@ export function stepGradients(
   inputs: Record<string, tf.Tensor>,
 ): StepGradients {
   const batch = train.batch(inputs, config.imageSize);
-  return gradientsOf(model, variables, batch, inputs.stepKey as tf.Tensor1D);
+  const { labelSmoothing } = config;
+  return gradientsOf(model, variables, batch, inputs.stepKey as tf.Tensor1D, labelSmoothing);
 }
 
-/** Training steps of a run, each with its update and its statistics. Owns records on the device. */
+/**
+ * Training steps of a run, each with its update and its statistics. Owns a capture on the device.
+ */
 export class TrainingStep {
   private readonly repeated: Repeated<Record<string, tf.Tensor>, void>;
 
@@ -105,7 +111,7 @@ export class TrainingStep {
     });
   }
 
-  /** Why steps are not captured; null when they are. */
+  /** Reason why steps are not captured; null when they are. */
   get whyPlain(): string | null {
     return this.repeated.whyPlain;
   }
@@ -116,8 +122,8 @@ export class TrainingStep {
   }
 
   /**
-   * Trains on one batch and adds its statistics to the metrics. The device may still be at work when
-   * it returns.
+   * Trains on one batch and adds its statistics to the metrics. The device may still be at work
+   * when it returns.
    *
    * @param indices which images of the split, `[batch]`
    * @param step number of the step, from 0: keys augmentation and dropout

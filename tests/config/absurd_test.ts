@@ -17,6 +17,7 @@ const wholes = [
 const numbers = [
   ...["attentionDropout", "mlpDropout", "headDropout", "layerNormEpsilon", "validationSplit"],
   ...["rotation", "zoom", "learningRate", "weightDecay", "beta1", "beta2", "epsilon", "clipNorm"],
+  ...["warmupEpochs", "learningRateFloor", "patience", "labelSmoothing"],
 ];
 const lists = ["transformerUnits", "mlpHeadUnits"];
 const words = ["pooling", "dataset", "labels", "decayConvention", "schedule"];
@@ -77,6 +78,10 @@ function* absurd(): Generator<[name: string, fields: unknown]> {
     "a thousand heads": { numHeads: 1024, keyDim: 128, batchSize: 2 ** 16 },
     "a patch that does not divide": { imageSize: 8191, patchSize: 8190 },
     "an MLP of another width": { transformerUnits: [128, 63] },
+    "a warm-up longer than the run": { epochs: 5, warmupEpochs: 5.1 },
+    "a floor above the peak": { schedule: "cosine", learningRateFloor: 2e-3 },
+    "a floor that is never reached": { learningRateFloor: 1e-5 },
+    "patience without validation": { patience: 3, validationSplit: 0 },
   };
   for (const [name, fields] of Object.entries(together)) yield [name, { ...tiny, ...fields }];
 

@@ -1,15 +1,15 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { startOfRun } from "../../lib/checkpoint/progress.ts";
 import { modelConfigOf, preset } from "../../lib/config/run.ts";
-import type { ImageDataset } from "../../lib/data/dataset.ts";
+import { type ImageDataset, limitSplit, sliceSplit } from "../../lib/data/dataset.ts";
 import { openImageFolder } from "../../lib/data/open_images.ts";
 import { UserError } from "../../lib/errors.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
 import { DeviceDataset } from "../../lib/train/device_dataset.ts";
 import { evaluate } from "../../lib/train/evaluate.ts";
-import type { EpochRecord, RunEvent } from "../../lib/train/events.ts";
-import { fit } from "../../lib/train/fit.ts";
+import type { RunEvent } from "../../lib/train/events.ts";
+import { fit, type FitResult } from "../../lib/train/fit.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../data/fixtures.ts";
 import { classesOf, writeTree } from "../data/picture_files.ts";
@@ -40,7 +40,7 @@ async function trained(dataset: ImageDataset, later?: ImageDataset): Promise<unk
   const optimizer = new AdamW(config);
   const progress = startOfRun();
   const common = { config, model, optimizer, progress };
-  const history: EpochRecord[] = [];
+  const history: FitResult["history"] = [];
   if (second) {
     const stop = new AbortController();
     const onEvent = (event: RunEvent) => {
@@ -86,12 +86,24 @@ forEachBackend(
     inFolder(async (folder) => {
       await writeTree(`${folder}/photos`, classesOf(["a", "b", "c"], 12));
       const { train } = await open(folder, Infinity);
-      const { train: split } = await open(folder, 0, 20);
+      const limited = await open(folder, 0, 20);
+      const config = { limit: 20, validationSplit: 0.1 };
+      using data = new DeviceDataset(limited, config);
+      using resident = new DeviceDataset(await open(folder, Infinity), config);
+      assertEquals(data.preprocessing, resident.preprocessing);
+      assertThrows(
+        () => new DeviceDataset(limited, { ...config, limit: 19 }),
+        UserError,
+        "0 of 19 images were counted",
+      );
+      const split = limitSplit(limited.train, 20);
       assertEquals(split.count, 20);
+      using part = sliceSplit(split, 17, 19).streamed!.open();
       using stream = split.streamed!.open();
       const record = storedSize ** 2 * 3;
       const indices = Int32Array.of(17, 0, 19, 0);
       const words = await stream.read(indices);
+      assertEquals(await part.read(Int32Array.of(0)), words.slice(0, Math.ceil(record / 4)));
       assertEquals(words.length, 4 * Math.ceil(record / 4));
       const bytes = new Uint8Array(words.buffer);
       for (const [i, index] of indices.entries()) {

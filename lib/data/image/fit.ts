@@ -8,8 +8,11 @@ import type { RgbImage } from "./rgb_image.ts";
  */
 export const fits = ["crop", "squash"] as const;
 
+/** @internal */
+type Fits = typeof fits;
+
 /** One of {@linkcode fits}. */
-export type Fit = typeof fits[number];
+export type Fit = Fits[number];
 
 /** A picture as a square of `size` pixels a side, antialiased where it shrinks. */
 export function fitImage(image: RgbImage, size: number, fit: Fit): RgbImage {

@@ -11,6 +11,14 @@ export const maxFileBytes = 1 << 26;
  * Reading stays below 400 MB of memory, for which a JPEG of over 40 megapixels (24 if it is
  * progressive) comes at half its width and height, or less.
  * @throws {UserError} naming the file, if it cannot be read or is no such image.
+ *
+ * @example
+ * ```ts
+ * import { readImageFile } from "../../../mod.ts";
+ *
+ * const { width, height, data } = await readImageFile("docs/images/patches.png");
+ * console.log(data.length === width * height * 3); // true
+ * ```
  */
 export async function readImageFile(path: string, options?: DecodeOptions): Promise<RgbImage> {
   const bytes = await readBoundedFile(path, maxFileBytes, "a picture");

@@ -36,10 +36,16 @@ export function recordIndex(shards: Shard[], size: number): RecordIndex {
 /**
  * The images of a split that stay in their shards. They are counted now, for the statistics.
  * @param indices the split's pictures, in its order
+ * @param limit how many of them, from the first on, are counted
  */
-export async function streamed(index: RecordIndex, indices: Int32Array): Promise<StreamedImages> {
+export async function streamed(
+  index: RecordIndex,
+  indices: Int32Array,
+  limit: number,
+): Promise<StreamedImages> {
   const wanted = new Uint8Array(index.shardOf.length);
-  for (const each of indices) wanted[each] = 1;
+  const counted = Math.min(limit, indices.length);
+  for (const each of indices.subarray(0, counted)) wanted[each] = 1;
   const histogram = new Float64Array(3 * 256);
   for (const shard of index.shards) {
     await readRecords(shard, (each, pixels) => {
@@ -51,7 +57,7 @@ export async function streamed(index: RecordIndex, indices: Int32Array): Promise
       }
     });
   }
-  return { histogram, open: () => new ShardStream(index, indices) };
+  return { histogram, counted, open: () => new ShardStream(index, indices) };
 }
 
 class ShardStream implements RecordStream {

@@ -12,7 +12,7 @@ export interface Pooling {
   onnx(graph: PoolingGraph, tokens: string): string;
 }
 
-/** What a pooling needs of the ONNX writer. */
+/** Part of the ONNX writer that a pooling needs. */
 export interface PoolingGraph {
   /** Adds an operation; returns the name of its output. */
   node(
