@@ -97,11 +97,13 @@ if (import.meta.main) {
   await runTask(async () => {
     const command = newCommand("cifar_folders", "Write CIFAR-100 as PNG files in folders.")
       .option("--data <source>", "folder or archive of CIFAR-100; default: data/")
+      .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
       .requiredOption("--out <folder>", "where the folders go")
       .option("--limit <n>", "only the first n records of each split; 0: all", "0");
     command.parse();
-    const { data, out, limit } = command.opts();
-    const dataset = await loadDataset({ dataset: "cifar100", labels: "fine", data, root: "data" });
+    const { data, md5, out, limit } = command.opts();
+    const where = { data, md5, root: "data" };
+    const dataset = await loadDataset({ dataset: "cifar100", labels: "fine", ...where });
     const { train, test } = dataset;
     const few = (split: ImageSplit) => limitSplit(split, Number(limit));
     await writeCifarFolders({ ...dataset, train: few(train), test: few(test) }, out);

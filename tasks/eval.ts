@@ -13,7 +13,7 @@ import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
-import { loadRunData } from "./data_options.ts";
+import { deviceDataText, loadRunData } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
 import { askToReach } from "./permissions.ts";
@@ -36,6 +36,7 @@ await runTask(async () => {
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
       .option("--data <source>", "folder, archive or URL of the data set; default: data/")
       .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
+      .option("--device-data <bytes>", deviceDataText, "auto")
       .option("--limit <n>", "use only the first n images; default: the run's limit")
       .option("--json", "print one JSON object", false)
       .addHelpText("after", "\nExample: deno task eval runs/my-run --split val"),

@@ -10,7 +10,7 @@ import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
-import { loadRunData, onBrokenText } from "./data_options.ts";
+import { deviceDataText, loadRunData, onBrokenText } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { OutputClosed, screen } from "./output.ts";
 import { askToReach } from "./permissions.ts";
@@ -30,6 +30,7 @@ const command = addRunOptions(
     .option("--data <source>", "folder, archive or URL of the data set; default: data/")
     .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
     .option("--on-broken <what>", onBrokenText, "skip")
+    .option("--device-data <bytes>", deviceDataText, "auto")
     .option("--out <folder>", "the run's folder; default: runs/<dataset>-<date and time>")
     .option(
       "--resume <run>",
@@ -84,6 +85,7 @@ interface TrainOptions extends StartOptions {
   md5?: string;
   reschedule: boolean;
   onBroken: string;
+  deviceData: string;
   saveEvery: string;
   keep: string;
   onNan: string;

@@ -30,12 +30,12 @@ export function assertDataset(dataset: ImageDataset): void {
 
 function assertSplit(
   what: string,
-  { images, labels, count }: ImageSplit,
+  { images, streamed, labels, count }: ImageSplit,
   { height, width, channels, classNames }: ImageDataset,
 ): void {
   assertWhole(`count of ${what.toLowerCase()}`, count, 0);
   const bytes = count * height * width * channels;
-  if (images.length !== bytes) {
+  if (!streamed && images.length !== bytes) {
     throw new UserError(
       `${what} has ${images.length} bytes, but ${count} images of ` +
         `${height}x${width}x${channels} take ${bytes}.`,

@@ -6,6 +6,7 @@ import { type ImageDataset, type ImageSplit, labelsFor } from "./dataset.ts";
 import type { Fit } from "./image/fit.ts";
 import { listed, type PictureSet, type StoredForm } from "./picture_set.ts";
 import { brokenChoices, prepare, type Prepared } from "./prepared/prepare.ts";
+import { recordIndex, streamed } from "./prepared/record_stream.ts";
 import { readRecords } from "./prepared/shard.ts";
 import type { DataProgress } from "./progress.ts";
 import { type DrawnSplits, drawSplits, type Shares } from "./stratified.ts";
@@ -24,6 +25,14 @@ export interface PictureOptions extends Partial<Shares> {
   fit?: Fit;
   /** What becomes of pictures that cannot be read: `skip`, the default, or `stop`. */
   onBroken?: "skip" | "stop";
+  /** How many records of each split a run will use; 0, the default, means all. */
+  limit?: number;
+  /**
+   * Bytes of all records up to which they are held in memory, and by `DeviceDataset` on the device;
+   * of more, each batch is read from disk while the one before is computed. No limit by default.
+   * Decides no number of a training.
+   */
+  deviceData?: number;
   /** Where what is prepared is kept; `data/prepared` by default. */
   preparedRoot?: string;
   /** How many decode at a time; as many as there are processors by default. */
@@ -75,7 +84,7 @@ export async function openPictures(
     ...{ height: form.size, width: form.size, channels: 3 },
     fit: form.fit,
     classNames: set.classNames,
-    ...await gather(prepared, form, labels, set.classNames.length, splits),
+    ...await readSplits(prepared, form, labels, set.classNames.length, splits, options),
     identity: identityOf(set, form, prepared, splits),
   };
   for (const notice of described(set, dataset)) onNotice?.(notice);
@@ -110,6 +119,42 @@ function recordLabels(set: PictureSet, { shards, broken }: Prepared): Int32Array
   return labels;
 }
 
+type Splits = Record<keyof DrawnSplits, ImageSplit>;
+
+/** The splits in memory, or in their shards where they are too large for that. */
+async function readSplits(
+  prepared: Prepared,
+  form: StoredForm,
+  labels: Int32Array,
+  classes: number,
+  splits: DrawnSplits,
+  { deviceData = Infinity, limit = 0, onNotice }: PictureOptions,
+): Promise<Splits> {
+  assertWhole("limit", limit, 0);
+  const count = splits.train.length + splits.validation.length + splits.test.length;
+  const bytes = count * form.size ** 2 * 3;
+  const shown = (bytes: number) => `${Math.max(1, Math.round(bytes / 1e6))} MB`;
+  const budget = `${shown(bytes)}, with ${shown(deviceData)} for data (--device-data)`;
+  if (bytes <= deviceData) {
+    if (deviceData < Infinity) onNotice?.(`The images stay on the device: ${budget}.`);
+    return await gather(prepared, form, labels, classes, splits);
+  }
+  onNotice?.(`The images are read batch by batch from ${prepared.folder}: ${budget}.`);
+  const index = recordIndex(prepared.shards, form.size);
+  const split = async (indices: Int32Array): Promise<ImageSplit> => ({
+    images: new Uint8Array(),
+    streamed: await streamed(index, indices, limit || indices.length),
+    labels: labelsFor(classes, indices.map((each) => labels[each]!)),
+    count: indices.length,
+  });
+  const { train, validation, test } = splits;
+  return {
+    train: await split(train),
+    validation: await split(validation),
+    test: await split(test),
+  };
+}
+
 /** The records of each split, in its order. */
 async function gather(
   { shards }: Prepared,
@@ -117,7 +162,7 @@ async function gather(
   labels: Int32Array,
   classes: number,
   splits: DrawnSplits,
-): Promise<Record<keyof DrawnSplits, ImageSplit>> {
+): Promise<Splits> {
   const record = size * size * 3;
   const places: { images: Uint8Array; at: number }[] = new Array(labels.length);
   const filled = (indices: Int32Array): ImageSplit => {
