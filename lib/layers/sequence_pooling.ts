@@ -1,13 +1,6 @@
 import { tf } from "../tfjs.ts";
 import { sequencePooling } from "../kernels/sequence_pooling.ts";
-import {
-  firstShape,
-  glorotLimit,
-  inputAndResidual,
-  type InputShape,
-  VitLayer,
-  type VitLayerConfig,
-} from "./layer.ts";
+import { firstShape, glorotLimit, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
 
 /**
  * Sequence pooling (Hassani et al., 2021): `[batch, tokens, dim]` becomes `[batch, dim]`, the sum of
