@@ -5,7 +5,7 @@ import { UserError } from "../errors.ts";
 import { type ImageDataset, type ImageSplit, labelsFor } from "./dataset.ts";
 import type { Fit } from "./image/fit.ts";
 import { listed, type PictureSet, type StoredForm } from "./picture_set.ts";
-import { brokenChoices, prepare, type Prepared } from "./prepared/prepare.ts";
+import { prepare, type Prepared } from "./prepared/prepare.ts";
 import { recordIndex, streamed } from "./prepared/record_stream.ts";
 import { readRecords } from "./prepared/shard.ts";
 import type { DataProgress } from "./progress.ts";
