@@ -57,7 +57,9 @@ export {
   type ImageSplit,
   type Labels,
   limitSplit,
+  type RecordStream,
   splitValidation,
+  type StreamedImages,
 } from "./lib/data/dataset.ts";
 export type { DecodeOptions } from "./lib/data/image/decode.ts";
 export { readImageFile } from "./lib/data/image/read.ts";

@@ -8,8 +8,8 @@
  */
 import { UserError } from "../errors.ts";
 import { ioError, isAbsent, shownPath } from "../io_error.ts";
+import { type Entries, FolderScan, type PictureFile } from "./folder_scan.ts";
 import {
-  byCodePoints,
   enoughClasses,
   listed,
   type Picture,
@@ -17,13 +17,6 @@ import {
   type PictureSource,
   shortNameOf,
 } from "./picture_set.ts";
-
-/** Endings of pictures, also of kinds that are not read: those are broken, not passed over. */
-const pictureNames =
-  /\.(png|jpe?g|jpe|jfif|webp|gif|bmp|dib|tiff?|avif|hei[cf]|jxl|jp2|j2k|psd|cr2|cr3|nef|arw|dng)$/i;
-
-/** What systems and editors leave behind; nothing whose name begins with a dot is looked at either. */
-const clutter = ["__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN"];
 
 /** The names that the folder of a split may have. */
 const splitNames = {
@@ -33,24 +26,6 @@ const splitNames = {
 } as const;
 
 type SplitName = keyof typeof splitNames;
-
-/** What is not taken, by the reason. */
-const skips = {
-  hidden: "hidden or left by a system",
-  named: "no pictures by name",
-  outside: "links that lead out of the folder",
-  dangling: "links that lead nowhere or in a circle",
-  special: "neither files nor folders",
-} as const;
-
-interface PictureFile {
-  /** From the root, with `/` between its parts. */
-  name: string;
-  label: number;
-  size: number;
-  /** Milliseconds since 1970. */
-  changed: number;
-}
 
 /** The folders in which classes are: one, or one a split. */
 interface Layout {
@@ -73,7 +48,7 @@ async function open(
 ): Promise<PictureSet> {
   const layout = await layoutOf(path);
   const { root, classNames } = layout;
-  const scan = new Scan(root, onProgress);
+  const scan = new FolderScan(root, onProgress);
   const files: Record<SplitName, PictureFile[]> = { train: [], validation: [], test: [] };
   const notices: string[] = [];
   for (const { split, folder, classes } of layout.splits) {
@@ -133,7 +108,7 @@ async function open(
 /** Finds the splits and the classes; looks into folders only as far as it must. */
 async function layoutOf(path: string): Promise<Layout> {
   const root = await rootOf(path);
-  const scan = new Scan(root);
+  const scan = new FolderScan(root);
   const { folders, pictures } = await scan.entries("");
   const named = new Map<SplitName, string>();
   for (const [split, names] of Object.entries(splitNames) as [SplitName, readonly string[]][]) {
@@ -177,7 +152,7 @@ async function layoutOf(path: string): Promise<Layout> {
  * or stands beside other classes and no `val` or `test`.
  */
 async function isSplit(
-  scan: Scan,
+  scan: FolderScan,
   named: Map<SplitName, string>,
   others: string[],
 ): Promise<boolean> {
@@ -193,7 +168,7 @@ async function isSplit(
 
 async function splitLayout(
   path: string,
-  scan: Scan,
+  scan: FolderScan,
   named: Map<SplitName, string>,
 ): Promise<Layout> {
   const splits: Layout["splits"] = [];
@@ -248,136 +223,6 @@ async function rootOf(path: string): Promise<string> {
     `folder:${shownPath(path)} is a file; name a folder that has one folder a class` +
       `${/\.parquet$/i.test(path) ? `, or say parquet:${path}` : ""}.`,
   );
-}
-
-/** What a folder holds, apart from what is skipped. */
-interface Entries {
-  /** Names, in the order of code points. */
-  folders: string[];
-  /** How many. */
-  pictures: number;
-}
-
-interface Found {
-  name: string;
-  isFolder: boolean;
-  /** Where a link leads. */
-  target?: string;
-}
-
-/** Walks a tree, and counts what it does not take. */
-class Scan {
-  private readonly skipped = new Map<keyof typeof skips, number>();
-  private readonly counted = new Set<string>();
-  private found = 0;
-
-  constructor(readonly root: string, private readonly onProgress?: (found: number) => void) {}
-
-  async entries(folder: string): Promise<Entries> {
-    const found = await this.list(folder);
-    const folders = found.filter(({ isFolder }) => isFolder).map(({ name }) => name);
-    return { folders, pictures: found.length - folders.length };
-  }
-
-  /** Whether there are pictures at any depth. */
-  async hasPictures(folder: string, above: readonly string[] = []): Promise<boolean> {
-    for (const { name, isFolder, target } of await this.list(folder, above)) {
-      const inside = `${folder}/${name}`;
-      if (!isFolder || await this.hasPictures(inside, [...above, target ?? inside])) return true;
-    }
-    return false;
-  }
-
-  /** All pictures of a class, in the order of their paths. */
-  async pictures(folder: string, label: number): Promise<PictureFile[]> {
-    const names: string[] = [];
-    const walk = async (inside: string, above: readonly string[]) => {
-      for (const { name, isFolder, target } of await this.list(inside, above)) {
-        const path = `${inside}/${name}`;
-        if (isFolder) await walk(path, [...above, target ?? `${this.root}/${path}`]);
-        else names.push(path);
-      }
-    };
-    await walk(folder, [this.root, `${this.root}/${folder}`]);
-    names.sort(byCodePoints);
-    const files: PictureFile[] = [];
-    // All at once would be as many open requests as there are files.
-    for (let start = 0; start < names.length; start += 256) {
-      const part = names.slice(start, start + 256).map(async (name) => {
-        const info = await Deno.stat(`${this.root}/${name}`).catch((error) => {
-          throw ioError(error, "read", `${this.root}/${name}`);
-        });
-        return { name, label, size: info.size, changed: info.mtime?.getTime() ?? 0 };
-      });
-      files.push(...await Promise.all(part));
-      this.onProgress?.(this.found += part.length);
-    }
-    return files;
-  }
-
-  notices(): string[] {
-    const parts = [...this.skipped].filter(([, count]) => count > 0)
-      .map(([reason, count]) => `${count} ${skips[reason]}`);
-    return parts.length === 0 ? [] : [`Skipped in ${this.root}: ${parts.join(", ")}.`];
-  }
-
-  /** @param above the real folders on the way here, in which a link would go round */
-  private async list(folder: string, above: readonly string[] = []): Promise<Found[]> {
-    const path = folder === "" ? this.root : `${this.root}/${folder}`;
-    const isFirst = !this.counted.has(folder);
-    this.counted.add(folder);
-    const skip = (reason: keyof typeof skips) => {
-      if (isFirst) this.skipped.set(reason, (this.skipped.get(reason) ?? 0) + 1);
-    };
-    let entries: Deno.DirEntry[];
-    try {
-      entries = await Array.fromAsync(Deno.readDir(path));
-    } catch (error) {
-      throw ioError(error, "read", path);
-    }
-    const found: Found[] = [];
-    for (const entry of entries) {
-      const { name } = entry;
-      if (name.startsWith(".") || clutter.includes(name)) {
-        skip("hidden");
-        continue;
-      }
-      let kind: Pick<Deno.DirEntry, "isFile" | "isDirectory"> = entry;
-      let target: string | undefined;
-      if (entry.isSymlink) {
-        const link = await this.follow(`${path}/${name}`, above);
-        if (typeof link === "string") {
-          skip(link);
-          continue;
-        }
-        ({ kind, target } = link);
-      }
-      if (kind.isDirectory) found.push({ name, isFolder: true, target });
-      else if (!kind.isFile) skip("special");
-      else if (pictureNames.test(name)) found.push({ name, isFolder: false });
-      else skip("named");
-    }
-    return found.sort((a, b) => byCodePoints(a.name, b.name));
-  }
-
-  private async follow(
-    path: string,
-    above: readonly string[],
-  ): Promise<"outside" | "dangling" | { kind: Deno.FileInfo; target: string }> {
-    try {
-      const target = (await Deno.realPath(path)).replaceAll("\\", "/");
-      if (!target.startsWith(`${this.root}/`)) {
-        return target === this.root ? "dangling" : "outside";
-      }
-      if (above.some((folder) => folder === target || folder.startsWith(`${target}/`))) {
-        return "dangling";
-      }
-      return { kind: await Deno.stat(path), target };
-    } catch (error) {
-      if (isAbsent(error) || error instanceof Deno.errors.FilesystemLoop) return "dangling";
-      throw ioError(error, "read", path);
-    }
-  }
 }
 
 function missing(classNames: readonly string[], files: readonly PictureFile[]): string[] {

@@ -1,5 +1,7 @@
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { loadState } from "../../lib/checkpoint/state.ts";
+import { UserError } from "../../lib/errors.ts";
+import { deviceDataBytes } from "../../tasks/data_options.ts";
 import { inFolder } from "../data/fixtures.ts";
 import { classesOf, writeTree } from "../data/picture_files.ts";
 import { assertRefused, jsonLines, runTask, runTaskWell, smallRun } from "./run_task.ts";
@@ -35,7 +37,9 @@ Deno.test("a folder of photographs becomes a trained model, which is evaluated a
       await runTaskWell("eval", [run, ...there, "--backend", "wasm", "--json"]),
     );
     assert(result.loss > 0 && result.classes.length === 3);
-    const resumed = await runTaskWell("train", ["--resume", run, "--epochs", "3", ...there]);
+    const read = [...there, "--device-data", "10KB"];
+    const resumed = await runTaskWell("train", ["--resume", run, "--epochs", "3", ...read]);
+    assertStringIncludes(resumed, "The images are read batch by batch from data/prepared/photos-");
     assertStringIncludes(resumed, "Epoch 3/3");
 
     const top = await runTaskWell("predict", [run, `${folder}/at/photos/2/0003.png`]);
@@ -70,3 +74,12 @@ Deno.test("what is wrong with pictures is a sentence of the task", () =>
     );
     assertRefused(await train(`folder:${folder}/broken`, "--on-broken", "x"), "--on-broken", '"x"');
   }));
+
+Deno.test("--device-data is bytes or auto", () => {
+  const wanted = { "0": 0, "1200": 1200, "1.5KB": 1500, "500MB": 5e8, "2G": 2e9, "3B": 3 };
+  for (const [text, bytes] of Object.entries(wanted)) assertEquals(deviceDataBytes(text), bytes);
+  assertEquals(deviceDataBytes("auto"), 2e9);
+  for (const text of ["", "-1", "2 GB", "GB", "1e9", "many", "1.2345GB"]) {
+    assertThrows(() => deviceDataBytes(text), UserError, `--device-data cannot be "${text}"`);
+  }
+});

@@ -24,9 +24,6 @@ import {
   writeShard,
 } from "./shard.ts";
 
-/** What becomes of a picture that cannot be read: it is left out, or nothing is trained. */
-export const brokenChoices = ["skip", "stop"] as const;
-
 /** How far the preparing is. */
 export interface PrepareProgress {
   /** Pictures decoded, those of earlier starts too. */
@@ -44,8 +41,8 @@ export interface PrepareOptions {
   /** The folder that holds the folders of what is prepared; made if it is absent. */
   root: string;
   form: StoredForm;
-  /** `skip` by default. */
-  onBroken?: typeof brokenChoices[number];
+  /** What becomes of pictures that cannot be read: `skip`, the default, or `stop`. */
+  onBroken?: "skip" | "stop";
   /** How many decode at a time; as many as there are processors by default. Decides no byte. */
   workers?: number;
   /** Bytes of a shard's pixels; 8 MiB by default. What is prepared with others is prepared again. */
