@@ -49,7 +49,6 @@ export { loadDataset, type LoadOptions } from "./lib/data/load.ts";
 export type { DownloadOptions, DownloadProgress } from "./lib/data/download.ts";
 export type { DatasetName, DatasetWord, LabelKind, PictureKind } from "./lib/data/sources.ts";
 export type { Fit } from "./lib/data/image/fit.ts";
-export type { RecordStream, StreamedImages } from "./lib/data/dataset.ts";
 export type { Shares } from "./lib/data/stratified.ts";
 export {
   channelStatistics,
