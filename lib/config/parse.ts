@@ -14,13 +14,16 @@ export function nameOf(key: string, origin?: Origin): string {
   return origin?.get(key) ?? key;
 }
 
-/** `; did you mean "x"? Known are a, b, c.`; without the question where nothing known is near. */
+/**
+ * `; did you mean "x"? Known are a, b, c.`; without the question where nothing known is near, and
+ * without the list where something is and the list is long.
+ */
 export function didYouMean(wrong: string, known: readonly string[]): string {
   const near = nearest(wrong, known);
   const list = known.join(", ");
-  return near === undefined
-    ? `; known are ${list}.`
-    : `; did you mean "${near}"? Known are ${list}.`;
+  if (near === undefined) return `; known are ${list}.`;
+  // A wall of words would hide the one that matters.
+  return `; did you mean "${near}"?${known.length > 12 ? "" : ` Known are ${list}.`}`;
 }
 
 /** No list of a configuration has more values, so longer ones are not even looked through. */

@@ -21,7 +21,7 @@ Deno.test("an unknown key names the nearest", () => {
   const message = refusal({ projectionDimension: 64 });
   assertEquals(
     message.startsWith(
-      'Unknown configuration key "projectionDimension"; did you mean "projectionDim"? Known are ',
+      'Unknown configuration key "projectionDimension"; did you mean "projectionDim"?',
     ),
     true,
     message,
