@@ -7,7 +7,8 @@ import { checkGpu } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
 import { markdownTable } from "../lib/report/tables.ts";
 import { tf } from "../lib/tfjs.ts";
-import { runTask } from "../tasks/cli.ts";
+import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
+import { print } from "../tasks/output.ts";
 import { installMeters, Meter, useMeter } from "./instrument.ts";
 import { PlainConvnet } from "./plain_convnet.ts";
 import { deviceDone, flush } from "./sides.ts";
@@ -15,10 +16,16 @@ import { median } from "./statistics.ts";
 
 const TURNS = 10;
 
+const command = newCommand(
+  "bench:capture",
+  "Measure a plain tfjs model's training step as it is and captured, on webgpu.",
+);
+
 await runTask(async () => {
+  parseArguments(command);
   installMeters();
   const { reason, isSoftware } = await selectBackend("webgpu");
-  console.log(`Backend ${reason}`);
+  print(`Backend ${reason}`);
   const [plain, net] = [new PlainConvnet(), new PlainConvnet()];
   const inputsAt = (step: number) => ({
     images: tf.tensor(PlainConvnet.imagesOf(step), PlainConvnet.inputShape),
@@ -59,7 +66,7 @@ await runTask(async () => {
     title,
     ...(["plain", "captured"] as const).map((name) => middle(name, of).toFixed(digits)),
   ];
-  console.log(markdownTable(["training step, median", "plain tfjs", "captured"], [
+  print(markdownTable(["training step, median", "plain tfjs", "captured"], [
     row("ms", ({ ms }) => ms, 2),
     row("host ms, without submit()", ({ hostMs }) => hostMs, 2),
     row("dispatches", ({ dispatches }) => dispatches, 0),
@@ -67,7 +74,7 @@ await runTask(async () => {
     row("new bind groups", ({ bindGroups }) => bindGroups, 0),
   ]));
   const { plannedBytes, totalBytes } = captured.stats;
-  console.log(
+  print(
     `${(middle("plain", ({ ms }) => ms) / middle("captured", ({ ms }) => ms)).toFixed(1)} times ` +
       `as fast, equal weights; captured in ${captureMs.toFixed(0)} ms; ` +
       `${plannedBytes} bytes of buffers instead of ${totalBytes}`,

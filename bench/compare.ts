@@ -6,7 +6,7 @@ import { useMeter } from "./instrument.ts";
 import { activate, deviceDone, flush, MOST_STEPS, type Side } from "./sides.ts";
 import { median } from "./statistics.ts";
 
-/** What a training step of one side costs. */
+/** Cost of a training step of one side. */
 export interface SideReport {
   msPerStep: { median: number; min: number; max: number };
   imagesPerSecond: number;
@@ -30,7 +30,7 @@ export interface SideReport {
   loss: number;
 }
 
-/** How to measure. */
+/** Options of the measurement. */
 export interface CompareOptions {
   batchSize: number;
   /** Whether the adapter computes on the CPU. */

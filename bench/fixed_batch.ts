@@ -14,7 +14,8 @@ import { DeviceDataset } from "../lib/train/device_dataset.ts";
 import { tensorsOf } from "../lib/capture/repeated.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
 import { gradientsOf } from "../lib/train/step.ts";
-import { newCommand, runTask } from "../tasks/cli.ts";
+import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
+import { print } from "../tasks/output.ts";
 
 await runTask(async () => {
   const command = newCommand("bench:fixed-batch", "Train on one fixed batch; its loss must fall.")
@@ -23,10 +24,10 @@ await runTask(async () => {
     .option("--batch-size <integer>", "images of the batch", "8")
     .option("--steps <integer>", "steps", "10")
     .option("--data <source>", "CIFAR-100's folder; without it, shapes");
-  command.parse();
+  parseArguments(command);
   const options = command.opts();
   const batchSize = Number(options.batchSize);
-  console.log((await selectBackend(options.backend)).reason);
+  print((await selectBackend(options.backend)).reason);
   const config = { ...preset(options.preset), batchSize };
   const { data } = options;
   const dataset = await loadDataset({
@@ -56,12 +57,12 @@ await runTask(async () => {
     const [sums] = await metrics.take();
     const ms = performance.now() - start;
     times.push(ms);
-    console.log(
+    print(
       `step ${step + 1}  loss ${(sums!.loss / sums!.images).toFixed(4)}  ${ms.toFixed(0)} ms`,
     );
   }
   const sorted = times.slice(1).sort((a, b) => a - b);
   const median = sorted[Math.floor(sorted.length / 2)]!;
-  console.log(`median ${median.toFixed(0)} ms/step without the first, which compiles`);
+  print(`median ${median.toFixed(0)} ms/step without the first, which compiles`);
   Deno.exit(0);
 });

@@ -14,7 +14,7 @@ export interface DenseShape {
   columns: number;
   /** Layers that share their input, which our step computes together. */
   parts: number;
-  /** How many such groups the model has. */
+  /** Number of such groups in the model. */
   count: number;
   /** False for the first layer, whose input needs no gradient. */
   needsInputGradient: boolean;
@@ -27,7 +27,7 @@ export interface MatmulRow {
   pass: "forward" | "input" | "kernel";
   /** Rows, what is summed over, and columns of a result, and how many parts there are. */
   shape: string;
-  /** How many times a training step has it. */
+  /** Number of times that a training step has it. */
   count: number;
   tfjsGflops: number;
   oursGflops: number;
@@ -50,7 +50,9 @@ export function denseShapes(config: RunConfig): DenseShape[] {
     return { name, rows: rows * batchSize, inner, columns, parts, count };
   };
   return [
-    { ...shapeOf(embedding, 1), name: "patches", needsInputGradient: false },
+    ...embedding.map((layer) => {
+      return { ...shapeOf(layer, 1), name: "patches", needsInputGradient: false };
+    }),
     ...[
       ...block.map((layers) => shapeOf(layers, transformerLayers)),
       ...head.map((layers) => shapeOf(layers, 1)),

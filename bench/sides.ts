@@ -59,13 +59,13 @@ export async function activate(side: Pick<Side, "backendName" | "meter">): Promi
 /** Both sides on the current backend; on webgpu the baseline gets another on the same device. */
 export async function createSides(config: RunConfig, dataset: ImageDataset): Promise<Sides> {
   const { height, width, channels } = dataset;
-  const how = { height, width, channels, ...channelStatistics(dataset.train, channels) };
+  const preprocessing = { height, width, channels, ...channelStatistics(dataset.train, channels) };
   const ourBackend = tf.getBackend();
   const gpu = currentGpu();
   const shared = {
     config,
     dataset,
-    how,
+    preprocessing,
     batches: [...inOrder(dataset.train.count, config.batchSize)],
   };
   const ours = { backendName: ourBackend, meter: meterOf(ourBackend) };
@@ -90,18 +90,18 @@ export async function createSides(config: RunConfig, dataset: ImageDataset): Pro
 interface Shared {
   config: RunConfig;
   dataset: ImageDataset;
-  how: Preprocessing;
+  preprocessing: Preprocessing;
   batches: Int32Array[];
 }
 
 function createOurs(
   model: tf.LayersModel,
-  { config, dataset, how, batches }: Shared,
+  { config, dataset, preprocessing, batches }: Shared,
   side: Pick<Side, "backendName" | "meter">,
 ): Side {
   const variables = [...namedVariables(model).values()];
   const optimizer = new AdamW(config);
-  const train = new DeviceSplit(dataset.train, how);
+  const train = new DeviceSplit(dataset.train, preprocessing);
   const metrics = new DeviceMetrics(MOST_STEPS);
   const parts = { config, model, variables, optimizer, train };
   const captured = new TrainingStep(parts, metrics);
@@ -140,10 +140,10 @@ function createOurs(
 
 function createBaseline(
   initial: ReadonlyMap<string, InitialWeight>,
-  { config, dataset, how, batches }: Shared,
+  { config, dataset, preprocessing, batches }: Shared,
   side: Pick<Side, "backendName" | "meter">,
 ): Side {
-  const baseline = new Baseline(config, how, initial);
+  const baseline = new Baseline(config, preprocessing, initial);
   const losses: tf.Scalar[] = [];
   let step = 0;
   const plainStep = () => {
@@ -208,7 +208,7 @@ function registerStockBackend(gpu: Gpu): string {
   return BASELINE_BACKEND;
 }
 
-/** A meter that can ask the backend how many bytes its tensors hold. */
+/** A meter that can ask the backend preprocessing many bytes its tensors hold. */
 function meterOf(backendName: string): Meter {
   let backend: WebGPUBackend | null = null;
   return new Meter(() => {
@@ -217,7 +217,7 @@ function meterOf(backendName: string): Meter {
   });
 }
 
-/** Submits what is recorded; the device may still be at work when it returns. */
+/** Submits what is encoded; the device may still be at work when it returns. */
 export function flush(): void {
   if (tf.backend() instanceof WebGPUBackend) flushBackend();
 }

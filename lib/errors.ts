@@ -1,47 +1,20 @@
 /**
  * An error that a user caused and can mend: its message is one sentence with the offending value
  * and the way out. Tasks print it without a stack and exit with code 2.
+ *
+ * @example
+ * ```ts
+ * import { preset, UserError } from "../mod.ts";
+ *
+ * try {
+ *   preset("tinny");
+ * } catch (error) {
+ *   if (!(error instanceof UserError)) throw error;
+ *   console.log(error.message); // There is no preset "tinny"; did you mean "tiny"? …
+ * }
+ * ```
  */
 export class UserError extends Error {
+  /** Name of the class. */
   override readonly name = "UserError";
-}
-
-/** The most characters of a foreign value that an error repeats. */
-const mostShown = 80;
-
-/** Control characters, direction marks and invisible ones, which would act on a terminal. */
-const acting = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
-
-/**
- * Text of a foreign value for an error: as JSON has it, at most 80 characters, with everything
- * escaped that would act on a terminal. The work does not grow with the value.
- */
-export function shown(value: unknown): string {
-  const text = written(value, mostShown, 0);
-  return text.length <= mostShown ? text : `${text.slice(0, mostShown - 1).toWellFormed()}…`;
-}
-
-/** At least the first `room` characters of a value's text, or all of it. */
-function written(value: unknown, room: number, depth: number): string {
-  if (typeof value === "string") return quoted(value, room);
-  // JSON would call NaN and Infinity null.
-  if (typeof value !== "object" || value === null) return String(value).slice(0, room + 1);
-  const isList = Array.isArray(value);
-  if (depth > mostShown) return "…";
-  let text = isList ? "[" : "{";
-  // A list is keyed by the indices that it may need, not by all of a million.
-  for (const key in isList ? value.slice(0, room) : value) {
-    if (text.length > room) break;
-    if (text.length > 1) text += ",";
-    if (!isList) text += `${quoted(key, room)}:`;
-    text += written((value as Record<string, unknown>)[key], room - text.length, depth + 1);
-  }
-  return text + (isList ? "]" : "}");
-}
-
-function quoted(text: string, room: number): string {
-  return JSON.stringify(text.slice(0, Math.max(0, room) + 1)).replace(
-    acting,
-    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
-  );
 }

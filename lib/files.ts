@@ -99,7 +99,7 @@ export async function removeTemporaries(folder: string): Promise<number> {
 }
 
 /**
- * What a folder holds.
+ * Contents of a folder.
  * @throws {UserError} if it cannot be read.
  */
 export async function readFolder(folder: string): Promise<Deno.DirEntry[]> {
@@ -231,7 +231,7 @@ function assertOwn(info: Deno.FileInfo, path: string): void {
   }
 }
 
-/** What a directory entry is, with its article, where it is no regular file. */
+/** Name of what a directory entry is, with its article, where it is no regular file. */
 export function kindOf(
   entry: Pick<Deno.FileInfo, "isDirectory" | "isSymlink"> & Partial<Deno.FileInfo>,
 ): string {

@@ -3,7 +3,7 @@ import { UserError } from "./errors.ts";
 
 const chooseFolder = "choose another folder";
 
-/** What is the matter, and the way out, by the system's own code. */
+/** Matter, and the way out, by the system's own code. */
 const sentences: Record<string, string> = {
   ENOSPC: "the disk is full; free some space and start again",
   EDQUOT: "your quota on this disk is used up; free some space and start again",

@@ -5,7 +5,8 @@ import { type Gpu, requestGpu, usefulFeatures } from "../lib/backend/device.ts";
 import { adapterAdvice, selectBackend } from "../lib/backend/select.ts";
 import { type DataSource, sources } from "../lib/data/sources.ts";
 import { tf } from "../lib/tfjs.ts";
-import { newCommand, runTask } from "./cli.ts";
+import { newCommand, parseArguments, runTask } from "./cli.ts";
+import { print } from "./output.ts";
 
 /** The limits that bound the size of a model, a batch or a kernel. */
 const limitNames = [
@@ -109,7 +110,7 @@ async function hasAll(folder: string, files: readonly string[]): Promise<boolean
   return (await Promise.allSettled(stats)).every(({ status }) => status === "fulfilled");
 }
 
-function print(report: Report): void {
+function show(report: Report): void {
   const { versions, memory, gpu, backend, data, advice } = report;
   line("deno", `${versions.deno} (V8 ${versions.v8}, TypeScript ${versions.typescript})`);
   line("tfjs", versions.tfjs);
@@ -128,30 +129,29 @@ function print(report: Report): void {
   }
   for (const [name, folders] of Object.entries(data)) line(name, folders.join(", ") || "missing");
   line("auto takes", backend.reason);
-  if (advice.length > 0) console.log("");
-  for (const text of advice) console.log(`- ${text}`);
+  if (advice.length > 0) print("");
+  for (const text of advice) print(`- ${text}`);
 }
 
 function line(label: string, text: string): void {
-  console.log(`${label.padEnd(34)}${text}`);
+  print(`${label.padEnd(34)}${text}`);
 }
 
 function bytes(value: number): string {
   return formatBytes(value, { binary: true }) as string;
 }
 
-if (import.meta.main) {
-  await runTask(async () => {
-    const command = newCommand(
+await runTask(async () => {
+  const command = parseArguments(
+    newCommand(
       "doctor",
       "Shows what this machine can run, and what to install where something is missing.",
     )
       .option("--root <folder>", "the folder of the data sets", "data")
-      .option("--json", "print one JSON object")
-      .parse(Deno.args, { from: "user" });
-    const { root, json } = command.opts();
-    const report = await examine(root);
-    if (json) console.log(JSON.stringify(report, null, 2));
-    else print(report);
-  });
-}
+      .option("--json", "print one JSON object"),
+  );
+  const { root, json } = command.opts();
+  const report = await examine(root);
+  if (json) print(JSON.stringify(report, null, 2));
+  else show(report);
+});

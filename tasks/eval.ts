@@ -1,71 +1,110 @@
 /** `deno task eval`: loss, top-1, top-5 and a per-class table of a run's weights. */
 import { selectBackend } from "../lib/backend/select.ts";
-import { modelConfigOf } from "../lib/config/run.ts";
-import { limitSplit } from "../lib/data/dataset.ts";
+import { modelConfigOf, type RunConfig } from "../lib/config/run.ts";
+import { type ImageDataset, type ImageSplit, limitSplit } from "../lib/data/dataset.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
+import { formatResult } from "../lib/report/summary.ts";
 import { classAccuracies, classTable } from "../lib/report/tables.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
 import { evaluateEach, sumsOf } from "../lib/train/evaluate.ts";
+import { splitDataset } from "../lib/train/device_dataset.ts";
+import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
 import { assignWeights } from "../lib/train/weights.ts";
-import { newCommand, oneOf, runTask } from "./cli.ts";
-import { loadRunData } from "./data_options.ts";
+import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
+import { deviceDataText, loadRunData } from "./data_options.ts";
+import { Lines } from "./lines.ts";
+import { screen } from "./output.ts";
 import { askToReach } from "./permissions.ts";
 import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
-import { TrainDisplay } from "./train_display.ts";
 
-const command = newCommand("eval", "Evaluate the weights of a run.")
-  .argument("<run>", "the run's folder")
-  .option("--weights <which>", weightsOfRun, "best")
-  .option("--split <which>", "test or train", "test")
-  .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
-  .option("--data <source>", "folder, archive or URL of the data set; default: data/")
-  .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
-  .option("--limit <n>", "use only the first n records; default: the run's limit")
-  .option("--json", "print one JSON object", false);
+/** Which images `--split` means. */
+const splits: Record<string, (dataset: ImageDataset, config: RunConfig) => ImageSplit> = {
+  test: ({ test }, { limit }) => limitSplit(test, limit),
+  train: ({ train }, { limit }) => limitSplit(train, limit),
+  // What the run held out, whatever limit is asked for now: other images were trained on.
+  val: (dataset, config) => splitDataset(dataset, config).validation,
+};
 
 await runTask(async () => {
-  command.parse();
+  const command = parseArguments(
+    newCommand("eval", "Evaluate the weights of a run.")
+      .argument("<run>", "the run's folder, or a checkpoint in it")
+      .option("--weights <which>", weightsOfRun, "best")
+      .option("--split <which>", "test, train or val, the images that the run held out", "test")
+      .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
+      .option("--data <source>", "folder, archive or URL of the data set; default: data/")
+      .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
+      .option("--device-data <bytes>", deviceDataText, "auto")
+      .option("--limit <n>", "use only the first n images; default: the run's limit")
+      .option("--json", "print one JSON object", false)
+      .addHelpText("after", "\nExample: deno task eval runs/my-run --split val"),
+  );
   const options = command.opts();
   await askToReach("--data", options.data);
-  const { path, config, state } = await loadRunWeights(command.args[0]!, options.weights);
+  const [given] = command.processedArgs;
+  const isGiven = command.getOptionValueSource("weights") === "cli";
+  const splitOf = oneOf("--split", options.split, splits);
+  const limit = limitOf(options.limit);
+  const { path, config, state } = await loadRunWeights(
+    given,
+    isGiven ? options.weights : undefined,
+  );
   const choice = await selectBackend(options.backend);
-  const dataset = await loadRunData(config, options);
-  const all = oneOf("--split", options.split, { test: dataset.test, train: dataset.train });
-  const images = limitSplit(all, limitOf(options.limit) ?? config.limit);
+  const lines = new Lines(screen, options.json);
+  if (!options.json) lines.say(`Backend ${choice.reason}`);
+  const dataset = await loadRunData(config, options, (text) => lines.notice(text));
+  const notice = checkEvaluationData(state, dataset);
+  if (notice !== null) lines.notice(notice);
+  // Another limit is one of the split; of the validation it only shortens what was held out.
+  const images = options.split === "val"
+    ? limitSplit(splitOf(dataset, config), limit ?? 0)
+    : splitOf(dataset, { ...config, limit: limit ?? config.limit });
+  if (images.count === 0) {
+    throw new UserError(
+      options.split === "val"
+        ? `The run held out no images to validate on; choose --split test or train.`
+        : `${dataset.name} has no ${options.split} images; choose another --split.`,
+    );
+  }
+  if (options.split === "val") {
+    lines.notice("These images chose the best epoch, so new ones will do worse.");
+  }
 
   const model = createViTClassifier(modelConfigOf(config));
   assignWeights(model, state.weights, path);
   const split = new DeviceSplit(images, state.preprocessing);
-  const display = new TrainDisplay(config, options.json);
   const each = await evaluateEach(model, split, {
     batchSize: config.batchSize / config.accumulate,
-    onBatch: (done, count) => display.evaluation("Evaluating", done, count),
+    onBatch: (done, count) => lines.evaluation("Evaluating", done, count),
   });
   const result = metricsOf(sumsOf(each));
+  if (!Number.isFinite(result.loss)) {
+    throw new UserError(
+      `The weights of ${path} give a loss of ${result.loss}; take others with --weights.`,
+    );
+  }
   const hits = (column: number) =>
     Array.from({ length: images.count }, (_, i) => each[i * 3 + column]!);
   const classes = classAccuracies(dataset.classNames, images.labels, hits(1), hits(2));
   if (options.json) {
     const { loss, accuracy, top5 } = result;
     const { step, epoch } = state;
-    const report = {
-      run: command.args[0],
-      weights: options.weights,
-      split: options.split,
-      step,
-      epoch,
-    };
-    console.log(JSON.stringify({ ...report, loss, accuracy, top5, classes }));
+    const report = { run: given, weights: weightsOf(path), split: options.split, step, epoch };
+    lines.say(JSON.stringify({ ...report, loss, accuracy, top5, classes }));
   } else {
-    console.log(`Backend ${choice.reason}`);
-    console.log(`${path}, step ${state.step}, ${images.count} ${options.split} images`);
-    display.result(options.split, result);
-    console.log(`\n${classTable(classes)}`);
+    lines.say(`${path}, step ${state.step}, ${images.count} ${options.split} images`);
+    lines.say(formatResult(options.split, result));
+    lines.say(`\n${classTable(classes)}`);
   }
   Deno.exit(0);
 });
+
+/** `best` of `runs/a/best.safetensors`. */
+function weightsOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1).replace(/\.safetensors$/, "");
+}
 
 function limitOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;

@@ -1,8 +1,7 @@
 /** `deno task export`: a run's weights for other programs. */
 import { selectBackend } from "../lib/backend/select.ts";
-import { ioError, writeFileAtomic } from "../lib/files.ts";
+import { writeFileAtomic } from "../lib/files.ts";
 import { modelConfigOf } from "../lib/config/run.ts";
-import { UserError } from "../lib/errors.ts";
 import { fileHandler } from "../lib/export/file_handler.ts";
 import { encodeOnnx } from "../lib/export/onnx.ts";
 import {
@@ -13,7 +12,9 @@ import {
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import denoJson from "../deno.json" with { type: "json" };
-import { newCommand, oneOf, runTask } from "./cli.ts";
+import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
+import { print } from "./output.ts";
+import { checkAbsent } from "./output_file.ts";
 import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
 
 const formats = {
@@ -22,23 +23,31 @@ const formats = {
   onnx: { write: writeOnnx, what: "an ONNX file" },
 };
 
-const command = newCommand("export", "Write a run's weights for other programs.")
-  .argument("<run>", "the run's folder")
-  .requiredOption("--format <name>", "safetensors, layers-model (of tfjs) or onnx")
-  .requiredOption("--out <path>", "the file to write; of layers-model, the folder")
-  .option("--weights <which>", weightsOfRun, "best");
-
 await runTask(async () => {
-  command.parse();
-  const { format, out, weights: which } = command.opts();
+  const command = parseArguments(
+    newCommand("export", "Write a run's weights for other programs.")
+      .argument("<run>", "the run's folder, or a checkpoint in it")
+      .requiredOption("--format <name>", "safetensors, layers-model (of tfjs) or onnx")
+      .requiredOption("--out <path>", "the file to write; of layers-model, the folder")
+      .option("--weights <which>", weightsOfRun, "best")
+      .option("--json", "print one JSON object", false)
+      .addHelpText(
+        "after",
+        "\nExample: deno task export runs/my-run --format onnx --out model.onnx",
+      ),
+  );
+  const { format, out, weights: which, json } = command.opts();
   const { write, what } = oneOf("--format", format, formats);
   await checkAbsent(out);
-  const { path, config, state } = await loadRunWeights(command.args[0]!, which);
+  const isGiven = command.getOptionValueSource("weights") === "cli";
+  const [given] = command.processedArgs;
+  const { path, config, state } = await loadRunWeights(given, isGiven ? which : undefined);
   const { weights, classNames, preprocessing, step } = state;
   await write(out, { config: modelConfigOf(config), weights, classNames, preprocessing });
-  const count = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
-  console.log(`${path}, step ${step}: ${count.toLocaleString("en")} parameters`);
-  console.log(`Wrote ${out}, ${what}.`);
+  const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+  if (json) return print(JSON.stringify({ checkpoint: path, step, parameters, format, out }));
+  print(`${path}, step ${step}: ${parameters.toLocaleString("en")} parameters`);
+  print(`Wrote ${out}, ${what}.`);
 });
 
 async function writeLayersModel(folder: string, portable: PortableModel): Promise<void> {
@@ -51,15 +60,4 @@ async function writeLayersModel(folder: string, portable: PortableModel): Promis
 
 async function writeOnnx(path: string, portable: PortableModel): Promise<void> {
   await writeFileAtomic(path, [encodeOnnx(portable, { version: denoJson.version })]);
-}
-
-/** An export never replaces what is there: a wrong path would cost a model. */
-async function checkAbsent(path: string): Promise<void> {
-  try {
-    await Deno.lstat(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw ioError(error, "write", path);
-  }
-  throw new UserError(`${path} exists already; choose another --out or remove it first.`);
 }

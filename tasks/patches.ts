@@ -9,19 +9,21 @@ import { loadDataset } from "../lib/data/load.ts";
 import { type DatasetName, datasetNames } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
 import { encodePng } from "../lib/report/encode_png.ts";
-import { drawPatches, patchLines } from "../lib/report/patches.ts";
-import { newCommand, runTask } from "./cli.ts";
+import { drawPatches, patchLines, patchNumbers } from "../lib/report/patches.ts";
+import { newCommand, parseArguments, runTask } from "./cli.ts";
+import { print } from "./output.ts";
+import { checkAbsent } from "./output_file.ts";
 import { askToReach } from "./permissions.ts";
 
 const defaults = preset("keras-cifar100");
 
-if (import.meta.main) {
-  await runTask(async () => {
-    const command = newCommand(
+await runTask(async () => {
+  const command = parseArguments(
+    newCommand(
       "patches",
       "Draws an image and the grid of its patches, and prints their numbers.",
     )
-      .option("--image <file>", "a PNG or JPEG file of any size; without it, a train image")
+      .option("--image <file>", "an image file of any size; without it, a train image")
       .addOption(
         new Option("--dataset <name>", "the data set of the train image")
           .choices(datasetNames).default("shapes" as const),
@@ -32,22 +34,31 @@ if (import.meta.main) {
       .option("--index <number>", "which train image", "0")
       .option("--image-size <pixels>", "side that the image is resized to", `${defaults.imageSize}`)
       .option("--patch-size <pixels>", "side of a patch", `${defaults.patchSize}`)
-      .option("--out <file>", "the picture", "patches.png")
-      .parse(Deno.args, { from: "user" });
-    const options = command.opts();
-    await askToReach("--data", options.data);
-    const imageSize = wholeNumber("--image-size", options.imageSize, 1, 4096);
-    const patchSize = wholeNumber("--patch-size", options.patchSize, 1, imageSize);
-    const lines = patchLines(imageSize, patchSize, 3);
-    const image = options.image === undefined
-      ? await trainImage(options)
-      : await readImageFile(options.image);
-    const picture = encodePng(drawPatches(resizeImage(image, imageSize), patchSize));
-    await writeFileAtomic(options.out, [picture]);
-    for (const line of lines) console.log(line);
-    console.log(`Picture: ${options.out}`);
-  });
-}
+      .option("--out <file>", "the picture, a PNG file that is not there yet", "patches.png")
+      .option("--json", "print one JSON object", false),
+  );
+  const options = command.opts();
+  const { out } = options;
+  await askToReach("--data", options.data);
+  const imageSize = wholeNumber("--image-size", options.imageSize, 1, 4096);
+  const patchSize = wholeNumber("--patch-size", options.patchSize, 1, imageSize);
+  const lines = patchLines(imageSize, patchSize, 3);
+  if (!/\.png$/i.test(out)) {
+    throw new UserError(`--out ${out} cannot be written: the picture is PNG, so end it in .png.`);
+  }
+  await checkAbsent(out);
+  const image = options.image === undefined
+    ? await trainImage(options)
+    : await readImageFile(options.image);
+  const picture = encodePng(drawPatches(resizeImage(image, imageSize), patchSize));
+  await writeFileAtomic(out, [picture]);
+  if (options.json) {
+    const numbers = patchNumbers(imageSize, patchSize, 3);
+    return print(JSON.stringify({ imageSize, patchSize, ...numbers, out }));
+  }
+  for (const line of lines) print(line);
+  print(`Picture: ${out}`);
+});
 
 async function trainImage(options: {
   dataset: DatasetName;

@@ -1,30 +1,24 @@
 /** `deno task train`: trains a Vision Transformer and keeps the run in a folder. */
-import { selectBackendOfRun } from "../lib/backend/select.ts";
-import { lockRun, type RunLock } from "../lib/checkpoint/lock.ts";
-import { noticesOf, reopenRun } from "../lib/checkpoint/reopen.ts";
-import {
-  checkRunFolderIsFree,
-  createRunFolder,
-  latestRun,
-  type RunFolder,
-} from "../lib/checkpoint/run_folder.ts";
-import type { TrainingState } from "../lib/checkpoint/state.ts";
-import { preset, type RunConfig } from "../lib/config/run.ts";
+import { type BackendChoice, selectBackendOfRun } from "../lib/backend/select.ts";
+import { readHistory, type RunFolder } from "../lib/checkpoint/run_folder.ts";
+import type { RunConfig } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
+import { bestEpoch, formatSummary, shellWord } from "../lib/report/summary.ts";
 import { tf } from "../lib/tfjs.ts";
-import { type InitialWeights, loadInitialWeights } from "../lib/train/initial_weights.ts";
+import { checkStart, type SplitCounts } from "../lib/train/check_start.ts";
 import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
-import { newCommand, oneOf, runTask } from "./cli.ts";
-import { loadRunData } from "./data_options.ts";
-import { askToReach, askToWrite } from "./permissions.ts";
-import { addRunOptions, readRunConfig } from "./run_options.ts";
+import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
+import { deviceDataText, loadRunData, onBrokenText } from "./data_options.ts";
+import { Lines } from "./lines.ts";
+import { OutputClosed, screen } from "./output.ts";
+import { askToReach } from "./permissions.ts";
+import { addRunOptions } from "./run_options.ts";
+import { listenForStop } from "./signals.ts";
 import { TrainDisplay } from "./train_display.ts";
+import { prepareStart, type StartOptions } from "./train_start.ts";
 import { tuneKernels } from "./tuning.ts";
-
-/** Where runs are kept unless told otherwise, and where `--resume auto` looks. */
-const RUNS = "runs";
 
 const command = addRunOptions(
   newCommand("train", "Train a Vision Transformer; missing data is downloaded first.")
@@ -35,6 +29,8 @@ const command = addRunOptions(
     )
     .option("--data <source>", "folder, archive or URL of the data set; default: data/")
     .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
+    .option("--on-broken <what>", onBrokenText, "skip")
+    .option("--device-data <bytes>", deviceDataText, "auto")
     .option("--out <folder>", "the run's folder; default: runs/<dataset>-<date and time>")
     .option(
       "--resume <run>",
@@ -70,19 +66,26 @@ const command = addRunOptions(
       "after",
       "\nExamples:\n  deno task train --preset tiny --dataset shapes\n" +
         "  deno task train --preset tiny --epochs 3 --out runs/my-run\n" +
+        "  deno task train --preset tiny --dataset folder:photos --image-size 64\n" +
         "  deno task train --resume runs/my-run\n" +
-        "  deno task train --init-from runs/my-run --dataset cifar10",
+        "  deno task train --init-from runs/my-run --dataset cifar10\n\n" +
+        "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at " +
+        "once.\n\nExit codes, so that `train && deploy` goes on with complete runs alone:\n" +
+        "  0    the run is complete\n" +
+        "  2    an error that you can mend; standard error says how\n" +
+        "  130  ended by Ctrl-C, and saved\n" +
+        "  143  ended by SIGTERM, and saved\n" +
+        "  141  nobody reads the output any more; saved too",
     ) as ReturnType<typeof newCommand>,
 );
 
-interface TrainOptions {
+interface TrainOptions extends StartOptions {
   backend: string;
   data?: string;
   md5?: string;
-  out?: string;
-  resume?: string;
   reschedule: boolean;
-  initFrom?: string;
+  onBroken: string;
+  deviceData: string;
   saveEvery: string;
   keep: string;
   onNan: string;
@@ -90,136 +93,124 @@ interface TrainOptions {
   json: boolean;
 }
 
-/** The run to do. */
-interface Prepared {
-  config: RunConfig;
-  /** The folder, locked; that of a new run is made now. */
-  open(): Promise<{ run: RunFolder; lock: RunLock }>;
-  /** The state to go on from. */
-  resume?: TrainingState;
-  /** The weights that a new run begins from. */
-  initial?: InitialWeights;
-}
-
 await runTask(async () => {
-  command.parse();
+  parseArguments(command);
   const given = command.opts() as Record<string, unknown>;
   const options = given as unknown as TrainOptions;
+  const { json } = options;
   const saveEvery = parseSaveEvery(options.saveEvery);
   const keep = parseKeep(options.keep);
   const onNan = oneOf("--on-nan", options.onNan, { stop: "stop", skip: "skip" } as const);
   // What is printed with --json is JSON lines alone.
-  const onNotice = (text: string) => options.json ? console.error(text) : console.log(text);
+  const lines = new Lines(screen, json);
+  const onNotice = (text: string) => lines.notice(text);
   await using owned = new AsyncDisposableStack();
   await askToReach("--data", options.data);
-  const { config, open, resume, initial } = await prepare(options, given, owned, onNotice);
+  const start = await prepareStart(options, given, owned, onNotice);
+  if ("complete" in start) {
+    if (json) lines.say(JSON.stringify(start));
+    return;
+  }
+  const { config, resume, initial } = start;
 
   const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
-  if (!options.json) console.log(`Backend ${choice.reason}`);
-  await tuneKernels(choice, config, options.tune, onNotice);
-  const dataset = await loadRunData(config, options);
-  const { run, lock } = await open();
-  if (!options.json) console.log(`Run folder ${run.path}`);
-
-  const stop = new AbortController();
-  listenForStop(() => {
-    if (!options.json) console.log("\nStopping after this step …");
-    stop.abort();
-  });
-  const display = new TrainDisplay(config, options.json);
-  display.start(resume?.step ?? 0);
-  const start = resume ? { resume } : initial && { initial };
-  const { reschedule } = options;
-  const result = await trainRun({
-    ...{
-      config,
-      dataset,
-      folder: run,
-      lock,
-      start,
-      reschedule,
-      onNan,
-      save: { every: saveEvery, keep },
-    },
-    versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
-    signal: stop.signal,
-    onEvent: (event) => {
-      if (event.type === "step") display.step(event);
-      else if (event.type === "validation") {
-        display.evaluation("Validating", event.done, event.count);
-      } else if (event.type === "test") display.evaluation("Testing", event.done, event.count);
-      else if (event.type === "epoch") display.epoch(event.record, event.isBest);
-      else if (event.type === "notice") onNotice(event.text);
-    },
-  }).catch(async (error: unknown) => {
-    await lock.release();
-    if (!resume) await removeIfUnused(run);
+  if (!json) lines.say(`Backend ${choice.reason}`);
+  if (start.trains) await tuneKernels(choice, config, options.tune, onNotice);
+  const dataset = await loadRunData(config, options, onNotice);
+  // Before the folder is made, or a refusal would come after its name.
+  const counts = checkStart(config, dataset, initial);
+  const { run, lock } = await start.open();
+  using stop = await listenForStop(json);
+  const began = performance.now();
+  let broken: { error: unknown } | undefined;
+  const result = await (async () => {
+    if (json) lines.say(JSON.stringify(firstLine(run, choice, config, counts, resume?.step ?? 0)));
+    else lines.say(`Run folder ${run.path}`);
+    if (start.trains) tellOfValidation(config, counts, onNotice);
+    const display = new TrainDisplay(lines, {
+      compiles: start.trains && choice.name === "webgpu",
+      signal: stop.signal,
+      ...(choice.isSoftware && !resume && given.preset !== "tiny" && { hint: hintToTiny }),
+    });
+    return await trainRun({
+      ...{ config, dataset, folder: run, lock, onNan, save: { every: saveEvery, keep } },
+      start: resume ? { resume } : initial && { initial },
+      reschedule: options.reschedule,
+      versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
+      signal: stop.signal,
+      onEvent: (event) => {
+        // What cannot be printed is no reason to lose what was trained.
+        try {
+          if (!broken) display.handle(event);
+        } catch (error) {
+          broken = { error };
+          stop.stop();
+        }
+      },
+    });
+  })().catch(async (error: unknown) => {
+    // The first error is the one to report, whatever has become of the folder.
+    await lock.release().catch(() => {});
+    if (!resume) await removeIfUnused(run).catch(() => {});
     throw error;
   });
   await lock.release();
-  if (result.skippedSteps > 0) {
-    onNotice(`${result.skippedSteps} updates were left out, their gradient being NaN or infinite.`);
+  const { step, skippedSteps, test } = result;
+  const goOn = `Stopped and saved at step ${step}; go on with: deno task train --resume ${
+    shellWord(run.path)
+  }`;
+  if (broken) {
+    if (!(broken.error instanceof OutputClosed)) console.error(goOn);
+    throw broken.error;
   }
-  if (result.test) display.result("test", result.test);
-  else if (!options.json) {
-    console.log(
-      `Stopped and saved at step ${result.step}; go on with: deno task train --resume ${run.path}`,
-    );
+
+  const seconds = Math.round(performance.now() - began) / 1000;
+  if (skippedSteps > 0) {
+    onNotice(`${skippedSteps} updates were left out, their gradient being NaN or infinite.`);
   }
-  Deno.exit(0);
+  const { epochs } = config;
+  const best = test && bestEpoch(await readHistory(run.history));
+  if (json) {
+    const figures = test && { loss: test.loss, accuracy: test.accuracy, top5: test.top5 };
+    const object = { run: run.path, complete: test !== null, step, epochs, skippedSteps, seconds };
+    lines.say(JSON.stringify({ ...object, best, test: figures }));
+  } else if (test) {
+    for (const line of formatSummary({ run: run.path, epochs, step, best, test, seconds })) {
+      lines.say(line);
+    }
+  } else {
+    lines.say(goOn);
+  }
+  Deno.exit(test ? 0 : stop.exitCode);
 });
 
-async function prepare(
-  options: TrainOptions,
-  given: Record<string, unknown>,
-  owned: AsyncDisposableStack,
-  onNotice: (text: string) => void,
-): Promise<Prepared> {
-  if (options.resume === undefined) {
-    if (!options.reschedule) return await prepareNew(options, given, onNotice);
-    throw new UserError("--reschedule is for --resume only: a new run has its own schedule.");
-  }
-  for (const [name, value] of [["out", options.out], ["init-from", options.initFrom]]) {
-    if (value === undefined) continue;
-    throw new UserError(`--${name} ${value} cannot be given with --resume; leave it out.`);
-  }
-  const path = options.resume === "auto" ? await latestRun(RUNS) : options.resume;
-  if (path === undefined) {
-    throw new UserError(`There is no run in ${RUNS}/ to go on with; start one without --resume.`);
-  }
-  await askToWrite("--resume", path);
-  const { run, config: saved, lock, state, notices } = await reopenRun(path);
-  owned.use(lock);
-  for (const notice of notices) onNotice(notice);
-  if (options.resume === "auto") onNotice(`Going on with ${run.path}, step ${state?.step ?? 0}.`);
-  const config = await readRunConfig(given, given.preset === undefined ? saved : undefined);
-  return { config, open: () => Promise.resolve({ run, lock }), resume: state };
+/** What a program that reads the JSON lines learns before the first epoch. */
+function firstLine(
+  run: RunFolder,
+  { name, reason }: BackendChoice,
+  { epochs }: RunConfig,
+  images: SplitCounts,
+  step: number,
+): Record<string, unknown> {
+  return { run: run.path, backend: name, reason, step, epochs, images };
 }
 
-async function prepareNew(
-  options: TrainOptions,
-  given: Record<string, unknown>,
+function hintToTiny(duration: string): string {
+  return `About ${duration} left, as a processor computes here; --preset tiny suits one.`;
+}
+
+/** That no image is held out although some should be. */
+function tellOfValidation(
+  { validationSplit }: RunConfig,
+  { train, validation }: SplitCounts,
   onNotice: (text: string) => void,
-): Promise<Prepared> {
-  const { initFrom } = options;
-  const initial = initFrom === undefined ? undefined : await loadInitialWeights(initFrom);
-  // A preset that is named decides; else the weights' own run or model does.
-  const base = initial && given.preset === undefined
-    ? initial.run ?? { ...preset("keras-cifar100"), ...initial.model }
-    : undefined;
-  const config = await readRunConfig(given, base);
-  const name = `${config.dataset}-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
-  const path = options.out ?? `${RUNS}/${name}`;
-  await askToWrite("--out", path);
-  // Now, because a download may come before the folder is made.
-  await checkRunFolderIsFree(path);
-  const open = async () => {
-    const run = await createRunFolder(path, config, initial?.source);
-    const lock = await lockRun(run.path);
-    for (const notice of noticesOf(run, lock)) onNotice(notice);
-    return { run, lock };
-  };
-  return { config, open, initial };
+): void {
+  if (validation > 0 || validationSplit === 0) return;
+  onNotice(
+    `Training on ${train === 1 ? "1 image" : `${train} images`} and validating on none, for ` +
+      `--validation-split ${validationSplit} of them is less than one; the newest weights count as ` +
+      `the best.`,
+  );
 }
 
 function parseSaveEvery(text: string): SaveEvery {
@@ -237,17 +228,6 @@ function parseSaveEvery(text: string): SaveEvery {
 function parseKeep(text: string): number {
   if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
   throw new UserError(`Option --keep cannot be "${text}"; give a number of states from 1.`);
-}
-
-/** Calls `stop` at the first Ctrl-C or SIGTERM; a second one ends the process at once. */
-function listenForStop(stop: () => void): void {
-  // Windows knows no SIGTERM; SIGBREAK is what it sends when a console is closed.
-  const signals: Deno.Signal[] = ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM"];
-  const listener = () => {
-    for (const signal of signals) Deno.removeSignalListener(signal, listener);
-    stop();
-  };
-  for (const signal of signals) Deno.addSignalListener(signal, listener);
 }
 
 /** Removes the folder of a run that failed before it saved anything: its name may be used again. */

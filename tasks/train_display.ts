@@ -1,129 +1,118 @@
-/** What a person sees of training: a line that renews itself on a terminal, else a line now and then. */
-import type { Metrics } from "../lib/train/metrics.ts";
-import { type EpochRecord, isAverageBetter, type StepEvent } from "../lib/train/events.ts";
-import { formatEpoch, formatProgress } from "../lib/report/progress.ts";
-import type { RunConfig } from "../lib/config/run.ts";
-import { onTerminal } from "./cli.ts";
+/** What a person sees of training: a line that renews itself on a terminal, else one now and then. */
+import type { EpochLine, RunEvent, StepEvent } from "../lib/train/events.ts";
+import { Pace } from "../lib/report/pace.ts";
+import type { Lines } from "./lines.ts";
+import { formatDuration, formatEpoch, formatProgress } from "../lib/report/progress.ts";
 
-/** Milliseconds between two plain lines where the output is no terminal. */
-const PLAIN_INTERVAL = 30_000;
-/** Weight of the newest reading in the running mean of the time per step. */
-const SMOOTHING = 0.1;
+/** Seconds of training that are worth a hint to a smaller model. */
+const longRun = 3600;
 
-/** Prints the progress of a run; all times are wall-clock milliseconds. */
+/** What the display is told of the run. */
+export interface DisplayOptions {
+  /** Whether the first step compiles kernels. */
+  compiles?: boolean;
+  /** Said once where training will take over an hour; it gets the time as `2d 07:33:20`. */
+  hint?: (duration: string) => string;
+  /** Aborted when the run is to end, from when on no hint helps. */
+  signal?: AbortSignal;
+}
+
+/** Prints the progress of a run: with JSON an object an epoch, and nothing for people. */
 export class TrainDisplay {
-  private readonly terminal = onTerminal();
-  private lastTime = performance.now();
-  private lastStep: number | null = null;
-  private msPerStep = NaN;
-  private epochStart = performance.now();
+  private readonly pace = new Pace();
+  private hasStepped = false;
+  private hasHinted = false;
+  private seen = { epoch: 0, images: 0 };
+  private epochs = 0;
   private epochFirstStep = 0;
-  private printed = performance.now();
 
-  constructor(private readonly config: RunConfig, private readonly json: boolean) {}
+  constructor(private readonly lines: Lines, private readonly options: DisplayOptions = {}) {}
 
-  /** Called when training starts or goes on, so that set-up is not counted as a step's time. */
-  start(step: number): void {
-    this.lastTime = this.epochStart = performance.now();
-    this.lastStep = this.epochFirstStep = step;
+  /** Shows what the run tells. */
+  handle(event: RunEvent): void {
+    switch (event.type) {
+      case "start":
+        return this.start(event.step, event.epochs);
+      case "step":
+        return this.step(event);
+      case "validation":
+        return this.lines.evaluation("Validating", event.done, event.count);
+      case "test":
+        return this.lines.evaluation("Testing", event.done, event.count);
+      case "epoch":
+        return this.epoch(event.line, event.isBest);
+      case "notice":
+        return this.lines.notice(event.text);
+      case "save":
+    }
   }
 
-  step(event: StepEvent): void {
-    const now = performance.now();
-    const steps = event.step - (this.lastStep ?? event.step - 1);
-    const ms = (now - this.lastTime) / Math.max(1, steps);
-    // The first steps compile shaders; their time must not colour the estimate for long.
-    const first = Number.isNaN(this.msPerStep) || event.step - this.epochFirstStep <= 3;
-    this.msPerStep = first ? ms : (1 - SMOOTHING) * this.msPerStep + SMOOTHING * ms;
-    this.lastTime = now;
-    this.lastStep = event.step;
-    if (this.json) return;
-    if (!this.terminal && now - this.printed < PLAIN_INTERVAL) return;
-    this.printed = now;
-    const left = event.epochs * event.stepsPerEpoch - event.step;
-    this.line(formatProgress({
-      epoch: event.epoch,
+  private start(step: number, epochs: number): void {
+    this.epochs = epochs;
+    this.epochFirstStep = step;
+    this.pace.begin(step, this.lines.now());
+    if (this.options.compiles) {
+      this.lines.progress("Compiling kernels; the first step takes longest …");
+    }
+  }
+
+  private step(event: StepEvent): void {
+    const { epoch, imagesSeen } = event;
+    const before = this.seen.epoch === epoch ? this.seen.images : 0;
+    this.seen = { epoch, images: imagesSeen };
+    this.pace.step(event.step, imagesSeen - before, this.lines.now());
+    const secondsLeft = this.pace.secondsFor(event.epochs * event.stepsPerEpoch - event.step);
+    const isFirst = !this.hasStepped;
+    this.hasStepped = true;
+    this.suggest(secondsLeft);
+    if (!isFirst && !this.lines.isProgressDue) return;
+    const line = {
+      epoch,
       epochs: event.epochs,
       step: event.stepInEpoch,
       steps: event.stepsPerEpoch,
-      msPerStep: this.msPerStep,
-      imagesPerSecond: this.config.batchSize / this.msPerStep * 1000,
-      secondsLeft: left * this.msPerStep / 1000,
+      speed: this.pace.speed,
+      secondsLeft,
       metrics: { loss: event.loss, accuracy: event.accuracy, top5: event.top5 },
-    }));
+    };
+    this.lines.progress(formatProgress(line, this.lines.width));
   }
 
-  evaluation(what: string, done: number, count: number): void {
-    if (this.terminal && !this.json) this.line(`${what} ${done}/${count}`);
-  }
-
-  /** Prints the line of a finished epoch; returns its seconds, validation included. */
-  epoch(record: EpochRecord, isBest: boolean): number {
-    const now = performance.now();
-    const seconds = (now - this.epochStart) / 1000;
-    const steps = record.step - this.epochFirstStep;
-    this.epochStart = this.lastTime = now;
-    this.epochFirstStep = record.step;
-    if (this.json) {
-      console.log(JSON.stringify({ ...record, seconds }));
-      return seconds;
-    }
-    this.clear();
-    console.log(
-      formatEpoch({
-        epoch: record.epoch,
-        epochs: this.config.epochs,
-        steps,
-        seconds,
-        msPerStep: this.msPerStep,
-        imagesPerSecond: this.config.batchSize / this.msPerStep * 1000,
+  private epoch(epoch: EpochLine, isBest: boolean): void {
+    if (this.lines.json) this.lines.say(JSON.stringify(epoch));
+    else {
+      const line = {
+        epoch: epoch.epoch,
+        epochs: this.epochs,
+        steps: epoch.step - this.epochFirstStep,
+        seconds: epoch.seconds,
+        speed: this.pace.speed,
         metrics: {
-          loss: record.loss,
-          accuracy: record.accuracy,
-          top5: record.top5,
-          val_loss: record.valLoss,
-          val_accuracy: record.valAccuracy,
-          val_top5: record.valTop5,
-          ema_val_loss: record.emaValLoss ?? null,
-          ema_val_accuracy: record.emaValAccuracy ?? null,
-          ema_val_top5: record.emaValTop5 ?? null,
+          loss: epoch.loss,
+          accuracy: epoch.accuracy,
+          top5: epoch.top5,
+          val_loss: epoch.valLoss,
+          val_accuracy: epoch.valAccuracy,
+          val_top5: epoch.valTop5,
+          ema_val_loss: epoch.emaValLoss ?? null,
+          ema_val_accuracy: epoch.emaValAccuracy ?? null,
+          ema_val_top5: epoch.emaValTop5 ?? null,
         },
-      }) + (isBest ? isAverageBetter(record) ? "  (best: ema)" : "  (best)" : ""),
-    );
-    return seconds;
+        isBest,
+      };
+      this.lines.say(formatEpoch(line, this.lines.width));
+    }
+    this.epochFirstStep = epoch.step;
+    this.pace.begin(epoch.step, this.lines.now());
   }
 
-  /** The line of a final evaluation. */
-  result(name: string, metrics: Metrics): void {
-    this.clear();
-    console.log(
-      this.json
-        ? JSON.stringify({ [name]: pick(metrics) })
-        : `${name}: loss ${metrics.loss.toFixed(4)}  top-1 ${percent(metrics.accuracy)}  ` +
-          `top-5 ${percent(metrics.top5)}`,
-    );
+  /** A smaller model, once, where training will take long. */
+  private suggest(secondsLeft: number | null): void {
+    const { hint, signal } = this.options;
+    if (
+      !hint || this.hasHinted || signal?.aborted || secondsLeft === null || secondsLeft <= longRun
+    ) return;
+    this.hasHinted = true;
+    this.lines.notice(hint(formatDuration(secondsLeft)));
   }
-
-  private line(text: string): void {
-    if (!this.terminal) return console.log(text);
-    const { columns } = Deno.consoleSize();
-    this.write(`\r\x1b[2K${text.slice(0, columns - 1)}`);
-  }
-
-  private clear(): void {
-    if (this.terminal && !this.json) this.write("\r\x1b[2K");
-  }
-
-  private write(text: string): void {
-    Deno.stdout.writeSync(new TextEncoder().encode(text));
-  }
-}
-
-/** 0.5514 as `55.14 %`. */
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(2)} %`;
-}
-
-function pick({ loss, accuracy, top5 }: Metrics): Metrics {
-  return { loss, accuracy, top5 };
 }

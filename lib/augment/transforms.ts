@@ -5,7 +5,7 @@
  */
 import { randomUniform, streamKey, streams } from "../random.ts";
 
-/** What happens to one image. */
+/** Change of one image. */
 export interface ImageTransform {
   /** Mirrored left to right. */
   flip: boolean;
@@ -17,9 +17,9 @@ export interface ImageTransform {
   zoomWidth: number;
 }
 
-/** How transforms are drawn. */
+/** Options of {@linkcode drawTransforms}. */
 export interface TransformOptions {
-  /** How many images. */
+  /** Number of images. */
   batch: number;
   /** The position in the step's batch of the first image; 0 unless a batch is made in parts. */
   firstIndex?: number;
@@ -40,7 +40,7 @@ const COEFFICIENTS = 6;
 
 /** One augmentation. */
 export interface Augmentation {
-  /** Where its random numbers are: `count` from `first` on, of the `ofImage` of a stream's image. */
+  /** Place of its random numbers: `count` from `first` on, of the `ofImage` of a stream's image. */
   draws: { stream: number; ofImage: number; first: number; count: number };
   /** Changes what happens to an image; `draw(n)` is its n-th number, in [0, 1). */
   apply(transform: ImageTransform, draw: (n: number) => number, options: TransformOptions): void;
@@ -50,8 +50,8 @@ export interface Augmentation {
 const firstThree = { stream: streams.augment, ofImage: 4 };
 
 /**
- * The augmentations by name. A new one takes a stream of its own: whoever leaves it off then has the
- * numbers that he had before.
+ * The augmentations by name. A new one takes a stream of its own: whoever leaves it off then has
+ * the numbers that he had before.
  */
 export const augmentations = {
   flip: {

@@ -2,7 +2,7 @@
  * Own WGSL kernels on the tfjs WebGPU backend: several outputs, outputs in place, no shader-key
  * strings, pipelines and uniform buffers cached, explicit layouts.
  *
- * A dispatch made here is recorded into the same command encoder as tfjs's own kernels, so order
+ * A dispatch made here goes into the same command encoder as tfjs's own kernels, so order
  * is kept and no extra submit happens. Bindings are numbered: inputs, then outputs, then one
  * uniform block when there is one. Uniform contents must not change from step to step (they are
  * cached by content); what changes per step belongs in a tensor.
@@ -38,7 +38,7 @@ interface DeviceCache {
 const caches = new WeakMap<GPUDevice, DeviceCache>();
 const writtenBindings = new WeakMap<GPUBindGroupLayout, { from: number; to: number }>();
 
-/** How many dispatches this module has recorded, for benches and tests. */
+/** Number of dispatches that this module has made, for benches and tests. */
 export let dispatchCount = 0;
 
 /** The current tfjs backend as a WebGPU backend. */
@@ -47,7 +47,7 @@ export function webgpuBackend(): WebGPUBackend {
 }
 
 /**
- * Which bindings of a dispatch are written to: `from` to below `to`. Pipelines that are not ours are
+ * Bindings of a dispatch that are written to: `from` to below `to`. Pipelines that are not ours are
  * tfjs's, which binds its one output first.
  */
 export function writtenBindingsOf(layout: GPUBindGroupLayout): { from: number; to: number } {
@@ -66,7 +66,7 @@ export function uniformWords(fields: ["u" | "i" | "f", number][]): Uint32Array {
   return words;
 }
 
-/** Records one dispatch and returns its outputs. */
+/** Encodes one dispatch and returns its outputs. */
 export function dispatch(request: Dispatch): TensorInfo[] {
   const backend = webgpuBackend();
   const internals = webgpuInternals();
@@ -89,13 +89,13 @@ export function dispatch(request: Dispatch): TensorInfo[] {
     entries.push({ binding: tensors.length, resource: { buffer } });
   }
   const group = backend.device.createBindGroup({ layout, entries });
-  record(internals, request, pipeline, group);
+  encode(internals, request, pipeline, group);
   for (const tensor of tensors) internals.commandQueueOwnedIds.add(tensor.dataId);
   submitWhenFull(internals, request.key);
   return outputs;
 }
 
-function record(
+function encode(
   backend: WebgpuInternals,
   request: Dispatch,
   pipeline: GPUComputePipeline,

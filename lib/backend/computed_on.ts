@@ -1,7 +1,9 @@
-/** What computed a run's numbers, as checkpoints keep it. */
+/** Computer of a run's numbers, as checkpoints keep it. */
 import { z } from "../deps.ts";
 
-/** The form in which files have it. */
+/**
+ * The form in which files have it.
+ */
 export const computedOnSchema = z.strictObject({
   /** By its name in tfjs. */
   backend: z.string(),
@@ -9,5 +11,8 @@ export const computedOnSchema = z.strictObject({
   adapter: z.string().optional(),
 });
 
-/** What computed a run's numbers; another would round them otherwise. */
-export type ComputedOn = z.infer<typeof computedOnSchema>;
+/** @internal */
+type Schema = typeof computedOnSchema;
+
+/** Computer of a run's numbers; another would round them otherwise. */
+export type ComputedOn = z.infer<Schema>;

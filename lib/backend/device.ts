@@ -4,9 +4,10 @@
  * of the device noticed.
  *
  * WebGPU reports a validation error after the fact and tfjs ignores it: the invalid dispatch is
- * skipped and zeros come back. So every error that nobody captures is recorded here, and
+ * skipped and zeros come back. So every error that nobody captures is kept here, and
  * {@linkcode assertGpuHealthy} throws it. The event arrives one turn of the event loop after the
- * faulty call, so an awaited read of a tensor that the GPU made is late enough to ask; {@linkcode checkGpu} waits.
+ * faulty call, so an awaited read of a tensor that the GPU made is late enough to ask; {@linkcode
+ * checkGpu} waits.
  */
 import { UserError } from "../errors.ts";
 import { tf, WebGPUBackend } from "../tfjs.ts";
@@ -15,7 +16,7 @@ import { tf, WebGPUBackend } from "../tfjs.ts";
 export interface Gpu {
   /** The device itself. */
   readonly device: GPUDevice;
-  /** What the driver says of itself. */
+  /** Information that the driver gives of itself. */
   readonly info: GPUAdapterInfo;
   /** One line for people: the driver's own name of the adapter. */
   readonly description: string;
@@ -27,7 +28,7 @@ export interface Gpu {
   readonly bufferLimit: number;
   /** The first error that nobody captured. */
   firstError?: GPUError;
-  /** How many errors nobody captured. */
+  /** Number of errors that nobody captured. */
   errorCount: number;
   /** Set when the device is lost, also by `device.destroy()`. */
   lost?: GPUDeviceLostInfo;
@@ -119,6 +120,15 @@ export function currentGpu(): Gpu | undefined {
  *
  * @throws {UserError} when the device is lost or out of memory.
  * @throws {GpuError} with the WebGPU text of the first error that nobody captured; once.
+ *
+ * @example
+ * ```ts
+ * import { assertGpuHealthy, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * console.log(await tf.add(1, 2).data()); // 3
+ * assertGpuHealthy();
+ * ```
  */
 export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
   if (gpu?.lost) {
@@ -141,8 +151,20 @@ export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
   throw new GpuError(text);
 }
 
-/** Error of WebGPU that nobody captured: what the device computed since may be wrong. */
+/**
+ * Error of WebGPU that nobody captured: what the device computed since may be wrong.
+ *
+ * @example
+ * ```ts
+ * import { checkGpu, GpuError } from "../../mod.ts";
+ *
+ * await checkGpu().catch((error) => {
+ *   console.log(error instanceof GpuError ? "a fault of a kernel" : "lost, or out of memory");
+ * });
+ * ```
+ */
 export class GpuError extends Error {
+  /** Name of the class. */
   override readonly name = "GpuError";
 }
 
@@ -168,7 +190,19 @@ export async function withGpuCheck<T>(read: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Waits until the GPU has done all submitted work, then {@linkcode assertGpuHealthy}. */
+/**
+ * Waits until the GPU has done all submitted work, then {@linkcode assertGpuHealthy}.
+ *
+ * @example
+ * ```ts
+ * import { checkGpu, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const product = tf.matMul(tf.ones([2, 3]), tf.ones([3, 2]));
+ * await checkGpu();
+ * product.dispose();
+ * ```
+ */
 export async function checkGpu(gpu: Gpu | undefined = currentGpu()): Promise<void> {
   if (gpu) {
     await gpu.device.queue.onSubmittedWorkDone();
@@ -178,7 +212,7 @@ export async function checkGpu(gpu: Gpu | undefined = currentGpu()): Promise<voi
   assertGpuHealthy(gpu);
 }
 
-/** Forgets recorded errors, after a test or a probe that meant to cause them. */
+/** Forgets errors kept so far, after a test or a probe that meant to cause them. */
 export function clearGpuErrors(gpu: Gpu): void {
   delete gpu.firstError;
   gpu.errorCount = 0;

@@ -1,7 +1,7 @@
 /**
  * The private members of tfjs's objects that this project works with, all named here: an update of
- * tfjs (now 4.22.0) is checked against this file. Some are declared in tfjs's sources and only missing
- * in its published types.
+ * tfjs (now 4.22.0) is checked against this file. Some are declared in tfjs's sources and only
+ * missing in its published types.
  */
 import { type TensorInfo, tf } from "../tfjs.ts";
 
@@ -128,12 +128,14 @@ export function shareData({ dataId, shape, dtype }: TensorInfo): TensorInfo {
   return { dataId, shape, dtype };
 }
 
-/** True inside `tf.time()` and `tf.profile()` on webgpu, where every kernel gets a pass of its own. */
+/**
+ * True inside `tf.time()` and `tf.profile()` on webgpu, where every kernel gets a pass of its own.
+ */
 export function isTimed({ activeTimers }: WebgpuInternals): boolean {
   return activeTimers !== null && activeTimers !== undefined;
 }
 
-/** Submits what tfjs has recorded so far. */
+/** Submits what tfjs has encoded so far. */
 export function flushBackend(backend: WebgpuInternals = webgpuInternals()): void {
   if (!backend.commandEncoder) return;
   backend.endComputePassEncoder();

@@ -2,10 +2,9 @@
  * Record once, replay: takes JavaScript out of a computation that is repeated with the same shapes.
  *
  * tfjs spends over 100 us of JavaScript on every dispatch: tape, tensors, shader keys, uniform
- * buffers, bind groups. {@linkcode capture} lets a function go through tfjs once, writes down what it
- * asks of the device (record.ts), gives the intermediate results memory of their own
- * (plan.ts), and from then on a replay is one command buffer, in which a dispatch costs about
- * a microsecond.
+ * buffers, bind groups. {@linkcode capture} lets a function go through tfjs once, writes down what
+ * it asks of the device (record.ts), gives the intermediate results memory of their own (plan.ts),
+ * and from then on a replay is one command buffer, in which a dispatch costs about a microsecond.
  *
  * The function is recorded twice, without reaching the device, and both recordings must be equal.
  * That is how values from JavaScript that change from call to call are found: random numbers, step
@@ -28,14 +27,14 @@ export interface CaptureRequest<I extends Inputs, O> {
   /** Tensors to make inputs of: shape and type, and values until {@linkcode Capture.write}. */
   inputs?: I;
   /**
-   * The computation. It may read tensors and variables from outside, update them in place and assign
-   * variables; what it returns must be tensors, alone or in arrays and objects, or nothing.
+   * The computation. It may read tensors and variables from outside, update them in place and
+   * assign variables; what it returns must be tensors, alone or in arrays and objects, or nothing.
    */
   fn: (inputs: I) => O;
   /**
    * Calls `fn` once in earnest, so that what it makes at its first call is there: an optimizer's
-   * moments, compiled shaders. Counts as one step of a training. Default true; false when it has been
-   * called before.
+   * moments, compiled shaders. Counts as one step of a training. Default true; false when it has
+   * been called before.
    */
   warmup?: boolean;
   /**
@@ -49,15 +48,25 @@ export interface CaptureRequest<I extends Inputs, O> {
  * Captures a computation on tfjs's webgpu backend, ours or any other in which all shapes stay.
  *
  * @example
- * ```ts ignore
- * const step = await capture({ inputs: { x, y }, fn: ({ x, y }) => optimizer.minimize(() => loss(x, y), true) });
- * step.write("x", pixels).write("y", labels).replay();
- * console.log(await step.outputs.data());
+ * ```ts
+ * import { capture, selectBackend, tf } from "../../mod.ts";
+ *
+ * if ((await selectBackend("auto")).name === "webgpu") {
+ *   const w = tf.variable(tf.ones([3]));
+ *   const optimizer = tf.train.sgd(0.5);
+ *   const step = await capture({
+ *     inputs: { x: tf.zeros([3]) },
+ *     fn: ({ x }) => optimizer.minimize(() => w.mul(x).sum() as tf.Scalar, true, [w])!,
+ *   });
+ *   step.write("x", new Float32Array([1, 2, 3])).replay();
+ *   console.log(await step.outputs.data()); // 6
+ *   step.dispose();
+ * }
  * ```
  *
  * @throws {CaptureError} when the function does what cannot be replayed, naming the operation: host
- * reads, values from JavaScript that are not the same at each call, tensors that outlive it; or when an
- * input is not of numbers.
+ * reads, values from JavaScript that are not the same at each call, tensors that outlive it; or
+ * when an input is not of numbers.
  */
 export async function capture<I extends Inputs, O>(
   request: CaptureRequest<I, O> | (() => O),

@@ -1,14 +1,29 @@
 /**
- * What is put before members of tfjs's objects for a while: to take down what would reach the device,
- * to know the operation at work, and to refuse reads.
+ * What is put before members of tfjs's objects for a while: to take down what would reach the
+ * device, to know the operation at work, and to refuse reads.
  */
 import { tf } from "../tfjs.ts";
 import { writtenBindingsOf } from "../backend/compute.ts";
 import { engine, type WebgpuInternals } from "../backend/tfjs_internals.ts";
 import type { Binding, Command } from "./plan.ts";
 
-/** A computation that cannot be replayed rightly; the message names the operation and the way out. */
+/**
+ * A computation that cannot be replayed rightly; the message names the operation and the way out.
+ *
+ * @example
+ * ```ts
+ * import { capture, CaptureError, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * try {
+ *   await capture(() => tf.ones([2]));
+ * } catch (error) {
+ *   console.log(error instanceof CaptureError); // true: the cpu backend cannot capture
+ * }
+ * ```
+ */
 export class CaptureError extends Error {
+  /** Name of the class. */
   override readonly name = "CaptureError";
 }
 
@@ -39,7 +54,9 @@ export class Hooks {
     }
   }
 
-  /** Has something done when the hooks are removed, after the replacements made before are undone. */
+  /**
+   * Has something done when the hooks are removed, after the replacements made before are undone.
+   */
   atEnd(action: () => void): void {
     this.undo.unshift(action);
   }
@@ -70,7 +87,7 @@ export class Hooks {
   }
 }
 
-/** Why an operation cannot be captured. */
+/** Reason why an operation cannot be captured. */
 function readMessage(op: string): string {
   return `${op} reads a tensor on the host, which a replay cannot repeat; ` +
     `return the tensor and read it after replay().`;
@@ -116,7 +133,7 @@ export function warmUp<I, O>(backend: WebgpuInternals, fn: (inputs: I) => O, inp
   }
 }
 
-/** Where the notes of a recording go, and who answers tfjs meanwhile. */
+/** Place where the notes of a recording go, and who answers tfjs meanwhile. */
 export interface Notes {
   readonly commands: Command[];
   /** The operation at work. */
@@ -190,7 +207,7 @@ export function interceptDevice(hooks: Hooks, backend: WebgpuInternals, notes: N
   hooks.followOps();
 }
 
-/** What tfjs and our kernels use of a `GPUCommandEncoder`. */
+/** Part of a `GPUCommandEncoder` that tfjs and our kernels use. */
 function noteEncoder(notes: Notes) {
   const refuse = (what: string) => () => {
     throw notes.refuse(`${notes.op} records ${what}, which capture does not know.`);

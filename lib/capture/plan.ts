@@ -1,13 +1,13 @@
 /**
  * Gives the virtual buffers of a recording memory.
  *
- * Buffers whose lifetimes do not meet share memory, also when their sizes differ: largest first, each
- * takes the smallest shared buffer that is free all its life (Pisarchyk and Lee, "Efficient Memory
- * Management for Deep Neural Net Inference", 2020, section 4.3). Whole buffers and not parts of one,
- * since WebGPU forbids a dispatch to read one part of a buffer and write another.
+ * Buffers whose lifetimes do not meet share memory, also when their sizes differ: largest first,
+ * each takes the smallest shared buffer that is free all its life (Pisarchyk and Lee, "Efficient
+ * Memory Management for Deep Neural Net Inference", 2020, section 4.3). Whole buffers and not parts
+ * of one, since WebGPU forbids a dispatch to read one part of a buffer and write another.
  *
- * What is only read may lie in parts of one buffer: all inputs together, so that a replay writes them
- * at once, and all constants and uniform blocks together, equal ones once.
+ * What is only read may lie in parts of one buffer: all inputs together, so that a replay writes
+ * them at once, and all constants and uniform blocks together, equal ones once.
  */
 import { writtenBindingsOf } from "../backend/compute.ts";
 
@@ -73,7 +73,9 @@ interface Slot {
 
 /** Places of everything, before any memory is asked for. */
 export interface Plan {
-  /** By the virtual buffer's index: its slot, shared buffer or own buffer; null when it is unused. */
+  /**
+   * By the virtual buffer's index: its slot, shared buffer or own buffer; null when it is unused.
+   */
   homes: (Slot | { shared: number } | { own: number } | null)[];
   /** Sizes of shared buffers, in bytes. */
   shared: number[];
@@ -256,7 +258,7 @@ export class Memory {
     this.own = plan.own.map((size) => make(size, 0, "output of a capture"));
   }
 
-  /** Where a buffer of the recording lies, or a part of it; other buffers stay what they are. */
+  /** Place of a buffer of the recording, or of a part of it; other buffers stay what they are. */
   placeOf(buffer: GPUBuffer, offset = 0, size = buffer.size - offset): Place {
     if (!isVirtual(buffer)) return { buffer, offset, size };
     const home = this.plan.homes[buffer.index];
@@ -278,7 +280,7 @@ export class Memory {
     return (block === "inputs" ? this.inputs : this.constants)!;
   }
 
-  /** How many buffers it has of its own. */
+  /** Number of buffers of its own. */
   get count(): number {
     return this.all().length;
   }

@@ -5,6 +5,7 @@ import { currentGpu, withGpuCheck } from "../backend/device.ts";
 
 /** Values of an input for one call. */
 export interface InputValues {
+  /** Extents, outermost first. */
   shape: number[];
   /** An Int32Array makes an int32 tensor, a Float32Array a float32 one. */
   values: Float32Array | Int32Array;
@@ -13,22 +14,25 @@ export interface InputValues {
 /** Options of {@linkcode Repeated}. */
 export interface RepeatedOptions {
   /**
-   * The call of the same shapes at which they are captured. 2 by default: shapes that come once cost
-   * no capture, and the first call makes what `fn` makes only once. Take 1 where most calls have the
-   * same shapes and a plain first one would only compile shaders of tfjs; see `prepare`.
+   * The call of the same shapes at which they are captured. 2 by default: shapes that come once
+   * cost no capture, and the first call makes what `fn` makes only once. Take 1 where most calls
+   * have the same shapes and a plain first one would only compile shaders of tfjs; see `prepare`.
    */
   captureAt?: 1 | 2;
   /** Called before each capture; makes what `fn` makes at its first call, such as moments. */
   prepare?: () => void;
-  /** Why it must never be captured, in a sentence without full stop; null or absent when it may. */
+  /**
+   * Reason why it must never be captured, in a sentence without full stop; null or absent when it
+   * may.
+   */
   whyPlain?: string | null;
 }
 
 /**
  * A computation of `fn` that runs through tfjs, or as a replay of what was captured of it: at the
- * first or second call of the same shapes, on the webgpu backend. The numbers are the same. What is no
- * longer right (a variable was given other data) is captured anew, and what cannot be captured runs
- * plainly; {@linkcode whyPlain} then says why. Owns what it captured; call `dispose`.
+ * first or second call of the same shapes, on the webgpu backend. The numbers are the same. What is
+ * no longer right (a variable was given other data) is captured anew, and what cannot be captured
+ * runs plainly; {@linkcode whyPlain} then says why. Owns what it captured; call `dispose`.
  *
  * @example
  * ```ts ignore
@@ -55,7 +59,7 @@ export class Repeated<I extends Inputs, O extends tf.Tensor | void> {
       : `the ${backend} backend cannot capture`;
   }
 
-  /** Why calls are not captured; null when they are, or will be. */
+  /** Reason why calls are not captured; null when they are, or will be. */
   get whyPlain(): string | null {
     return this.whyPlain_;
   }
@@ -174,13 +178,13 @@ const BLOCKED_MS = 20;
  * Replays, no faster than the device follows.
  *
  * On a software adapter a submission blocks JavaScript until the one before is done, and so does
- * asking the queue or reading a buffer. Only time that passes before lets signals and timers through:
- * so most of what the last replay of the same capture took is slept, where that is long.
+ * asking the queue or reading a buffer. Only time that passes before lets signals and timers
+ * through: so most of what the last replay of the same capture took is slept, where that is long.
  */
 class Pace {
   /** One for each submission that a hardware device may not have done yet. */
   private readonly inFlight: Promise<unknown>[] = [];
-  /** What replays of a capture take on a software device, in milliseconds, as last seen. */
+  /** Time that replays of a capture take on a software device, in milliseconds, as last seen. */
   private readonly times = new WeakMap<Capture<unknown>, number>();
   /** Those that were replayed before. */
   private readonly warm = new WeakSet<Capture<unknown>>();

@@ -7,6 +7,7 @@ import { type InputSpec, type Recording, tensorsIn } from "./record.ts";
 
 /** Size of a capture. */
 export interface CaptureStats {
+  /** Compute dispatches of a replay. */
   dispatches: number;
   /** Copies from buffer to buffer, such as those that stand for `variable.assign`. */
   copies: number;
@@ -20,10 +21,26 @@ export interface CaptureStats {
   totalBytes: number;
 }
 
-/** A recorded computation. Owns buffers on the device and its outputs; call `dispose`. */
+/**
+ * A recorded computation. Owns buffers on the device and its outputs; call `dispose`.
+ *
+ * @example
+ * ```ts
+ * import { Capture, capture, selectBackend, tf } from "../../mod.ts";
+ *
+ * if ((await selectBackend("auto")).name === "webgpu") {
+ *   const x = tf.zeros([2]);
+ *   const doubled: Capture<tf.Tensor> = await capture({ inputs: { x }, fn: ({ x }) => x.mul(2) });
+ *   doubled.write("x", new Float32Array([3, 4])).replay();
+ *   console.log(await doubled.outputs.data(), doubled.stats.dispatches); // 6, 8 and 1
+ *   doubled.dispose();
+ * }
+ * ```
+ */
 export class Capture<O> {
-  /** What the function returned; each replay overwrites the values. */
+  /** Results of the function; each replay overwrites the values. */
   readonly outputs: O;
+  /** Dispatches and bytes. */
   readonly stats: CaptureStats;
   private readonly memory: Memory;
   private readonly steps: Step[];
@@ -34,7 +51,10 @@ export class Capture<O> {
   private readonly variables: Recording<O>["variables"];
   private isDisposed = false;
 
-  /** Use {@linkcode capture}. */
+  /**
+   * Use {@linkcode capture}.
+   * @internal
+   */
   constructor(
     private readonly backend: WebgpuInternals,
     inputs: Record<string, InputSpec>,
@@ -176,6 +196,10 @@ export class Capture<O> {
     this.memory.destroy();
   }
 
+  /**
+   * Asserts that there is something to replay.
+   * @throws {CaptureError} when this or the capture whose memory it uses was disposed
+   */
   private assertAlive(): void {
     if (this.isDisposed || this.lender?.isDisposed) {
       throw new CaptureError("The capture was disposed and cannot be used; capture again.");

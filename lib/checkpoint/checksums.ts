@@ -70,7 +70,7 @@ function together(bodies: readonly Uint8Array[]): number[][] {
   return groups;
 }
 
-/** What a reader of a file with checksums may look at while it is read; each may throw. */
+/** Checks of a file with checksums while it is read; each may throw. */
 export interface SealedChecks {
   /** Called once the header is verified, before a tensor is read. */
   checkHeader?: (header: SafetensorsHeader) => Promise<void>;

@@ -1,21 +1,22 @@
 /**
- * Whether what a checkpoint says can be true. Checksums show that a file is as it was written; these
- * checks show that it was written by a run: its numbers fit each other, its configuration and its
- * tensors. What they let through trains on for as long and in as much memory as its configuration
- * says.
+ * Whether what a checkpoint says can be true. Checksums show that a file is as it was written;
+ * these checks show that it was written by a run: its numbers fit each other, its configuration and
+ * its tensors. What they let through trains on for as long and in as much memory as its
+ * configuration says.
  *
- * What only looks wrong is let through: a run may be told to end earlier than it stands, so its epoch
- * may be beyond its last, and versions before 0.2 could lose a line of the history.
+ * What only looks wrong is let through: a run may be told to end earlier than it stands, so its
+ * epoch may be beyond its last, and versions before 0.2 could lose a line of the history.
  */
 import { trainingCount } from "../data/dataset.ts";
 import { preprocessingFault } from "../data/preprocessing.ts";
-import { shown, UserError } from "../errors.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 import { architectureOf } from "../models/architecture.ts";
-import type { HistoryRecord } from "./history.ts";
+import type { HistoryLine } from "./history.ts";
 import type { TensorEntry } from "./safetensors_header.ts";
 import type { WeightsState } from "./state.ts";
 
-/** What a checkpoint says beside its tensors. */
+/** Description that a checkpoint gives beside its tensors. */
 export type Described = Omit<WeightsState, "weights">;
 
 /** The names of a state's moments, before those of their weights. */
@@ -41,8 +42,8 @@ function* contradictions(state: Described): Generator<string> {
   if (state.seed !== config.seed) {
     yield `its seed is ${state.seed}, that of its configuration ${config.seed}`;
   }
-  const { trainCount } = dataset;
-  const images = trainingCount(trainCount, config);
+  const { trainCount, validationCount } = dataset;
+  const images = trainingCount(trainCount, config, validationCount !== undefined);
   if (images < 1) {
     yield `trainCount ${trainCount} with limit ${config.limit} and validationSplit ` +
       `${config.validationSplit} leaves no image to train on`;
@@ -190,18 +191,20 @@ export function checkNumbers(name: string, data: ArrayLike<number>, path: string
 /**
  * Checks that a history is that of a state's run. Lines after the state's epoch are let through, as
  * a run that goes on from an earlier state writes them again.
- * @param records in their order, each epoch once
+ * @param lines in their order, each epoch once
  * @throws {UserError} naming the line and what it contradicts.
  */
 export function checkHistory(
-  records: readonly HistoryRecord[],
+  lines: readonly HistoryLine[],
   state: Described,
   path: string,
 ): void {
   const { config, dataset, epoch: ended, bestValAccuracy } = state;
-  const perEpoch = Math.ceil(trainingCount(dataset.trainCount, config) / config.batchSize);
-  for (const [index, record] of records.entries()) {
-    const { epoch, step } = record;
+  const bringsValidation = dataset.validationCount !== undefined;
+  const images = trainingCount(dataset.trainCount, config, bringsValidation);
+  const perEpoch = Math.ceil(images / config.batchSize);
+  for (const [index, line] of lines.entries()) {
+    const { epoch, step } = line;
     const wrong = (what: string) =>
       new UserError(
         `Line ${index + 1} of ${path} contradicts the state of its run: ${what}; remove the file ` +
@@ -214,8 +217,8 @@ export function checkHistory(
       );
     }
     for (const key of ["valAccuracy", "emaValAccuracy"] as const) {
-      if ((record[key] ?? -1) <= bestValAccuracy) continue;
-      throw wrong(`its ${key} is ${record[key]}, but the best so far is ${bestValAccuracy}`);
+      if ((line[key] ?? -1) <= bestValAccuracy) continue;
+      throw wrong(`its ${key} is ${line[key]}, but the best so far is ${bestValAccuracy}`);
     }
   }
 }

@@ -1,4 +1,4 @@
-/** A run's history: `history.jsonl`, one record an epoch, in order. */
+/** A run's history: `history.jsonl`, one line an epoch, in order. */
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import {
@@ -14,7 +14,7 @@ import {
 // JSON has no NaN, and a run that diverged has such losses.
 const metric = z.number().nullable();
 
-const recordSchema = z.looseObject({
+const lineSchema = z.looseObject({
   /** From 1, as a person counts. */
   epoch: z.int().min(1),
   /** Optimizer steps since the run began. */
@@ -33,32 +33,32 @@ const recordSchema = z.looseObject({
 });
 
 /** One epoch in `history.jsonl`; other fields may stand beside these. */
-export type HistoryRecord = z.infer<typeof recordSchema>;
+export type HistoryLine = z.infer<typeof lineSchema>;
 
 /** A hundred thousand epochs; no run is so long. */
 const maxHistoryBytes = 1 << 25;
 
 /**
- * Appends one record to a history and syncs it. What a crash or a failed append has left is cut off
- * first: half a last line, and records of this epoch or a later one.
+ * Appends one line to a history and syncs it. What a crash or a failed append has left is cut off
+ * first: half a last line, and those of this epoch or a later one.
  * @throws {UserError} if the file cannot be written, or is a link.
  */
-export async function appendHistory(path: string, record: HistoryRecord): Promise<void> {
+export async function appendHistory(path: string, line: HistoryLine): Promise<void> {
   try {
     using file = await openInPlace(path);
     const { size } = await file.stat();
     const bytes = await readBounded(file, size, maxHistoryBytes, path, "a history");
-    const kept = bytesBefore(bytes, record.epoch);
+    const kept = bytesBefore(bytes, line.epoch);
     await file.truncate(kept);
     await file.seek(kept, Deno.SeekMode.Start);
-    await writeFull(file, new TextEncoder().encode(JSON.stringify(record) + "\n"));
+    await writeFull(file, new TextEncoder().encode(JSON.stringify(line) + "\n"));
     await file.sync();
   } catch (error) {
     throw ioError(error, "write", path);
   }
 }
 
-/** How many bytes of a history its whole lines of earlier epochs take. */
+/** Number of bytes that the whole lines of earlier epochs take. */
 function bytesBefore(bytes: Uint8Array, epoch: number): number {
   let end = bytes.lastIndexOf(lineFeed) + 1;
   while (end > 0) {
@@ -71,10 +71,10 @@ function bytesBefore(bytes: Uint8Array, epoch: number): number {
 
 const lineFeed = 0x0a;
 
-/** NaN where a line is no record. */
-function epochOf(line: Uint8Array): number {
+/** Epoch of a line; NaN where it is none of a history. */
+function epochOf(bytes: Uint8Array): number {
   try {
-    return recordSchema.parse(JSON.parse(new TextDecoder().decode(line))).epoch;
+    return lineSchema.parse(JSON.parse(new TextDecoder().decode(bytes))).epoch;
   } catch {
     return NaN;
   }
@@ -84,7 +84,7 @@ function epochOf(line: Uint8Array): number {
  * Reads a history; an absent file is an empty one, and half a last line is left out.
  * @throws {UserError} naming the line that is wrong or out of order, or if the file has over 32 MiB.
  */
-export async function readHistory(path: string): Promise<HistoryRecord[]> {
+export async function readHistory(path: string): Promise<HistoryLine[]> {
   let text: string;
   try {
     text = new TextDecoder().decode(await readBoundedFile(path, maxHistoryBytes, "a history"));
@@ -96,31 +96,31 @@ export async function readHistory(path: string): Promise<HistoryRecord[]> {
   // What follows the last line feed was not written whole, even if it parses.
   lines.pop();
   let before = 0;
-  return lines.map((line, index) => {
+  return lines.map((written, index) => {
     const wrong = (what: string) =>
       new UserError(`Line ${index + 1} of ${path} ${what}; remove that line or the file.`);
-    let record: HistoryRecord;
+    let line: HistoryLine;
     try {
-      record = recordSchema.parse(JSON.parse(line));
+      line = lineSchema.parse(JSON.parse(written));
     } catch {
-      throw wrong("is no history record");
+      throw wrong("is none of a history");
     }
-    if (record.epoch <= before) {
-      throw wrong(`is of epoch ${record.epoch}, after a line of epoch ${before}`);
+    if (line.epoch <= before) {
+      throw wrong(`is of epoch ${line.epoch}, after a line of epoch ${before}`);
     }
-    before = record.epoch;
-    return record;
+    before = line.epoch;
+    return line;
   });
 }
 
 /**
- * Drops the records after `epoch`: a run that resumes from a state writes them again.
+ * Drops the lines after `epoch`: a run that resumes from a state writes them again.
  * @param epoch the last epoch to keep, counted from 1
  */
 export async function rewindHistory(path: string, epoch: number): Promise<void> {
-  const records = await readHistory(path);
-  const kept = records.filter((record) => record.epoch <= epoch);
-  if (kept.length === records.length) return;
-  const text = kept.map((record) => JSON.stringify(record) + "\n").join("");
+  const lines = await readHistory(path);
+  const kept = lines.filter((line) => line.epoch <= epoch);
+  if (kept.length === lines.length) return;
+  const text = kept.map((line) => JSON.stringify(line) + "\n").join("");
   await writeFileAtomic(path, [new TextEncoder().encode(text)]);
 }

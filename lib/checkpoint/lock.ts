@@ -15,8 +15,8 @@ export interface RunLock extends AsyncDisposable {
   /** False where the file system has no locks: nobody is kept out. */
   readonly isHeld: boolean;
   /**
-   * Checks that the folder is still the one that was locked: another may have been put in its place,
-   * and what is saved there would be lost.
+   * Checks that the folder is still the one that was locked: another may have been put in its
+   * place, and what is saved there would be lost.
    * @throws {UserError} if the lock's file is gone from its path.
    */
   check(): Promise<void>;
@@ -33,6 +33,16 @@ export function lockPath(folder: string): string {
  * Locks a run's folder for this process.
  * @throws {UserError} naming the folder and the process that trains there, or when the file cannot
  * be written, or is a link.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, lockRun, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * await createRunFolder(path, preset("tiny"));
+ * await using lock = await lockRun(path);
+ * console.log(lock.isHeld); // true: another process that trains here is refused
+ * ```
  */
 export async function lockRun(folder: string): Promise<RunLock> {
   const path = lockPath(folder);
@@ -134,7 +144,7 @@ async function readText(file: Deno.FsFile): Promise<string> {
   return new TextDecoder().decode(bytes.subarray(0, count));
 }
 
-/** What a lock file says; undefined where it says nothing that can be used. */
+/** Owner that a lock file names; undefined where it says nothing that can be used. */
 function ownerOf(text: string): { pid: number; since: string } | undefined {
   try {
     const { pid, since } = JSON.parse(text);

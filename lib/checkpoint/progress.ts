@@ -1,13 +1,15 @@
-/** Where a run stands: with weights and moments, all that it takes to go on. */
+/** Place where a run stands: with weights and moments, all that it takes to go on. */
 import { z } from "../deps.ts";
 
-/** Schema of {@linkcode MetricSums}. */
+/**
+ * Schema of {@linkcode MetricSums}.
+ */
 const sumsSchema = z.strictObject({
   loss: z.number(),
   top1: z.number(),
   top5: z.number(),
   images: z.int().min(0),
-  /** How many of the images are in no other sum, their loss being NaN or infinite; absent for 0. */
+  /** Number of images that are in no other sum, their loss being NaN or infinite; absent for 0. */
   skipped: z.int().min(0).optional(),
 });
 
@@ -31,18 +33,32 @@ export const progressFields = {
 
 const progressSchema = z.strictObject(progressFields);
 
-/** Sums over the images seen. */
-export type MetricSums = z.infer<typeof sumsSchema>;
+/** @internal */
+type SumsSchema = typeof sumsSchema;
+/** @internal */
+type ProgressSchema = typeof progressSchema;
 
-/** Where a run stands. */
-export type Progress = z.infer<typeof progressSchema>;
+/** Sums over the images seen. */
+export type MetricSums = z.infer<SumsSchema>;
+
+/** Place where a run stands. */
+export type Progress = z.infer<ProgressSchema>;
 
 /** Sums over no images. */
 export function noSums(): MetricSums {
   return { loss: 0, top1: 0, top5: 0, images: 0 };
 }
 
-/** Progress of a run that has not begun. */
+/**
+ * Progress of a run that has not begun.
+ *
+ * @example
+ * ```ts
+ * import { startOfRun } from "../../mod.ts";
+ *
+ * console.log(startOfRun().step); // 0
+ * ```
+ */
 export function startOfRun(): Progress {
   return { step: 0, epoch: 0, positionInEpoch: 0, bestValAccuracy: -1, sums: noSums() };
 }

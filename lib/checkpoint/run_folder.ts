@@ -1,5 +1,5 @@
 /**
- * The folder of one run: `config.json`, `history.jsonl` (one record an epoch), `best.safetensors`,
+ * The folder of one run: `config.json`, `history.jsonl` (one line an epoch), `best.safetensors`,
  * `last.safetensors`, the states before it (see states.ts); `lock.json` while it is trained, and
  * `origin.json` where it began from other weights.
  */
@@ -20,7 +20,7 @@ import {
 import { shownPath } from "../io_error.ts";
 import { lockRun, type RunLock } from "./lock.ts";
 
-export { appendHistory, type HistoryRecord, readHistory, rewindHistory } from "./history.ts";
+export { appendHistory, type HistoryLine, readHistory, rewindHistory } from "./history.ts";
 
 /** The files of a run. */
 export interface RunFolder {
@@ -28,7 +28,7 @@ export interface RunFolder {
   readonly path: string;
   /** Its configuration, JSON. */
   readonly config: string;
-  /** One JSON record an epoch. */
+  /** One line of JSON an epoch. */
   readonly history: string;
   /** The weights with the best val_accuracy. */
   readonly best: string;
@@ -55,8 +55,8 @@ export function runFolder(path: string): RunFolder {
 }
 
 /**
- * Checks that a new run may have the folder, without making it. What a process leaves that is killed
- * before its run has a configuration does not count.
+ * Checks that a new run may have the folder, without making it. What a process leaves that is
+ * killed before its run has a configuration does not count.
  * @throws {UserError} if it exists and is not empty, is a file, or cannot be looked at.
  */
 export async function checkRunFolderIsFree(path: string): Promise<void> {
@@ -81,6 +81,15 @@ export async function checkRunFolderIsFree(path: string): Promise<void> {
  * Makes the folder of a new run, with its parents, and writes its configuration.
  * @param origin the file whose weights the run begins from, kept in `origin.json`; none for random
  * @throws {UserError} if the folder exists and is not empty, or cannot be made.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * const { config, best } = await createRunFolder(path, preset("tiny"));
+ * console.log(config, best); // …/config.json …/best.safetensors
+ * ```
  */
 export async function createRunFolder(
   path: string,
@@ -132,7 +141,8 @@ export async function startRun(
 
 /**
  * Removes the folder of a run that has saved nothing, so that its name may be used again; does
- * nothing where the folder holds anything else, is trained by another process, or cannot be removed.
+ * nothing where the folder holds anything else, is trained by another process, or cannot be
+ * removed.
  */
 export async function removeUnusedRun(run: RunFolder): Promise<void> {
   try {
@@ -186,6 +196,16 @@ async function writeJson(path: string, value: unknown): Promise<void> {
 /**
  * Opens the folder of an existing run and reads its configuration.
  * @throws {UserError} if there is no run, or its configuration is not valid.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, openRunFolder, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * await createRunFolder(path, preset("tiny"));
+ * const { run, config } = await openRunFolder(path);
+ * console.log(run.path === path, config.pooling); // true mean
+ * ```
  */
 export async function openRunFolder(path: string): Promise<{ run: RunFolder; config: RunConfig }> {
   const run = runFolder(path);

@@ -46,7 +46,7 @@ export type TensorData = {
   };
 }[Dtype];
 
-/** What a file holds. */
+/** Contents of a file. */
 export interface SafetensorsFile {
   readonly metadata: Record<string, string>;
   readonly tensors: Map<string, TensorData>;
@@ -191,7 +191,7 @@ export function bytesOf(tensor: TensorData): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Where each tensor goes: wide elements first, so that every tensor is aligned to its element
+ * Place of each tensor: wide elements first, so that every tensor is aligned to its element
  * when the data begins at a multiple of 8; otherwise in the order of the map.
  */
 export function layOut(tensors: ReadonlyMap<string, TensorData>): TensorEntry[] {

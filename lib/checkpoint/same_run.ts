@@ -1,4 +1,4 @@
-/** What a run may be told when it goes on, and what would make it another run. */
+/** Changes that a run may be told of when it goes on, and those that would make it another run. */
 import { modelFields } from "../config/model.ts";
 import type { RunConfig } from "../config/run.ts";
 import { trainingCount } from "../data/dataset.ts";
@@ -13,10 +13,10 @@ import type { DatasetIdentity } from "./state.ts";
 export const resumableFields: readonly (keyof RunConfig)[] = ["epochs", "patience"];
 
 const dataFields: readonly (keyof RunConfig)[] = [
-  ...["dataset", "labels", "limit", "validationSplit"] as const,
+  ...["dataset", "labels", "limit", "validationSplit", "testSplit", "storedSize", "fit"] as const,
 ];
 
-/** Why a field must stay as it was. */
+/** Reason why a field must stay as it was. */
 function reasonOf(key: keyof RunConfig): string {
   if (key === "seed") return "another seed is another order of images and other dropout";
   if (dataFields.includes(key)) return "it decides which images are trained on";
@@ -58,7 +58,9 @@ export function checkSchedule(
   const { config: saved, dataset, step } = state;
   const { schedule, epochs } = config;
   if (epochs === saved.epochs || step === 0 || !schedules[schedule].followsEpochs) return;
-  const perEpoch = Math.ceil(trainingCount(dataset.trainCount, saved) / saved.batchSize);
+  const bringsValidation = dataset.validationCount !== undefined;
+  const images = trainingCount(dataset.trainCount, saved, bringsValidation);
+  const perEpoch = Math.ceil(images / saved.batchSize);
   const rate = (at: RunConfig, shownStep: number) => {
     return (at.learningRate * scheduleFactor(at, shownStep, perEpoch)).toExponential(2);
   };

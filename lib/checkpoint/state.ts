@@ -34,9 +34,13 @@ const datasetSchema = z.strictObject({
   identity: z.string(),
   /** Records in the train split before validation is held out. */
   trainCount: z.int().min(0),
+  /** How many records the data set itself held out; absent where validation is a part of train. */
+  validationCount: z.int().min(0).optional(),
 });
 
-/** In the order in which files have them. */
+/**
+ * In the order in which files have them.
+ */
 const progressSchema = z.strictObject({
   step: progressFields.step,
   epoch: progressFields.epoch,
@@ -47,7 +51,7 @@ const progressSchema = z.strictObject({
   skippedSteps: progressFields.skippedSteps,
   dataset: datasetSchema,
   sums: progressFields.sums,
-  /** How stored bytes become model input. */
+  /** Preparation of stored bytes as model input. */
   preprocessing: preprocessingSchema,
   /** In the order of the logits. */
   classNames: z.array(z.string()),
@@ -57,11 +61,16 @@ const progressSchema = z.strictObject({
   computedOn: computedOnSchema.optional(),
 });
 
-/** Which data a run was trained on. */
-export type DatasetIdentity = z.infer<typeof datasetSchema>;
+/** @internal */
+type DatasetSchema = typeof datasetSchema;
+/** @internal */
+type ProgressSchema = typeof progressSchema;
 
-/** Weights and how they came to be: enough to evaluate and to begin from, not to resume. */
-export interface WeightsState extends z.infer<typeof progressSchema> {
+/** Identity of the data that a run was trained on. */
+export type DatasetIdentity = z.infer<DatasetSchema>;
+
+/** Weights and their origin: enough to evaluate and to begin from, not to resume. */
+export interface WeightsState extends z.infer<ProgressSchema> {
   /** By name, such as `blocks.0.attention.query.kernel`. */
   weights: ReadonlyMap<string, FloatTensor>;
   /** Of the run. */
@@ -78,13 +87,13 @@ export interface TrainingState extends WeightsState {
   averages?: ReadonlyMap<string, FloatTensor>;
 }
 
-/** What a loaded state also carries. */
+/** Addition to a state that was loaded. */
 export interface Loaded {
   /** SHA-256 of the configuration as the file has it, its keys in alphabetical order. */
   configHash: string;
 }
 
-/** What the metadata of a checkpoint gives as its format. */
+/** Format that the metadata of a checkpoint gives. */
 export const checkpointFormat = "deno-vit/1";
 const { first: prefix1, second: prefix2 } = momentPrefixes;
 const reserved = ["optimizer.", averagePrefix];
@@ -93,6 +102,19 @@ const reserved = ["optimizer.", averagePrefix];
  * Saves a state at one stroke. The arrays are not copied and must not change until then.
  * @param beforeRename called when the new file is whole and about to take its name
  * @throws {UserError} if the file cannot be written; an older file of that name stays as it was.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, createShapes, loadState } from "../../mod.ts";
+ * import { saveState, preset, selectBackend, trainRun } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 54 };
+ * const folder = await createRunFolder(`${await Deno.makeTempDir()}/run`, config);
+ * await trainRun({ config, dataset: createShapes({ train: 60, test: 20 }), folder });
+ * const state = await loadState(folder.last);
+ * await saveState(`${folder.path}/copy.safetensors`, { ...state, versions: { note: "a copy" } });
+ * ```
  */
 export async function saveState(
   path: string,
@@ -130,6 +152,19 @@ export async function saveWeights(path: string, state: WeightsState): Promise<vo
  * Loads a whole state, every byte of it verified.
  * @throws {UserError} if the file is absent, damaged, foreign, contradicts itself, or holds weights
  * only.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, createShapes, loadState } from "../../mod.ts";
+ * import { preset, selectBackend, trainRun } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 54 };
+ * const folder = await createRunFolder(`${await Deno.makeTempDir()}/run`, config);
+ * await trainRun({ config, dataset: createShapes({ train: 60, test: 20 }), folder });
+ * const { step, moments1 } = await loadState(folder.last);
+ * console.log(step, moments1.has("classifier.kernel")); // 1 true
+ * ```
  */
 export async function loadState(path: string): Promise<TrainingState & Loaded> {
   const { metadata, tensors } = await readSealedFile(path, checksOf(path, "state"));
@@ -155,6 +190,19 @@ export async function loadState(path: string): Promise<TrainingState & Loaded> {
  * Loads the weights of a whole state or of a file of weights, or the running averages of a whole
  * state; only they are read and verified.
  * @throws {UserError} if the file is absent, damaged or foreign, contradicts itself, or has no averages.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, createShapes, loadWeights } from "../../mod.ts";
+ * import { preset, selectBackend, trainRun } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 54 };
+ * const folder = await createRunFolder(`${await Deno.makeTempDir()}/run`, config);
+ * await trainRun({ config, dataset: createShapes({ train: 60, test: 20 }), folder });
+ * const { weights, classNames } = await loadWeights(folder.best);
+ * console.log(weights.has("classifier.kernel"), classNames.length); // true 100
+ * ```
  */
 export async function loadWeights(
   path: string,

@@ -7,12 +7,9 @@ export const augmentFields = {
     "augmentation: mirror half of the images; false where left and right differ, as for digits",
   ),
   rotation: z.number().min(0).max(1).describe(
-    "augmentation: largest rotation either way, as a fraction of a full turn",
+    "augmentation: largest rotation either way, as a fraction of a full turn; 0 for none",
   ),
   zoom: z.number().min(0).lt(1).describe(
-    "augmentation: largest zoom either way, height and width independent",
+    "augmentation: largest zoom either way, height and width independent; 0 for none",
   ),
 };
-
-/** How training images are varied. */
-export type AugmentConfig = z.infer<z.ZodObject<typeof augmentFields>>;

@@ -1,4 +1,4 @@
-/** What the fields of several groups are made of. */
+/** Pieces that the fields of several groups are made of. */
 import { z } from "../deps.ts";
 
 /** A group of fields by name. */

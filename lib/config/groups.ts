@@ -28,11 +28,16 @@ export const trainingFields = {
   ...optimizerFields,
 };
 
-/** All fields of a run, flat. */
+/**
+ * All fields of a run, flat.
+ */
 export const runSchema = z.strictObject({ ...modelFields, ...trainingFields });
 
+/** @internal */
+type Schema = typeof runSchema;
+
 /** Everything that decides the numbers of a run. */
-export type RunConfig = z.infer<typeof runSchema>;
+export type RunConfig = z.infer<Schema>;
 
 /**
  * The fields of a file flat, whether it has them so, in groups (`{"model": {…}, "optimizer": {…}}`)

@@ -6,7 +6,10 @@
  */
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import { initializers } from "../layers/layer.ts";
 import { type PoolingName, poolings } from "../layers/poolings.ts";
+import { type PositionEmbeddingName, positionEmbeddings } from "../layers/position_embeddings.ts";
+import { type TokenizerName, tokenizers } from "../layers/tokenizers.ts";
 import { count, rate, younger } from "./fields.ts";
 import { nameOf, type Origin, parseFields } from "./parse.ts";
 
@@ -19,27 +22,39 @@ export const modelFields = {
     "side of the square input image after resizing, in pixels; the Keras example enlarges CIFAR's " +
       "32 to 72",
   ),
-  channels: count.max(1024).describe("channels of an image"),
+  channels: count.max(1024).describe("channels of an image; 3 for colour"),
   patchSize: side.describe(
-    "side of a patch in pixels; must divide imageSize; half of it is four times the tokens",
+    "side of a patch in pixels; must divide imageSize; half of it is four times the tokens; of no " +
+      "effect with tokenizer conv",
   ),
-  projectionDim: count.max(2 ** 16).describe("width of a token"),
-  numHeads: count.max(1024).describe("attention heads"),
-  keyDim: count.max(128).describe("width of one head's queries, keys and values"),
-  transformerLayers: count.max(1024).describe("transformer blocks"),
+  projectionDim: count.max(2 ** 16).describe(
+    "width of a token; 64 for images of 32 pixels, 192, 384 and 768 in ViT-Ti, ViT-S and ViT-B",
+  ),
+  numHeads: count.max(1024).describe(
+    "attention heads; projectionDim / 64 in ViT-Ti, ViT-S and ViT-B",
+  ),
+  keyDim: count.max(128).describe(
+    "width of one head's queries, keys and values; projectionDim / numHeads in the ViT paper",
+  ),
+  transformerLayers: count.max(1024).describe("transformer blocks; 12 in ViT-Ti, ViT-S and ViT-B"),
   transformerUnits: z.array(units).min(1).max(16).describe(
-    "widths of a block's MLP; the last must be projectionDim",
+    "widths of a block's MLP; the last must be projectionDim, the first is usually 2 to 4 times that",
   ),
   mlpHeadUnits: z.array(units).max(16).describe(
     "widths of the hidden layers before the classifier; none with pooling mean or token, as in " +
       "the ViT paper",
   ),
-  numClasses: z.int().min(2).max(2 ** 20).describe("classes"),
+  numClasses: z.int().min(2).max(2 ** 20).describe("classes; by default those of the data set"),
   pooling: z.enum(Object.keys(poolings) as PoolingName[]).describe(
-    "how tokens become one vector: all side by side, their mean, or a learned class token",
+    "how tokens become one vector: flatten, all side by side, as the Keras example; mean, with far " +
+      "fewer weights; token, a learned class token, as the ViT paper; sequence, their sum by learned weights, as CCT",
   ),
-  attentionDropout: rate.describe("dropout of the attention weights"),
-  mlpDropout: rate.describe("dropout after each layer of a block's MLP"),
+  attentionDropout: rate.describe(
+    "dropout of the attention weights; 0 for a model that does not overfit",
+  ),
+  mlpDropout: rate.describe(
+    "dropout after each layer of a block's MLP; 0 for a model that does not overfit",
+  ),
   headDropout: rate.describe(
     "dropout after pooling and after each hidden layer of the head; 0.5 for a wide head, 0 for none",
   ),
@@ -47,17 +62,46 @@ export const modelFields = {
     "stochastic depth: share of images for which the last block's branches are left out, rising " +
       "in equal steps from 0 in the first block; 0.1 pays from about 8 blocks and 100 epochs, 0 below",
   ),
-  layerNormEpsilon: z.number().positive().max(1).describe("added to the variance in LayerNorm"),
+  layerNormEpsilon: z.number().positive().max(1).describe(
+    "added to the variance in LayerNorm; 1e-6 in Keras, 1e-5 in PyTorch",
+  ),
+  tokenizer: younger(z.enum(Object.keys(tokenizers) as TokenizerName[]), "patches").describe(
+    "how an image becomes tokens: square patches, or stages of convolution and pooling",
+  ),
+  convChannels: younger(z.array(units).max(16), []).describe(
+    "filters of each stage of tokenizer conv, which halves the image; the last must be projectionDim",
+  ),
+  positionEmbedding: younger(
+    z.enum(Object.keys(positionEmbeddings) as PositionEmbeddingName[]),
+    "learned",
+  ).describe("what tells the tokens' places: learned numbers, fixed sines and cosines, or nothing"),
+  mlpLastActivation: younger(z.boolean(), true).describe(
+    "GELU after the last layer of a block's MLP too, as in the Keras example; the ViT paper has none",
+  ),
+  initializer: younger(z.enum(initializers), "glorot").describe(
+    "how weights begin: Glorot-uniform as in Keras, or a truncated normal of deviation 0.02",
+  ),
 };
 
 const modelSchema = z.strictObject(modelFields);
 
+/** @internal */
+type Schema = typeof modelSchema;
+
 /** A Vision Transformer's configuration. */
-export type ViTConfig = z.infer<typeof modelSchema>;
+export type ViTConfig = z.infer<Schema>;
 
 /**
  * Checks a model configuration; keys of a run that are no model fields are refused.
  * @throws {UserError} naming the first wrong field, its value and what it may be.
+ *
+ * @example
+ * ```ts
+ * import { modelConfigOf, parseViTConfig, preset } from "../../mod.ts";
+ *
+ * const config = parseViTConfig({ ...modelConfigOf(preset("tiny")), patchSize: 8 });
+ * console.log(config.imageSize / config.patchSize); // 4
+ * ```
  */
 export function parseViTConfig(value: unknown): ViTConfig {
   const config = parseFields(modelSchema, value);
@@ -71,11 +115,15 @@ export function parseViTConfig(value: unknown): ViTConfig {
  */
 export function checkModelShape(config: ViTConfig, origin?: Origin): void {
   const name = (key: keyof ViTConfig) => nameOf(key, origin);
-  const { imageSize, patchSize, projectionDim } = config;
-  if (imageSize % patchSize !== 0) {
+  const { projectionDim } = config;
+  const fault = tokenizers[config.tokenizer].fault(config, name);
+  if (fault !== undefined) throw new UserError(fault);
+  if (config.positionEmbedding === "sincos2d" && projectionDim % 4 !== 0) {
     throw new UserError(
-      `${name("imageSize")} ${imageSize} is not divisible by ${name("patchSize")} ${patchSize}; ` +
-        `choose a ${name("patchSize")} among ${divisors(imageSize).join(", ")}.`,
+      `${name("positionEmbedding")} sincos2d needs a ${
+        name("projectionDim")
+      } that divides by 4, not ` +
+        `${projectionDim}; choose ${Math.ceil(projectionDim / 4) * 4}.`,
     );
   }
   const last = config.transformerUnits.at(-1);
@@ -87,8 +135,4 @@ export function checkModelShape(config: ViTConfig, origin?: Origin): void {
         } ${projectionDim}, because the MLP's output is added to the tokens.`,
     );
   }
-}
-
-function divisors(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 }

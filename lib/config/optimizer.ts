@@ -6,7 +6,9 @@ const positive = z.number().positive();
 
 /** Each field of the optimizer. */
 export const optimizerFields = {
-  learningRate: positive.describe("step size of AdamW"),
+  learningRate: positive.describe(
+    "step size of AdamW; 1e-3 for small models from random weights, a tenth for --init-from",
+  ),
   weightDecay: z.number().min(0).max(1000).describe(
     "weight decay of AdamW; 1e-4 with tfa is about 0.1 with keras at a learning rate of 1e-3",
   ),
@@ -16,9 +18,11 @@ export const optimizerFields = {
   decayExclude: z.array(z.string().max(200)).max(100).describe(
     "variables whose name contains one of these are not decayed; bias,gamma,beta is usual",
   ),
-  beta1: rate.describe("decay rate of the first moment"),
-  beta2: rate.describe("decay rate of the second moment"),
-  epsilon: positive.max(1).describe("added to the root of the second moment"),
+  beta1: rate.describe("decay rate of the first moment; 0.9 is usual"),
+  beta2: rate.describe("decay rate of the second moment; 0.999 is usual, 0.95 for large batches"),
+  epsilon: positive.max(1).describe(
+    "added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch",
+  ),
   // With a default, so that the configurations of runs from before it are still read.
   clipNorm: z.number().min(0).max(1e30).default(0).describe(
     "largest global norm of the gradients, larger ones are scaled down to it; 0 means no " +
@@ -29,6 +33,3 @@ export const optimizerFields = {
       "best; 0 means none; 0.99 to 0.999 lifts a constant rate most, and cosine to 0 hardly",
   ),
 };
-
-/** The settings of AdamW. */
-export type OptimizerConfig = z.infer<z.ZodObject<typeof optimizerFields>>;

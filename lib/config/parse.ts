@@ -1,8 +1,12 @@
-/** Checking a configuration field by field, and the errors in the words of whoever gave the value. */
-import { closestString, levenshteinDistance, z } from "../deps.ts";
-import { shown, UserError } from "../errors.ts";
+/**
+ * Checking a configuration field by field, and the errors in the words of whoever gave the value.
+ */
+import { z } from "../deps.ts";
+import { UserError } from "../errors.ts";
+import { nearest } from "../nearest.ts";
+import { shown } from "../shown.ts";
 
-/** Where values came from: the option by key for each that the command line gave. */
+/** Origin of values: the option by key for each that the command line gave. */
 export type Origin = ReadonlyMap<string, string>;
 
 /** A key as its user wrote it: `--batch-size` from the command line, else `batchSize`. */
@@ -11,17 +15,15 @@ export function nameOf(key: string, origin?: Origin): string {
 }
 
 /**
- * `; did you mean "x"? Known are a, b, c.`, where x is the nearest to what was given; without the
- * question where even that one has little in common with it.
+ * `; did you mean "x"? Known are a, b, c.`; without the question where nothing known is near, and
+ * without the list where something is and the list is long.
  */
 export function didYouMean(wrong: string, known: readonly string[]): string {
-  // The distance takes time by the product of the lengths.
-  const start = wrong.slice(0, 80);
-  const nearest: string = closestString(start, [...known]);
-  const isNear = levenshteinDistance(start.toLowerCase(), nearest.toLowerCase()) <=
-    Math.max(start.length, nearest.length) / 2;
+  const near = nearest(wrong, known);
   const list = known.join(", ");
-  return isNear ? `; did you mean "${nearest}"? Known are ${list}.` : `; known are ${list}.`;
+  if (near === undefined) return `; known are ${list}.`;
+  // A wall of words would hide the one that matters.
+  return `; did you mean "${near}"?${known.length > 12 ? "" : ` Known are ${list}.`}`;
 }
 
 /** No list of a configuration has more values, so longer ones are not even looked through. */
@@ -95,6 +97,8 @@ function labelOf(path: readonly PropertyKey[], origin?: Origin): string {
 export interface FieldSchema {
   type?: "integer" | "number" | "string" | "boolean" | "array";
   enum?: string[];
+  /** Of a text that is one of these, in words: `folder:PATH` stands for any path. */
+  words?: string[];
   items?: FieldSchema;
   minimum?: number;
   maximum?: number;
@@ -115,8 +119,9 @@ function jsonSchemaAt(schema: { shape: z.ZodRawShape }, path: readonly PropertyK
   return path.length > 1 ? field.items! : field;
 }
 
-/** What a field may be; of a value that is only out of range, the range alone. */
+/** Words for what a field may be; of a value that is only out of range, the range alone. */
 function wantedText(schema: FieldSchema, found: unknown): string {
+  if (schema.words) return orList(schema.words);
   if (schema.enum) return schema.enum.length === 1 ? schema.enum[0]! : orList(schema.enum);
   if (schema.type === "boolean") return "true or false";
   if (schema.type === "string") return `a text of at most ${schema.maxLength} characters`;

@@ -18,7 +18,8 @@ export const runFieldTypes: Record<string, { type: string; description: string }
     Object.entries(runSchema.shape).map(([key, field]) => {
       const json = jsonSchemaOf(field);
       const list = json.items?.type === "string" ? "names" : "numbers";
-      const type = json.enum?.join("|") ?? (json.type === "array" ? list : json.type!);
+      const type = (json.words ? "name" : json.enum?.join("|")) ??
+        (json.type === "array" ? list : json.type!);
       return [key, { type, description: field.description ?? "" }];
     }),
   );
@@ -27,6 +28,14 @@ export const runFieldTypes: Record<string, { type: string; description: string }
  * Checks a whole run configuration, flat or in groups.
  * @param origin which of the values the command line gave, so that errors name its options
  * @throws {UserError} naming the first wrong field, its value and what it may be.
+ *
+ * @example
+ * ```ts
+ * import { parseRunConfig, preset } from "../../mod.ts";
+ *
+ * const { input, ...rest } = { input: { batchSize: 64 }, ...preset("tiny") };
+ * console.log(parseRunConfig({ ...rest, batchSize: input.batchSize }).batchSize); // 64
+ * ```
  */
 export function parseRunConfig(value: unknown, origin?: Origin): RunConfig {
   const flat = isPlainObject(value) ? ungrouped(value) : value;
@@ -36,7 +45,16 @@ export function parseRunConfig(value: unknown, origin?: Origin): RunConfig {
   return config;
 }
 
-/** The model's part of a run configuration. */
+/**
+ * The model's part of a run configuration.
+ *
+ * @example
+ * ```ts
+ * import { modelConfigOf, preset } from "../../mod.ts";
+ *
+ * console.log(modelConfigOf(preset("tiny")).pooling); // mean
+ * ```
+ */
 export function modelConfigOf(config: RunConfig): ViTConfig {
   const entries = Object.keys(modelFields).map((key) => [key, config[key as keyof ViTConfig]]);
   return Object.fromEntries(entries) as ViTConfig;

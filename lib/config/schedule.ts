@@ -6,7 +6,9 @@ import { count, younger } from "./fields.ts";
 /** Each field of the schedule. */
 export const scheduleFields = {
   epochs: count.max(1e6).describe("passes over the training images"),
-  seed: z.int().min(0).max(2 ** 31 - 1).describe("the one source of all randomness"),
+  seed: z.int().min(0).max(2 ** 31 - 1).describe(
+    "the one source of all randomness; another one tells luck from progress",
+  ),
   schedule: younger(z.enum(Object.keys(schedules) as [ScheduleName]), "constant").describe(
     "how the learning rate goes from its peak, learningRate, to its floor; cosine and linear end " +
       "with the last epoch and gain some points over constant, which can be trained on for longer",
@@ -23,6 +25,3 @@ export const scheduleFields = {
       "cosine and linear, whose last epochs are the best",
   ),
 };
-
-/** How long is trained, and at what rate when. */
-export type ScheduleConfig = z.infer<z.ZodObject<typeof scheduleFields>>;

@@ -6,13 +6,13 @@ import { createTarDecoder } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { openRegularFile } from "../files.ts";
 import { writing } from "./download.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../shown.ts";
 
-/** What {@linkcode unpack} must be told. */
+/** Options of {@linkcode unpack}. */
 export interface UnpackOptions {
   /** The base names of the files to take; all must be there, others are skipped. */
   files: readonly string[];
-  /** Where the temporary folder is made; on the file system of the final place. */
+  /** Place of the temporary folder; on the file system of the final place. */
   parent: string;
   /** Bytes that the unpacked archive may have at most, skipped files included. */
   maxBytes: number;

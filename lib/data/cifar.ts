@@ -13,17 +13,17 @@ const plane = side * side;
 const imageBytes = 3 * plane;
 const recordsPerRead = 1000;
 
-/** Where one kind of labels is. */
+/** Place of one kind of labels. */
 export interface LabelLayout {
-  /** Which byte of the record. */
+  /** Byte of the record. */
   offset: number;
   /** The file with one class name a line. */
   namesFile: string;
-  /** How many classes there are. */
+  /** Number of classes. */
   classes: number;
 }
 
-/** Where the parts of one of the two data sets are. */
+/** Places of the parts of one of the two data sets. */
 export interface CifarLayout {
   /** As `--dataset` names it. */
   name: "cifar10" | "cifar100";

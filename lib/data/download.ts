@@ -10,17 +10,17 @@ import { failureOf, type PartOrigin, receive, Refused, StartOver } from "./http.
 import { isPage } from "./identify.ts";
 import { publicUrl } from "./public_url.ts";
 
-/** How far a download is. */
+/** Progress of a download. */
 export interface DownloadProgress {
   /** Bytes received, those of earlier connections included. */
   received: number;
   /** Bytes in all; null where the server does not say. */
   total: number | null;
-  /** Why the connection is being made again, where it is. */
+  /** Reason why the connection is being made again, where it is. */
   retry?: string;
 }
 
-/** What {@linkcode download} may be told. */
+/** Options of {@linkcode download}. */
 export interface DownloadOptions {
   /** MD5 in hexadecimal that the file must have; anything is accepted without. */
   md5?: string;

@@ -3,10 +3,10 @@
  * dead. Nothing a server says is trusted further than it can be checked: a part must begin where
  * it was asked to, belong to the file whose beginning is here, and end where it said.
  */
-import { printable } from "./printable.ts";
+import { printable } from "../shown.ts";
 import { publicUrl, withPublicUrls } from "./public_url.ts";
 
-/** What must be known of a partial file to go on with it: it is kept beside it as JSON. */
+/** Facts of a partial file by which it is gone on with: it is kept beside it as JSON. */
 export interface PartOrigin {
   /** Without its secrets. */
   url: string;
@@ -16,13 +16,13 @@ export interface PartOrigin {
   total?: number;
 }
 
-/** What is asked of one connection. */
+/** Wishes to one connection. */
 export interface Connection {
   /** With user and password, where it has them. */
   url: string;
   /** Bytes that are here already. */
   offset: number;
-  /** Where those bytes came from; null where there are none. */
+  /** Origin of those bytes; null where there are none. */
   origin: PartOrigin | null;
   /** Whether a checksum will tell if two halves belong together. */
   isChecked: boolean;
@@ -40,7 +40,7 @@ export interface Answer {
   start: number;
   /** Bytes of the whole file; null where the server does not say. */
   total: number | null;
-  /** What to go on by, should the connection break. */
+  /** Facts to go on by, should the connection break. */
   origin: PartOrigin;
   /** The bytes; ends with an error where the connection breaks, dawdles or brings too much. */
   body: AsyncIterable<Uint8Array>;
@@ -49,7 +49,7 @@ export interface Answer {
 /** Trying again cannot help. */
 export class Refused extends Error {}
 
-/** What is here does not go together with what the server has: only starting over can help. */
+/** Bytes here that do not go together with what the server has: only starting over can help. */
 export class StartOver extends Error {}
 
 const mostRedirects = 10;
@@ -242,7 +242,7 @@ class Pace {
   }
 }
 
-/** What of a failed connection's messages a person understands; the first that fits is taken. */
+/** Words of a failed connection that a person understands; the first that fits is taken. */
 const words: [RegExp, (host: string) => string][] = [
   [/dns error/, (host) => `no address of ${host} is known; is there a network?`],
   [/Connection refused/, (host) => `${host} refused the connection`],
@@ -262,7 +262,7 @@ const finalWords: [RegExp, (host: string) => string][] = [
   [/Requests to port \d+ are blocked/, (host) => `the port of ${host} is not one for HTTP`],
 ];
 
-/** Why a connection failed, in words, and whether it is in vain to try again. */
+/** Reason why a connection failed, in words, and whether it is in vain to try again. */
 export function failureOf(error: unknown, url: string): { reason: string; isFinal: boolean } {
   const { host } = new URL(url);
   if (error instanceof Deno.errors.NotCapable) {

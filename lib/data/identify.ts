@@ -232,7 +232,7 @@ function entryNames(tar: Uint8Array): string[] {
   return names;
 }
 
-/** What the beginning of a gzip file unpacks to; as much as is whole. */
+/** Bytes that the beginning of a gzip file unpacks to; as much as is whole. */
 async function inflated(head: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   try {

@@ -1,7 +1,10 @@
-/** What turns stored bytes into model input, as checkpoints and exported models keep it. */
+/** Preparation of stored bytes as model input, as checkpoints and exported models keep it. */
 import { z } from "../deps.ts";
+import { fits } from "./image/fit.ts";
 
-/** The form in which files have it; {@linkcode preprocessingFault} looks at the values. */
+/**
+ * The form in which files have it; {@linkcode preprocessingFault} looks at the values.
+ */
 export const preprocessingSchema = z.strictObject({
   /** Of a stored image, in pixels. */
   height: z.int().min(1),
@@ -15,17 +18,24 @@ export const preprocessingSchema = z.strictObject({
   mean: z.array(z.number()),
   /** Variance of each channel over the train images. */
   variance: z.array(z.number()),
+  /** How a picture of another shape becomes one of that size; where it is absent, by squashing. */
+  fit: z.enum(fits).optional(),
 });
 
-/** What turns stored bytes into model input: normalized, then resized bilinearly to imageSize. */
-export type Preprocessing = z.infer<typeof preprocessingSchema>;
+/** @internal */
+type Schema = typeof preprocessingSchema;
 
-/** The longest side of a stored image, in pixels: larger ones take too much memory to be resized. */
+/** Preparation of stored bytes as model input: normalized, then resized bilinearly to imageSize. */
+export type Preprocessing = z.infer<Schema>;
+
+/**
+ * The longest side of a stored image, in pixels: larger ones take too much memory to be resized.
+ */
 const maxSide = 4096;
 /** The variance of values of which half are 0 and half are 255. */
 const maxVariance = 127.5 ** 2;
 
-/** What no images can have, in words such as `preprocessing.mean holds -1, but …`. */
+/** Fault that no images can have, in words such as `preprocessing.mean holds -1, but …`. */
 export function preprocessingFault(preprocessing: Preprocessing): string | undefined {
   const { channels, mean, variance } = preprocessing;
   for (const side of ["height", "width"] as const) {

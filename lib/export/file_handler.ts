@@ -186,7 +186,7 @@ function isPlainPath(path: string): boolean {
   return path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
-/** Where the shards really lie, and their lengths, once each group's sum fits its weights. */
+/** Places of the shards, and their lengths, once each group's sum fits its weights. */
 async function findShards(
   manifest: Manifest,
   source: string,
@@ -229,7 +229,9 @@ function invalid(path: string, fault: string): UserError {
   return new UserError(`${path} is not a model that can be loaded: ${fault}.`);
 }
 
-/** `file:///a%20b` is the path `/a b`; `file://a` is relative and taken as it is, as in tfjs-node. */
+/**
+ * `file:///a%20b` is the path `/a b`; `file://a` is relative and taken as it is, as in tfjs-node.
+ */
 function pathOfUrl(url: string): string {
   if (!url.startsWith("file:///")) return url.slice(scheme.length);
   const path = decodeURIComponent(new URL(url).pathname);

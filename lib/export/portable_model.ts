@@ -1,6 +1,6 @@
 /**
- * A classifier as other programs need it, and its exchange file: safetensors with plain names, which
- * any library of that format reads, and the configuration in the metadata.
+ * A classifier as other programs need it, and its exchange file: safetensors with plain names,
+ * which any library of that format reads, and the configuration in the metadata.
  */
 import { parseViTConfig, type ViTConfig } from "../config/model.ts";
 import { storedConfig } from "../config/run.ts";
@@ -31,7 +31,9 @@ export interface PortableModel {
   weights: ReadonlyMap<string, FloatTensor>;
   /** In the order of the logits. */
   classNames: readonly string[];
-  /** How a stored image becomes model input: normalized, then resized bilinearly to imageSize. */
+  /**
+   * Preparation of a stored image as model input: normalized, then resized bilinearly to imageSize.
+   */
   preprocessing: Preprocessing;
 }
 
@@ -50,6 +52,20 @@ export function portableMetadata(model: PortableModel): Record<string, string> {
  * Saves a model's weights for other programs: no optimizer state, no checksums.
  * @throws {UserError} if the weights are not those of the configuration, or the file cannot be
  * written; an older file of that name then stays as it was.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, namedVariables, preset } from "../../mod.ts";
+ * import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * await savePlainWeights(`${await Deno.makeTempDir()}/vit.safetensors`, model);
+ * ```
  */
 export async function savePlainWeights(path: string, model: PortableModel): Promise<void> {
   const shapes = new Map([...model.weights].map(([name, { shape }]) => [name, shape]));
@@ -66,6 +82,23 @@ export async function savePlainWeights(path: string, model: PortableModel): Prom
  * Loads a file of {@linkcode savePlainWeights}; nobody needs to vouch for it. Names, shapes and
  * dtypes are checked against the file's configuration before memory is taken for the weights.
  * @throws {UserError} naming the file and the fault.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, loadPlainWeights, modelConfigOf } from "../../mod.ts";
+ * import { namedVariables, preset } from "../../mod.ts";
+ * import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * const path = `${await Deno.makeTempDir()}/vit.safetensors`;
+ * await savePlainWeights(path, model);
+ * console.log((await loadPlainWeights(path)).classNames); // [ "a", "b" ]
+ * ```
  */
 export async function loadPlainWeights(path: string): Promise<PortableModel> {
   await using reader = await SafetensorsReader.open(path);

@@ -9,7 +9,7 @@ import { randomBits, randomWgsl } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { type Dropout, dropoutNumbers, hostMaskKey } from "./dropout.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
-import { isTapeOn, record } from "./lazy_gradient.ts";
+import { isTapeOn, onTape } from "./lazy_gradient.ts";
 import { registerKernels, runKernel } from "./register.ts";
 
 /**
@@ -34,7 +34,7 @@ export function dropPath<T extends tf.Tensor>(branch: T, residual: T, path: Drop
   const run = (x: tf.Tensor, stepKey: tf.Tensor, added?: tf.Tensor) =>
     runKernel<T>("VitDropPath", { x, stepKey, added }, attributes);
   if (!isTapeOn()) return run(branch, stepKey, residual);
-  return record<T>({
+  return onTape<T>({
     inputs: { branch, residual },
     forward: (save) => {
       // A layer's own key lives no longer than its call.

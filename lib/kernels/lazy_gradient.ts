@@ -7,7 +7,7 @@
 import { engine } from "../backend/tfjs_internals.ts";
 import { tf } from "../tfjs.ts";
 
-/** An operation as the tape records it. */
+/** An operation as the tape keeps it. */
 export interface Operation<T extends tf.Tensor | tf.Tensor[]> {
   inputs: Record<string, tf.Tensor>;
   /** Computes the outputs; what it passes to `save` is given back to `backward`. */
@@ -16,13 +16,13 @@ export interface Operation<T extends tf.Tensor | tf.Tensor[]> {
   backward: (dy: T, saved: tf.Tensor[]) => Record<string, () => tf.Tensor>;
 }
 
-/** True while gradients are recorded. */
+/** True while the tape is on, for gradients. */
 export function isTapeOn(): boolean {
   return engine().isTapeOn();
 }
 
-/** Runs an operation and records it. */
-export function record<T extends tf.Tensor | tf.Tensor[]>(operation: Operation<T>): T {
+/** Runs an operation and puts it on the tape. */
+export function onTape<T extends tf.Tensor | tf.Tensor[]>(operation: Operation<T>): T {
   let isList = false;
   return engine().runKernelFunc({
     inputs: operation.inputs,

@@ -35,11 +35,11 @@ export function registerKernels<Name extends string>(
 export interface Gradient<Attributes> {
   /** Names of the inputs that the gradient needs. */
   inputs: string[];
-  /** Which outputs it needs, by position; none by default. */
+  /** Outputs that it needs, by position; none by default. */
   outputs?: boolean[];
   /**
-   * From the gradients of the outputs, the saved inputs and then outputs, to one thunk for each input
-   * that has a gradient.
+   * From the gradients of the outputs, the saved inputs and then outputs, to one thunk for each
+   * input that has a gradient.
    */
   backward: (
     dys: tf.Tensor[],

@@ -53,6 +53,15 @@ export interface Softening {
  * @param labels int32 [batch], each in 0..classes-1.
  * @throws {Error} when the shapes or types do not fit.
  * @throws {RangeError} when the smoothing is outside [0, 1).
+ *
+ * @example
+ * ```ts
+ * import { selectBackend, softmaxCrossEntropy, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const { loss, stats } = softmaxCrossEntropy(tf.zeros([1, 4]), tf.tensor1d([0], "int32"));
+ * console.log(await loss.data(), await stats.data()); // 1.386 = ln 4, and its hits: 1, 1
+ * ```
  */
 export function softmaxCrossEntropy(
   logits: tf.Tensor2D,

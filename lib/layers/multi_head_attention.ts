@@ -8,6 +8,7 @@ import {
   inputAndResidual,
   type InputShape,
   VitLayer,
+  type VitLayerConfig,
 } from "./layer.ts";
 
 /** One projection of the attention: its kernel and its bias. */
@@ -21,12 +22,27 @@ interface Projection {
  *
  * Input `[batch, tokens, dim]`, or the pair of it and a residual of the same shape that is added
  * to the output. Queries are scaled by 1/sqrt(keyDim); dropout falls on the attention weights.
- * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's fans.
+ * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's
+ * fans.
+ *
+ * @example
+ * ```ts
+ * import { MultiHeadAttention, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new MultiHeadAttention({ numHeads: 4, keyDim: 16 });
+ * const output = layer.apply(tf.zeros([2, 65, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class MultiHeadAttention extends VitLayer {
+  /** Name of the class in stored models. */
   static readonly className = "VitMultiHeadAttention";
+  /** Number of heads. */
   readonly numHeads: number;
+  /** Width of one head. */
   readonly keyDim: number;
+  /** Dropout in training, 0 to below 1. */
   readonly dropoutRate: number;
   /** Share of images for which the branch is left out of its residual. */
   readonly dropPathRate: number;
@@ -35,10 +51,9 @@ export class MultiHeadAttention extends VitLayer {
   private value!: Projection;
   private output_!: Projection;
 
+  /** Makes a layer from heads, their width, dropout, name, and seed of the initial weights. */
   constructor(
-    config: {
-      name?: string;
-      seed?: number;
+    config: VitLayerConfig & {
       numHeads: number;
       keyDim: number;
       dropoutRate?: number;
@@ -52,6 +67,7 @@ export class MultiHeadAttention extends VitLayer {
     this.dropPathRate = config.dropPathRate ?? 0;
   }
 
+  /** Makes the weights for a shape of inputs. */
   override build(inputShape: InputShape): void {
     const dim = firstShape(inputShape).at(-1)!;
     const { numHeads, keyDim } = this;
@@ -65,17 +81,20 @@ export class MultiHeadAttention extends VitLayer {
     super.build(inputShape);
   }
 
+  /** Weights of one projection. */
   private projection(name: string, from: number, to: number, limit: number): Projection {
     return {
-      kernel: this.uniformWeight(`${name}.kernel`, [from, to], limit),
+      kernel: this.randomWeight(`${name}.kernel`, [from, to], limit),
       bias: this.constantWeight(`${name}.bias`, [to], 0),
     };
   }
 
+  /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     return firstShape(inputShape);
   }
 
+  /** Output for an input, alone or with its residual. */
   override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
     return tf.tidy(() => {
       // b n d, with h heads of width k
@@ -102,9 +121,10 @@ export class MultiHeadAttention extends VitLayer {
     });
   }
 
+  /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     const { numHeads, keyDim, dropoutRate, dropPathRate } = this;
-    // As before it was there, so that saved models keep their bytes.
+    // Younger than 0.1.0, whose models keep their bytes.
     const younger = dropPathRate > 0 && { dropPathRate };
     return { ...super.getConfig(), numHeads, keyDim, dropoutRate, ...younger };
   }

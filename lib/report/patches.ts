@@ -14,18 +14,37 @@ const drawnSize = 432;
 const gap = 4;
 const margin = 24;
 
+/** Numbers of an image's patches. */
+export interface PatchNumbers {
+  patches: number;
+  elementsPerPatch: number;
+}
+
+/**
+ * Counts the patches of a square image and the numbers in each.
+ * @throws {UserError} if the patch does not divide the image.
+ */
+export function patchNumbers(
+  imageSize: number,
+  patchSize: number,
+  channels: number,
+): PatchNumbers {
+  const side = patchesPerSide(imageSize, patchSize);
+  return { patches: side * side, elementsPerPatch: patchSize * patchSize * channels };
+}
+
 /**
  * The four lines that the example prints.
  * @param channels channels of the image
  * @throws {UserError} if the patch does not divide the image.
  */
 export function patchLines(imageSize: number, patchSize: number, channels: number): string[] {
-  const side = patchesPerSide(imageSize, patchSize);
+  const { patches, elementsPerPatch } = patchNumbers(imageSize, patchSize, channels);
   return [
     `Image size: ${imageSize} X ${imageSize}`,
     `Patch size: ${patchSize} X ${patchSize}`,
-    `Patches per image: ${side * side}`,
-    `Elements per patch: ${patchSize * patchSize * channels}`,
+    `Patches per image: ${patches}`,
+    `Elements per patch: ${elementsPerPatch}`,
   ];
 }
 

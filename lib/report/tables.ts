@@ -1,15 +1,6 @@
-/** Tables in Markdown: a run's history, and accuracy by class. */
+/** Tables in Markdown: accuracy by class, and any other. */
 
-/** One epoch; accuracies 0 to 1, null or absent where nothing was measured. */
-export interface HistoryRow {
-  readonly epoch: number;
-  readonly loss: number | null;
-  readonly accuracy: number | null;
-  readonly top5?: number | null;
-  readonly valLoss?: number | null;
-  readonly valAccuracy?: number | null;
-  readonly valTop5?: number | null;
-}
+import { printable } from "../shown.ts";
 
 /** Accuracy within one class. */
 export interface ClassAccuracy {
@@ -20,30 +11,6 @@ export interface ClassAccuracy {
   readonly top1: number;
   /** Share of them with the right class among the first five guesses. */
   readonly top5: number;
-}
-
-/** A run's epochs, the one with the best val_accuracy (the first, if several) in bold. */
-export function historyTable(history: readonly HistoryRow[]): string {
-  let best: HistoryRow | undefined;
-  for (const row of history) {
-    if (row.valAccuracy != null && row.valAccuracy > (best?.valAccuracy ?? -1)) best = row;
-  }
-  const rows = history.map((row) => {
-    const figures = [
-      row.loss,
-      row.accuracy,
-      row.top5,
-      row.valLoss,
-      row.valAccuracy,
-      row.valTop5,
-    ].map(figure);
-    if (row === best) figures[4] = `**${figures[4]}**`;
-    return [String(row.epoch), ...figures];
-  });
-  return markdownTable(
-    ["epoch", "loss", "accuracy", "top5", "val_loss", "val_accuracy", "val_top5"],
-    rows,
-  );
 }
 
 /**
@@ -94,7 +61,9 @@ export function markdownTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
 ): string {
-  const escaped = [head, ...rows].map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
+  const escaped = [head, ...rows].map((row) =>
+    row.map((cell) => printable(cell).replaceAll("|", "\\|"))
+  );
   const widths = head.map((_, i) => Math.max(3, ...escaped.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
   const padded = escaped.map((row) =>
@@ -102,10 +71,6 @@ export function markdownTable(
   );
   const rule = line(widths.map((width, i) => "-".repeat(width - 1) + (i === 0 ? "-" : ":")));
   return [padded[0], rule, ...padded.slice(1)].join("");
-}
-
-function figure(value: number | null | undefined): string {
-  return value == null ? "" : value.toFixed(4);
 }
 
 function percent(share: number): string {

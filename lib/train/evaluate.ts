@@ -45,11 +45,24 @@ export async function evaluate(
 }
 
 /**
- * Statistics of every image of a split: float32 `[count, 3]` row by row, its loss, 1 for a top-1 hit,
- * 1 for a top-5 hit.
+ * Statistics of every image of a split: float32 `[count, 3]` row by row, its loss, 1 for a top-1
+ * hit, 1 for a top-5 hit.
  *
  * @throws {UserError} when the batch size is no whole number from 1, when the device is lost or out of
  * memory
+ *
+ * @example
+ * ```ts
+ * import { createShapes, createViTClassifier, DeviceDataset, evaluateEach } from "../../mod.ts";
+ * import { modelConfigOf, preset, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = preset("tiny");
+ * const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
+ * using data = new DeviceDataset(createShapes({ train: 60, test: 20 }), config);
+ * const [loss, top1, top5] = await evaluateEach(model, data.test, { batchSize: 20 });
+ * console.log("the first image:", loss, top1, top5);
+ * ```
  */
 export async function evaluateEach(
   model: tf.LayersModel,
@@ -62,8 +75,11 @@ export async function evaluateEach(
   const repeated = new Repeated((inputs) => evaluationStep(model, split.batch(inputs, imageSize)));
   let done = 0;
   try {
-    for (const indices of inOrder(split.count, batchSize)) {
+    const batches = [...inOrder(split.count, batchSize)];
+    for (const [position, indices] of batches.entries()) {
       signal?.throwIfAborted();
+      await split.ready(indices);
+      if (position + 1 < batches.length) split.prefetch(batches[position + 1]!);
       statistics.set(await repeated.read(split.evaluationValues(indices)), done * 3);
       done += indices.length;
       onBatch?.(done, split.count);

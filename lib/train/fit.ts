@@ -19,34 +19,37 @@ import { type Clock, systemClock } from "./clock.ts";
 import type { DeviceDataset } from "./device_dataset.ts";
 import { Diverged } from "./diverged.ts";
 import { evaluate } from "./evaluate.ts";
-import type { EpochRecord, RunEvent } from "./events.ts";
+import type { EpochLine, RunEvent } from "./events.ts";
 import { addSums, DeviceMetrics, type Metrics, metricsOf, skippedSums } from "./metrics.ts";
 import { TrainingStep } from "./step.ts";
 
-/** Who saves a run while it is trained; see run_saver.ts. */
+/** Saver of a run while it is trained; see run_saver.ts. */
 export interface Keeper {
   /** Whether the run should be saved after this step. */
   isDue(step: number): boolean;
   /** Reads the state from the device, which training waits for, and starts to write it. */
   save(): Promise<void>;
   /** The same at the end of an epoch, whose line and whose weights belong to it. */
-  saveEpoch(record: EpochRecord, isBest: boolean): Promise<void>;
+  saveEpoch(line: EpochLine, isBest: boolean): Promise<void>;
   /** Awaited after each step, so that what goes on beside the training can. */
   rest(): Promise<void>;
 }
 
-/** What {@linkcode fit} works on, and whom it tells. */
+/** Options of {@linkcode fit}. */
 export interface FitOptions {
+  /** Configuration of the run. */
   config: RunConfig;
+  /** Its variables are updated in place. */
   model: tf.LayersModel;
+  /** Images to learn from and to validate on. */
   data: Pick<DeviceDataset, "train" | "validation">;
-  /** What is trained; all variables of the model by default. */
+  /** Variables to train; all of the model by default. */
   variables?: tf.Variable[];
   /** A new one by default, made from the configuration and disposed of in the end. */
   optimizer?: AdamW;
   /** Of the variables; a new one by default where the configuration has an `ema`. */
   average?: WeightAverage;
-  /** Where to start, updated as the loop goes; the beginning by default. */
+  /** Place to start from, updated as the loop goes; the beginning by default. */
   progress?: Progress;
   /**
    * What a loss or gradient that is NaN or infinite does: `stop`, the default, ends the training;
@@ -55,23 +58,26 @@ export interface FitOptions {
   onNan?: "stop" | "skip";
   /** Finishes the step and returns when aborted. */
   signal?: AbortSignal;
+  /** Told what happens. */
   onEvent?: (event: RunEvent) => void;
+  /** Saver; none by default. */
   keeper?: Keeper;
+  /** Time; that of this machine by default. */
   clock?: Clock;
   /**
-   * Milliseconds between two reads of the metrics, which the first step and the last of an epoch have
-   * anyway. By default 250 on webgpu, where a read waits for the device and costs some 11 ms, and 0
-   * elsewhere: after each step.
+   * Milliseconds between two reads of the metrics, which the first step and the last of an epoch
+   * have anyway. By default 250 on webgpu, where a read waits for the device and costs some 11 ms,
+   * and 0 elsewhere: after each step.
    */
   readInterval?: number;
 }
 
-/** How {@linkcode fit} ended. */
+/** End of {@linkcode fit}. */
 export interface FitResult {
   /** False when the signal ended it. */
   complete: boolean;
   /** The epochs that it has ended. */
-  history: EpochRecord[];
+  history: EpochLine[];
 }
 
 /** Most batches between two reads of the metrics. */
@@ -109,7 +115,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   if (!(readInterval >= 0)) throw new UserError(`readInterval cannot be ${readInterval}.`);
   const { variables = [...namedVariables(model).values()] } = options;
   const perEpoch = stepsPerEpoch(config.batchSize, train.count);
-  const history: EpochRecord[] = [];
+  const history: EpochLine[] = [];
 
   using owned = new DisposableStack();
   const own = <T extends { dispose(): unknown }>(part: T): T =>
@@ -138,10 +144,10 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       const order = epochOrder(train.count, config.seed, progress.epoch);
       while (progress.positionInEpoch < perEpoch) {
         if (signal?.aborted) return { complete: false, history };
-        await training.run(
-          batchAt(order, progress.positionInEpoch, config.batchSize),
-          progress.step,
-        );
+        const indices = batchAt(order, progress.positionInEpoch, config.batchSize);
+        train.prefetch(indices);
+        train.prefetch(batchAt(order, progress.positionInEpoch + 1, config.batchSize));
+        await training.run(indices, progress.step);
         progress.step++;
         progress.positionInEpoch++;
         const isLast = progress.positionInEpoch === perEpoch;
@@ -179,25 +185,22 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       if (progress.sums.skipped === progress.sums.images) {
         throw new Diverged("loss of every step of an epoch", progress.step, config);
       }
-      const record = {
-        ...recordOf(progress, held, average && averaged),
+      const line = {
+        ...lineOf(progress, held, average && averaged),
         learningRate: optimizer.learningRate * scheduleFactor(config, progress.step - 1, perEpoch),
         seconds: Math.round(clock.now() - epochBegan) / 1000,
         date: clock.date().toISOString(),
       };
       epochBegan = clock.now();
       // Without validation the newest weights are the best there are.
-      const accuracy = Math.max(
-        record.valAccuracy ?? record.accuracy,
-        record.emaValAccuracy ?? -1,
-      );
+      const accuracy = Math.max(line.valAccuracy ?? line.accuracy, line.emaValAccuracy ?? -1);
       const isBest = held === null || accuracy > progress.bestValAccuracy;
       if (isBest) progress.bestValAccuracy = accuracy;
       if (config.patience > 0) progress.epochsSinceBest = epochsSinceBest(isBest, progress);
       Object.assign(progress, { epoch: progress.epoch + 1, positionInEpoch: 0, sums: noSums() });
-      history.push(record);
-      await keeper?.saveEpoch(record, isBest);
-      onEvent?.({ type: "epoch", record, isBest });
+      history.push(line);
+      await keeper?.saveEpoch(line, isBest);
+      onEvent?.({ type: "epoch", line, isBest });
     }
     return { complete: true, history };
   } catch (error) {
@@ -234,9 +237,9 @@ class MetricsReader {
     let { unread } = metrics;
     for (const sums of await metrics.take()) {
       unread--;
-      const isFinite = Number.isFinite(sums.loss);
-      if (!isFinite && !skips) throw new Diverged("loss", progress.step - unread, config);
-      progress.sums = addSums(progress.sums, isFinite ? sums : skippedSums(sums.images));
+      const counts = Number.isFinite(sums.loss);
+      if (!counts && !skips) throw new Diverged("loss", progress.step - unread, config);
+      progress.sums = addSums(progress.sums, counts ? sums : skippedSums(sums.images));
     }
     if (!skips) return;
     const skipped = this.skippedBefore + await optimizer.readSkipped();
@@ -261,11 +264,11 @@ async function validate(options: FitOptions, progress: Progress): Promise<Metric
   throw new Diverged("validation loss", progress.step, config);
 }
 
-function recordOf(
+function lineOf(
   { epoch, step, sums, skippedSteps }: Progress,
   held: Metrics | null,
   averaged: Metrics | null | undefined,
-): Omit<EpochRecord, "learningRate" | "seconds" | "date"> {
+): Omit<EpochLine, "learningRate" | "seconds" | "date"> {
   return {
     epoch: epoch + 1,
     step,

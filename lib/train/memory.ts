@@ -1,4 +1,6 @@
-/** What a training step keeps on the device, as far as one buffer might be too large for it. */
+/**
+ * Tensors that a training step keeps on the device, as far as one buffer might be too large for it.
+ */
 import { assertFits, bufferLimit } from "../backend/device.ts";
 import type { RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
@@ -16,12 +18,14 @@ export interface StepTensor {
 /** The tensors of a training step that grow with the configuration. */
 export function stepTensors(config: RunConfig): StepTensor[] {
   const { imageSize, channels } = config;
-  const { tokens, features, block, head } = architectureOf(config);
+  const { tokenizer, tokens, features, block, head } = architectureOf(config);
   const [projections, , ...mlp] = block;
   const widest = Math.max(...mlp.map(({ columns }) => columns));
   const perImage = (name: string, shape: number[]) => ({ name, shape, perImage: true });
   return [
     perImage("the images [batch, size, size, channels]", [imageSize, imageSize, channels]),
+    ...[tokenizer.largest?.(config)].filter((tensor) => tensor !== undefined)
+      .map(({ name, shape }) => perImage(name, shape)),
     perImage("the queries of one attention [batch, tokens, heads * keyDim]", [
       tokens,
       projections!.columns,

@@ -6,8 +6,11 @@ import { accumulateMetrics, TOTALS_COLUMNS, zeroTotals } from "../kernels/accumu
 
 /** Means over the images seen; accuracies in 0..1. */
 export interface Metrics {
+  /** Mean cross-entropy, in nats. */
   loss: number;
+  /** Share of images whose first guess was right. */
   accuracy: number;
+  /** Share of images with the right class among the first five. */
   top5: number;
 }
 

@@ -22,23 +22,18 @@ import {
 } from "../checkpoint/state.ts";
 import { modelConfigOf, parseRunConfig, type RunConfig } from "../config/run.ts";
 import type { ImageDataset } from "../data/dataset.ts";
-import { UserError } from "../errors.ts";
 import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";
 import { AdamW } from "../optim/adamw.ts";
 import type { WeightAverage } from "../optim/weight_average.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { checkStart } from "./check_start.ts";
 import { DeviceDataset } from "./device_dataset.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { Diverged } from "./diverged.ts";
 import { evaluate } from "./evaluate.ts";
 import type { RunEvent } from "./events.ts";
 import { fit } from "./fit.ts";
-import {
-  assignInitialWeights,
-  checkInitialWeights,
-  type InitialWeights,
-} from "./initial_weights.ts";
-import { assertStepFits } from "./memory.ts";
+import { assignInitialWeights, type InitialWeights } from "./initial_weights.ts";
 import type { Metrics } from "./metrics.ts";
 import { RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
@@ -51,27 +46,32 @@ import {
   restoreState,
 } from "./weights.ts";
 
-/** What a run begins from, when not from random weights at step 0. */
+/** Beginning of a run, when not from random weights at step 0. */
 export type RunStart =
   /** A state to go on from. */
   | { resume: TrainingState }
   /** Weights of another run or of an exported model. */
   | { initial: InitialWeights };
 
-/** What a run is made of. */
+/** Options of {@linkcode trainRun}. */
 export interface RunOptions {
+  /** Every field of the run. */
   config: RunConfig;
+  /** Images to learn from and to test on. */
   dataset: ImageDataset;
+  /** Files of the run; see {@linkcode createRunFolder}. */
   folder: RunFolder;
   /** The folder's lock, if the caller has it; else it is taken, and given back in the end. */
   lock?: RunLock;
+  /** Beginning; random weights by default. */
   start?: RunStart;
   /** Lets a resumed run's learning rate jump to the curve of other `epochs`; see `schedule`. */
   reschedule?: boolean;
+  /** Times of the saves, and the number of states that stay. */
   save?: {
-    /** When to save beside the ends of epochs; never by default. */
+    /** Times to save beside the ends of epochs; none by default. */
     every?: SaveEvery;
-    /** How many states stay in the folder, at least 1; 2 by default. */
+    /** Number of states that stay in the folder, at least 1; 2 by default. */
     keep?: number;
   };
   /**
@@ -83,13 +83,15 @@ export interface RunOptions {
   versions?: Record<string, string>;
   /** Finishes the step, saves and returns when aborted. */
   signal?: AbortSignal;
+  /** Told what happens. */
   onEvent?: (event: RunEvent) => void;
+  /** Time; that of this machine by default. */
   clock?: Clock;
   /** As in `FitOptions`. */
   readInterval?: number;
 }
 
-/** How a run ended. */
+/** End of a run. */
 export interface RunResult {
   /** False when the signal stopped it; `last` then holds the state. */
   complete: boolean;
@@ -105,8 +107,8 @@ export interface RunResult {
 
 /**
  * Trains. After each epoch, when a save is due, when stopped and before an error ends the run, the
- * state is saved as `last`, and where val_accuracy rose the weights as `best`; the files are written
- * while training goes on.
+ * state is saved as `last`, and where val_accuracy rose the weights as `best`; the files are
+ * written while training goes on.
  *
  * @throws {UserError} when data and model do not fit, when the state to resume is of another run,
  * when another process trains in the folder, when a tensor is above the device's limit, when the
@@ -128,20 +130,16 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   const options = { ...given, config: parseRunConfig(given.config) };
   const { config, dataset } = options;
   const { resume, initial } = startOf(options);
-  checkClasses(config, dataset);
+  checkStart(config, dataset, resume ? undefined : initial);
   if (resume) {
     checkConfig(resume, config);
     checkDataset(resume, identityOf(dataset));
     if (!options.reschedule) checkSchedule(resume, config);
-  } else if (initial) checkInitialWeights(initial, config);
+  }
 
   await using taken = options.lock ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
   const data = owned.use(new DeviceDataset(dataset, config));
-  if (dataset.test.count === 0) {
-    throw new UserError(`${dataset.name} has no test images, on which a run ends; give it some.`);
-  }
-  assertStepFits(config, Math.min(config.batchSize / config.accumulate, data.train.count));
   const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
   owned.defer(() => void model.dispose());
   const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
@@ -190,14 +188,13 @@ class Run {
 
   /** Puts the first weights on the device, and the folder in their state. */
   async begin(): Promise<void> {
-    const { config, folder } = this.options;
+    const { config, dataset, folder } = this.options;
     const { resume, initial } = startOf(this.options);
     if (resume) restoreState(resume, this.variables, this.optimizer);
-    else if (initial && await assignInitialWeights(this.variables, initial, config)) {
-      this.notice(
-        `The classifier starts from random weights: ${initial.source} has one of ` +
-          `${initial.model.numClasses} classes, this run's has ${config.numClasses}.`,
-      );
+    else if (initial) {
+      const { classNames } = dataset;
+      const notice = await assignInitialWeights(this.variables, initial, config, classNames);
+      if (notice !== null) this.notice(notice);
     }
     this.average = averageOf(this.variables, config.ema, resume);
     // The epoch under way has no line yet, even if all its images are seen.
@@ -294,7 +291,7 @@ class Run {
 
   /** Puts the newest good state back on the device and gives its step. */
   private async rewind(): Promise<number> {
-    const { options: { config, folder }, variables, optimizer } = this;
+    const { options: { config, dataset, folder }, variables, optimizer } = this;
     const { resume, initial } = startOf(this.options);
     const state = this.saver.hasSaved ? await loadState(folder.last) : resume;
     if (state) {
@@ -307,7 +304,7 @@ class Run {
     } finally {
       fresh.dispose();
     }
-    if (initial) await assignInitialWeights(variables, initial, config);
+    if (initial) await assignInitialWeights(variables, initial, config, dataset.classNames);
     optimizer.restore(0, new Map());
     return 0;
   }
@@ -325,8 +322,9 @@ function startOf({ start }: RunOptions): { resume?: TrainingState; initial?: Ini
   return start ?? {};
 }
 
-function identityOf({ name, identity, train }: ImageDataset): DatasetIdentity {
-  return { name, identity, trainCount: train.count };
+function identityOf({ name, identity, train, validation }: ImageDataset): DatasetIdentity {
+  const validationCount = validation && { validationCount: validation.count };
+  return { name, identity, trainCount: train.count, ...validationCount };
 }
 
 /** The error of a lost device: what fails then may say anything, and the report may come later. */
@@ -335,19 +333,4 @@ async function lossOfDevice(): Promise<unknown> {
   if (!gpu) return undefined;
   const error = await checkGpu(gpu).then(() => undefined, (error: unknown) => error);
   return gpu.lost ? error : undefined;
-}
-
-function checkClasses(config: RunConfig, dataset: ImageDataset): void {
-  const needed = dataset.classNames.length;
-  if (config.numClasses < needed) {
-    throw new UserError(
-      `numClasses ${config.numClasses} is less than the ${needed} classes of ${dataset.name}; ` +
-        `set --num-classes ${needed} or leave it out.`,
-    );
-  }
-  if (config.channels !== dataset.channels) {
-    throw new UserError(
-      `channels ${config.channels} is not the ${dataset.channels} of ${dataset.name}.`,
-    );
-  }
 }

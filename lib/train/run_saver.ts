@@ -1,25 +1,26 @@
 /**
- * What a run leaves on disk, and when.
+ * Files that a run leaves on disk, and when.
  *
- * A save writes, in this order: the best weights, the lines of the history, the state. Each of these
- * is whole or absent, and the state comes last, so whatever fails in between, the state on disk never
- * claims what is not there: a run that goes on from it does again what came after.
+ * A save writes, in this order: the best weights, the lines of the history, the state. Each of
+ * these is whole or absent, and the state comes last, so whatever fails in between, the state on
+ * disk never claims what is not there: a run that goes on from it does again what came after.
  *
- * Epochs that have ended are owed until a save has written them. A save in flight may fail while the
- * next epoch ends; the one after it, or the last one before an error ends the run, pays for both.
+ * Epochs that have ended are owed until a save has written them. A save in flight may fail while
+ * the next epoch ends; the one after it, or the last one before an error ends the run, pays for
+ * both.
  */
 import { appendHistory, type RunFolder } from "../checkpoint/run_folder.ts";
 import { saveWeights, type TrainingState } from "../checkpoint/state.ts";
 import { StateKeeper } from "../checkpoint/states.ts";
-import { type EpochRecord, isAverageBetter } from "./events.ts";
+import { type EpochLine, isAverageBetter } from "./events.ts";
 import type { Keeper } from "./fit.ts";
 import { type SaveEvery, Saver } from "./saver.ts";
 
-/** What {@linkcode RunSaver} works with. */
+/** Options of {@linkcode RunSaver}. */
 export interface RunSaverOptions {
   folder: RunFolder;
   every: SaveEvery;
-  /** How many states stay in the folder, at least 1. */
+  /** Number of states that stay in the folder, at least 1. */
   keep: number;
   /** The step that the run stands at. */
   step: number;
@@ -35,7 +36,7 @@ export interface RunSaverOptions {
 
 /** An ended epoch that is not yet on disk. */
 interface OwedEpoch {
-  readonly record: EpochRecord;
+  readonly line: EpochLine;
   /** Of the epoch's weights, when they are the best so far; read with the first save after it. */
   best: TrainingState | "unread" | null;
 }
@@ -64,9 +65,9 @@ export class RunSaver implements Keeper {
     await this.start();
   }
 
-  async saveEpoch(record: EpochRecord, isBest: boolean): Promise<void> {
+  async saveEpoch(line: EpochLine, isBest: boolean): Promise<void> {
     // Owed from now on, even if the save in flight turns out to have failed.
-    this.owed.push({ record, best: isBest ? "unread" : null });
+    this.owed.push({ line, best: isBest ? "unread" : null });
     await this.save();
   }
 
@@ -101,12 +102,12 @@ export class RunSaver implements Keeper {
     const { folder, checkFolder, onSave } = this.options;
     await checkFolder();
     const paid = [...this.owed];
-    const { record, best } = paid.findLast((epoch) => epoch.best !== null) ?? {};
-    if (record && best && best !== "unread") {
-      const weights = isAverageBetter(record) ? best.averages! : best.weights;
+    const { line, best } = paid.findLast((epoch) => epoch.best !== null) ?? {};
+    if (line && best && best !== "unread") {
+      const weights = isAverageBetter(line) ? best.averages! : best.weights;
       await saveWeights(folder.best, { ...best, weights });
     }
-    for (const { record } of paid) await appendHistory(folder.history, { ...record });
+    for (const { line } of paid) await appendHistory(folder.history, { ...line });
     await this.states.save(state);
     this.hasSaved = true;
     this.owed = this.owed.filter((epoch) => !paid.includes(epoch));

@@ -1,11 +1,11 @@
 /**
  * One step of training and one of evaluation.
  *
- * What changes from one training step to the next is stated once, in {@linkcode stepValues}: indices,
- * labels and transforms of the batch, the key of the dropout masks, the row of the metrics, the
- * optimizer's scalars. {@linkcode TrainingStep} computes with tensors of those values alone, so the
- * same function runs plainly or is captured and replayed (see repeated.ts of `lib/capture/`), and both
- * give the same bytes.
+ * The difference between one training step and the next is stated once, in {@linkcode stepValues}:
+ * indices, labels and transforms of the batch, the key of the dropout masks, the row of the
+ * metrics, the optimizer's scalars. {@linkcode TrainingStep} computes with tensors of those values
+ * alone, so the same function runs plainly or is captured and replayed (see repeated.ts of
+ * `lib/capture/`), and both give the same bytes.
  */
 import { tf } from "../tfjs.ts";
 import { isShared } from "../backend/tfjs_internals.ts";
@@ -66,7 +66,7 @@ export function evaluationStep(model: tf.LayersModel, batch: Batch): tf.Tensor2D
   });
 }
 
-/** What a training step works on; all of it stays the caller's. */
+/** Parts that a training step works on; all of it stays the caller's. */
 export interface StepParts {
   config: RunConfig;
   model: tf.LayersModel;
@@ -172,7 +172,9 @@ class GradientSum {
   }
 }
 
-/** Training steps of a run, each with its update and its statistics. Owns records on the device. */
+/**
+ * Training steps of a run, each with its update and its statistics. Owns a capture on the device.
+ */
 export class TrainingStep {
   private readonly repeated: Repeated<Record<string, tf.Tensor>, void>;
 
@@ -184,7 +186,7 @@ export class TrainingStep {
     });
   }
 
-  /** Why steps are not captured; null when they are. */
+  /** Reason why steps are not captured; null when they are. */
   get whyPlain(): string | null {
     return this.repeated.whyPlain;
   }
@@ -195,14 +197,15 @@ export class TrainingStep {
   }
 
   /**
-   * Trains on one batch and adds its statistics to the metrics. The device may still be at work when
-   * it returns.
+   * Trains on one batch and adds its statistics to the metrics. The device may still be at work
+   * when it returns.
    *
    * @param indices which images of the split, `[batch]`
    * @param step number of the step, from 0: keys augmentation and dropout
    */
   async run(indices: Int32Array, step: number): Promise<void> {
     const { parts, metrics } = this;
+    await parts.train.ready(indices);
     await this.repeated.run({
       ...stepValues(parts, indices, step),
       row: { shape: [1], values: Int32Array.of(metrics.nextRow) },

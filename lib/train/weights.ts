@@ -11,6 +11,18 @@ import { WeightAverage } from "../optim/weight_average.ts";
  * Replaces the weights of a model.
  * @param source named in the error
  * @throws {UserError} naming the first weight that is missing or of another shape
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, preset, selectBackend } from "../../mod.ts";
+ * import { assignWeights, namedVariables, readWeights } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const model = createViTClassifier(modelConfigOf(preset("tiny")), { seed: 1 });
+ * const weights = await readWeights(namedVariables(model));
+ * weights.get("classifier.bias")!.data.fill(0);
+ * assignWeights(model, weights, "of the example");
+ * ```
  */
 export function assignWeights(
   model: tf.LayersModel,
@@ -101,7 +113,20 @@ export async function readState(
   };
 }
 
-/** Reads variables from the device. */
+/**
+ * Reads variables from the device.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, preset, selectBackend } from "../../mod.ts";
+ * import { namedVariables, readWeights } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const model = createViTClassifier(modelConfigOf(preset("tiny")), { seed: 1 });
+ * const weights = await readWeights(namedVariables(model));
+ * console.log(weights.get("classifier.bias")!.data.length); // 100
+ * ```
+ */
 export async function readVariables(
   variables: ReadonlyMap<string, tf.Variable>,
 ): Promise<Map<string, FloatTensor>> {

@@ -14,7 +14,7 @@ import { gradientsOf } from "../../lib/train/step.ts";
 import { forEachBackend } from "../backends.ts";
 
 const dataset = createShapes({ train: 6, test: 1 });
-const how: Preprocessing = {
+const preprocessing: Preprocessing = {
   height: dataset.height,
   width: dataset.width,
   channels: dataset.channels,
@@ -49,9 +49,9 @@ for (
       const config = configOf(fields as Partial<RunConfig>);
       const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
       const variables = namedVariables(model);
-      const baseline = new Baseline(config, how, await valuesOf(variables));
+      const baseline = new Baseline(config, preprocessing, await valuesOf(variables));
       const optimizer = new AdamW(config);
-      const split = new DeviceSplit(dataset.train, how);
+      const split = new DeviceSplit(dataset.train, preprocessing);
       const losses: number[] = [];
       for (let step = 0; step < 3; step++) {
         const theirs = baseline.step(hostBatch(records, dataset, config, step));
@@ -81,8 +81,8 @@ for (
 
 forEachBackend("baseline: gives images the same augmentation", async () => {
   const config = configOf({});
-  const split = new DeviceSplit(dataset.train, how);
-  const baseline = new Baseline(config, how, new Map());
+  const split = new DeviceSplit(dataset.train, preprocessing);
+  const baseline = new Baseline(config, preprocessing, new Map());
   const values = split.trainingValues(records, config, 5);
   const ours = split.batch(tensorsOf(values), config.imageSize).images;
   const theirs = baseline.augment(hostBatch(records, dataset, config, 5));

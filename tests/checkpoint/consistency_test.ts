@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { encodeSealed } from "../../lib/checkpoint/checksums.ts";
 import { checkHistory } from "../../lib/checkpoint/consistency.ts";
-import { createRunFolder, type HistoryRecord } from "../../lib/checkpoint/run_folder.ts";
+import { createRunFolder, type HistoryLine } from "../../lib/checkpoint/run_folder.ts";
 import { reopenRun } from "../../lib/checkpoint/reopen.ts";
 import { readSealedFile } from "../../lib/checkpoint/checksums.ts";
 import type { TensorData } from "../../lib/checkpoint/safetensors.ts";
@@ -257,7 +257,7 @@ Deno.test("states of every moment of a run load", () =>
     await loadState(path);
   }));
 
-const line = (epoch: number, fields: Partial<HistoryRecord> = {}): HistoryRecord => ({
+const line = (epoch: number, fields: Partial<HistoryLine> = {}): HistoryLine => ({
   ...{ epoch, step: epoch * stepsAnEpoch, loss: 4, accuracy: 0.1, top5: 0.3 },
   ...{ valLoss: 4, valAccuracy: 0.2, valTop5: 0.4 },
   ...fields,
@@ -265,17 +265,17 @@ const line = (epoch: number, fields: Partial<HistoryRecord> = {}): HistoryRecord
 
 Deno.test("a history is checked against the state of its run", () => {
   const state = stateAt(13);
-  const check = (...records: HistoryRecord[]) => checkHistory(records, state, "h");
+  const check = (...lines: HistoryLine[]) => checkHistory(lines, state, "h");
   check();
   check(line(1), line(2));
   // A line of an older version may be lost; those after the state are written again.
   check(line(2));
   check(line(1), line(2), line(3, { step: 1, valAccuracy: 1 }));
   check(line(1, { valAccuracy: null }), line(2, { valAccuracy: state.bestValAccuracy }));
-  const refused = (says: string, ...records: HistoryRecord[]) => {
+  const refused = (says: string, ...lines: HistoryLine[]) => {
     const { message } = (() => {
       try {
-        check(...records);
+        check(...lines);
         return new Error("nothing");
       } catch (error) {
         return error as Error;
@@ -292,20 +292,20 @@ Deno.test("a run is not taken up with a history of another run, or with an epoch
   inFolder(async (folder) => {
     const run = await createRunFolder(`${folder}/run`, stateConfig);
     await saveState(run.last, stateAt(13));
-    const write = (...records: HistoryRecord[]) =>
-      Deno.writeTextFile(run.history, records.map((each) => JSON.stringify(each) + "\n").join(""));
+    const write = (...lines: HistoryLine[]) =>
+      Deno.writeTextFile(run.history, lines.map((each) => JSON.stringify(each) + "\n").join(""));
     await write(line(1), line(2));
     const { lock, state } = await reopenRun(run.path);
     await lock.release();
     assertEquals(state?.step, 13);
     for (
-      const [says, ...records] of [
+      const [says, ...lines] of [
         ["Line 2 of", line(1), line(1)],
         ["is of epoch 1, after a line of epoch 2", line(2), line(1)],
         ["its step is 7", line(1, { step: 7 })],
       ] as const
     ) {
-      await write(...records);
+      await write(...lines);
       await assertRejects(() => reopenRun(run.path), UserError, says);
     }
     // And the lock is given back.

@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import {
   appendHistory,
   createRunFolder,
-  type HistoryRecord,
+  type HistoryLine,
   latestRun,
   openRunFolder,
   readHistory,
@@ -15,7 +15,7 @@ import { preset } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, names } from "./folder.ts";
 
-const record = (epoch: number): HistoryRecord => ({
+const epochLine = (epoch: number): HistoryLine => ({
   epoch,
   step: 176 * epoch,
   loss: 4 / epoch,
@@ -68,30 +68,30 @@ Deno.test("history lines are appended and read back", () =>
   inFolder(async (folder) => {
     const { history } = runFolder(folder);
     assertEquals(await readHistory(history), []);
-    for (const epoch of [1, 2, 3]) await appendHistory(history, record(epoch));
-    assertEquals(await readHistory(history), [record(1), record(2), record(3)]);
+    for (const epoch of [1, 2, 3]) await appendHistory(history, epochLine(epoch));
+    assertEquals(await readHistory(history), [epochLine(1), epochLine(2), epochLine(3)]);
     assertEquals((await Deno.readTextFile(history)).split("\n").length, 4);
   }));
 
 Deno.test("half a last line is left out when reading and cut off when appending", () =>
   inFolder(async (folder) => {
     const { history } = runFolder(folder);
-    const line = JSON.stringify(record(2));
+    const line = JSON.stringify(epochLine(2));
     for (const half of [line.slice(0, 20), line.slice(0, -1), line, "\u00fc"]) {
-      await Deno.writeTextFile(history, JSON.stringify(record(1)) + "\n" + half);
-      assertEquals(await readHistory(history), [record(1)]);
-      await appendHistory(history, record(2));
-      assertEquals(await readHistory(history), [record(1), record(2)]);
+      await Deno.writeTextFile(history, JSON.stringify(epochLine(1)) + "\n" + half);
+      assertEquals(await readHistory(history), [epochLine(1)]);
+      await appendHistory(history, epochLine(2));
+      assertEquals(await readHistory(history), [epochLine(1), epochLine(2)]);
     }
     await Deno.writeTextFile(history, line.slice(0, 5));
-    await appendHistory(history, record(1));
-    assertEquals(await readHistory(history), [record(1)]);
+    await appendHistory(history, epochLine(1));
+    assertEquals(await readHistory(history), [epochLine(1)]);
   }));
 
 Deno.test("a wrong line that is not the last half is named", () =>
   inFolder(async (folder) => {
     const { history } = runFolder(folder);
-    const good = JSON.stringify(record(1)) + "\n";
+    const good = JSON.stringify(epochLine(1)) + "\n";
     for (const bad of ["{", "[]", "{}", '{"epoch":"1"}', ""]) {
       await Deno.writeTextFile(history, good + bad + "\n");
       await assertRejects(() => readHistory(history), UserError, "Line 2 of");
@@ -101,8 +101,8 @@ Deno.test("a wrong line that is not the last half is named", () =>
 Deno.test("NaN is written as null, and fields of others are kept", () =>
   inFolder(async (folder) => {
     const { history } = runFolder(folder);
-    await appendHistory(history, { ...record(1), loss: NaN, note: "x" });
-    assertEquals(await readHistory(history), [{ ...record(1), loss: null, note: "x" }]);
+    await appendHistory(history, { ...epochLine(1), loss: NaN, note: "x" });
+    assertEquals(await readHistory(history), [{ ...epochLine(1), loss: null, note: "x" }]);
   }));
 
 Deno.test("rewinding drops the epochs that will be trained again", () =>
@@ -110,9 +110,9 @@ Deno.test("rewinding drops the epochs that will be trained again", () =>
     const { history } = runFolder(folder);
     await rewindHistory(history, 2);
     assertEquals(await names(folder), []);
-    for (const epoch of [1, 2, 3]) await appendHistory(history, record(epoch));
+    for (const epoch of [1, 2, 3]) await appendHistory(history, epochLine(epoch));
     await rewindHistory(history, 2);
-    assertEquals(await readHistory(history), [record(1), record(2)]);
+    assertEquals(await readHistory(history), [epochLine(1), epochLine(2)]);
     await rewindHistory(history, 0);
     assertEquals(await readHistory(history), []);
   }));
@@ -138,7 +138,10 @@ Deno.test("a history has each epoch once and in order", () =>
   inFolder(async (folder) => {
     const { history } = runFolder(folder);
     const write = (...epochs: number[]) =>
-      Deno.writeTextFile(history, epochs.map((at) => JSON.stringify(record(at)) + "\n").join(""));
+      Deno.writeTextFile(
+        history,
+        epochs.map((at) => JSON.stringify(epochLine(at)) + "\n").join(""),
+      );
     await write(1, 2, 4);
     assertEquals((await readHistory(history)).map(({ epoch }) => epoch), [1, 2, 4]);
     await write(1, 2, 2);
@@ -154,10 +157,10 @@ Deno.test("a history has each epoch once and in order", () =>
 Deno.test("what a failed append has left of an epoch is written anew", () =>
   inFolder(async (folder) => {
     const { history } = runFolder(folder);
-    for (const epoch of [1, 2, 3, 3, 2]) await appendHistory(history, record(epoch));
-    assertEquals(await readHistory(history), [record(1), record(2)]);
-    await appendHistory(history, record(1));
-    assertEquals(await readHistory(history), [record(1)]);
+    for (const epoch of [1, 2, 3, 3, 2]) await appendHistory(history, epochLine(epoch));
+    assertEquals(await readHistory(history), [epochLine(1), epochLine(2)]);
+    await appendHistory(history, epochLine(1));
+    assertEquals(await readHistory(history), [epochLine(1)]);
   }));
 
 /** What must not be where a run has a file, and how the refusal names it. */
@@ -193,11 +196,11 @@ Deno.test("a history is neither appended to nor rewound through a link", () =>
   inFolder(async (folder) => {
     const { history } = runFolder(folder);
     const victim = `${folder}/victim`;
-    const line = JSON.stringify(record(1)) + "\nhalf";
+    const line = JSON.stringify(epochLine(1)) + "\nhalf";
     await Deno.writeTextFile(victim, line);
     for (const make of [Deno.symlink, Deno.link]) {
       await make(victim, history);
-      await assertRejects(() => appendHistory(history, record(2)), UserError, history);
+      await assertRejects(() => appendHistory(history, epochLine(2)), UserError, history);
       await rewindHistory(history, 0);
       assertEquals(await Deno.readTextFile(victim), line);
       await Deno.remove(history);
@@ -209,7 +212,7 @@ Deno.test("a run folder may itself be a link", () =>
     await Deno.mkdir(`${folder}/elsewhere`);
     await Deno.symlink(`${folder}/elsewhere`, `${folder}/run`);
     const run = await createRunFolder(`${folder}/run`, preset("tiny"));
-    await appendHistory(run.history, record(1));
+    await appendHistory(run.history, epochLine(1));
     assertEquals((await openRunFolder(run.path)).config, preset("tiny"));
     assertEquals(await names(`${folder}/elsewhere`), ["config.json", "history.jsonl"]);
   }));
@@ -254,7 +257,7 @@ Deno.test("a new run is locked from the beginning, and its folder free when it h
     await removeUnusedRun(run);
     // One that has saved something stays.
     await createRunFolder(path, preset("tiny"));
-    await appendHistory(run.history, record(1));
+    await appendHistory(run.history, epochLine(1));
     await removeUnusedRun(run);
     assertEquals(await names(path), ["config.json", "history.jsonl"]);
   }));

@@ -1,11 +1,11 @@
 import { assertEquals } from "@std/assert";
-import { isTapeOn, record } from "../../lib/kernels/lazy_gradient.ts";
+import { isTapeOn, onTape } from "../../lib/kernels/lazy_gradient.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 
 /** x * y in one operation, and which gradients were computed. */
 function product(x: tf.Tensor, y: tf.Tensor, computed: string[]): tf.Tensor {
-  return record({
+  return onTape({
     inputs: { x, y },
     forward: (save) => {
       save([x, y]);
@@ -38,7 +38,7 @@ forEachBackend("a list of one output has a list of one gradient", async () => {
   const x = tf.scalar(2);
   let count = 0;
   const gradient = tf.grad((x) =>
-    record<tf.Tensor[]>({
+    onTape<tf.Tensor[]>({
       inputs: { x },
       forward: () => [tf.square(x)],
       backward: (dys) => {

@@ -9,7 +9,8 @@
  *   a decay of 0.99 and its warm-up.
  */
 import type { TensorData } from "../../lib/checkpoint/safetensors.ts";
-import { shown, UserError } from "../../lib/errors.ts";
+import { UserError } from "../../lib/errors.ts";
+import { shown } from "../../lib/shown.ts";
 import { type Softening, softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { type Scheduled, scheduleFactor } from "../../lib/optim/schedules.ts";
 import { WeightAverage } from "../../lib/optim/weight_average.ts";

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import {
   formatDuration,
   formatEpoch,
@@ -12,8 +12,7 @@ const line: ProgressLine = {
   epochs: 100,
   step: 120,
   steps: 176,
-  msPerStep: 125.4,
-  imagesPerSecond: 2048.3,
+  speed: { msPerStep: 125.4, imagesPerSecond: 2048.3 },
   secondsLeft: 751,
   metrics: { loss: 3.9, accuracy: 0.1, top5: 0.31234 },
 };
@@ -41,7 +40,7 @@ Deno.test("the bar is empty at the start and full only at the end", () => {
 });
 
 Deno.test("slow steps keep a digit where whole numbers would say nothing", () => {
-  const slow = formatProgress({ ...line, msPerStep: 3.14159, imagesPerSecond: 0.51 });
+  const slow = formatProgress({ ...line, speed: { msPerStep: 3.14159, imagesPerSecond: 0.51 } });
   assertEquals(slow.includes(" 3.1ms/step 0.5 img/s "), true, slow);
 });
 
@@ -73,5 +72,45 @@ Deno.test("metrics: null is left out, tiny and not finite ones stay readable", (
   assertEquals(
     formatMetrics({ loss: 0.0001234, zero: 0, val_loss: null, bad: NaN }),
     " - loss: 1.2340e-4 - zero: 0.0000 - bad: NaN",
+  );
+});
+
+Deno.test("a line fits every width, and loss and accuracy are seen down to 50 columns", () => {
+  const metrics = { loss: 3.9, accuracy: 0.1, top5: 0.31234 };
+  for (let width = 10; width <= 140; width++) {
+    const text = formatProgress({ ...line, metrics }, width);
+    assert(text.length <= width, `${width}: ${text}`);
+    if (width >= 50) assertStringIncludes(text, " - loss: 3.9000 - accuracy: 0.1000", `${width}`);
+  }
+  // The bar goes first, then what else is known.
+  assertEquals(
+    formatProgress(line, 79),
+    "Epoch   3/100  120/176 [====>..] eta 00:12:31 - loss: 3.9000 - accuracy: 0.1000",
+  );
+  assertEquals(
+    formatProgress(line, 80),
+    "Epoch   3/100  120/176 125ms/step eta 00:12:31 - loss: 3.9000 - accuracy: 0.1000",
+  );
+});
+
+Deno.test("the line of an epoch takes two lines where one is too narrow, each within the width", () => {
+  const metrics = {
+    ...{ loss: 4.8863, accuracy: 0.0294, top5: 0.1 },
+    ...{ val_loss: 3.9661, val_accuracy: 0.0992, val_top5: 0.3 },
+  };
+  const epoch = { ...line, metrics, seconds: 22.4, isBest: true };
+  for (let width = 40; width <= 180; width++) {
+    const lines = formatEpoch(epoch, width).split("\n");
+    for (const text of lines) assert(text.length <= width, `${width}: ${text}`);
+    assert(lines.length <= 2 && lines[0]!.endsWith("  (best)") === (lines.length === 2));
+    assertStringIncludes(lines.at(-1)!, "val_accuracy: 0.0992");
+  }
+  assertEquals(formatEpoch(epoch).split("\n").length, 1);
+});
+
+Deno.test("what was not timed is left out", () => {
+  assertEquals(
+    formatProgress({ ...line, speed: null, secondsLeft: null }),
+    "Epoch   3/100  120/176 [=============>......] - loss: 3.9000 - accuracy: 0.1000 - top5: 0.3123",
   );
 });

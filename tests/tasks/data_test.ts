@@ -1,6 +1,6 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { cifarEntries, inFolder, listing, tarGz } from "../data/fixtures.ts";
-import { assertRefused, runTask, runTaskWell } from "./run_task.ts";
+import { assertRefused, jsonLines, runTask, runTaskWell } from "./run_task.ts";
 
 /** Gives the test an archive of few records and an empty folder for the data. */
 function withArchive(test: (archive: string, root: string) => Promise<void>): Promise<void> {
@@ -42,4 +42,14 @@ Deno.test("data refuses an archive cut short, and leaves nothing of it", () =>
 
 Deno.test("data refuses a data set that it does not know", async () => {
   assertRefused(await runTask("data", ["--dataset", "cifar1000"]), "cifar1000", "cifar100");
+});
+
+Deno.test("data --json says what it holds in one object", async () => {
+  const [object, ...rest] = jsonLines(
+    await runTaskWell("data", ["--dataset", "shapes", "--json"]),
+  );
+  const { name, train, test, height, width, channels, classNames, identity } = object;
+  assertEquals([name, train, test, height, width, channels], ["shapes", 10_000, 1000, 32, 32, 3]);
+  assertEquals([classNames.length, classNames[0], rest], [100, "red circle", []]);
+  assertMatch(identity, /^[0-9a-f]{64}$/);
 });

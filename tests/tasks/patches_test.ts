@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { decodeImage } from "../../lib/data/image/decode.ts";
 import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../data/fixtures.ts";
-import { assertRefused, exists, runTask, runTaskWell } from "./run_task.ts";
+import { assertRefused, exists, jsonLines, runTask, runTaskWell } from "./run_task.ts";
 
 Deno.test("patches prints the example's four lines and draws the picture", () =>
   inFolder(async (folder) => {
@@ -49,4 +49,18 @@ Deno.test("patches refuses a folder that is not there", () =>
     const out = `${folder}/none/patches.png`;
     const result = await runTask("patches", ["--image", image, "--out", out]);
     assertRefused(result, out, "no such file or folder");
+  }));
+
+Deno.test("patches replaces nothing, and writes PNG into nothing that is called otherwise", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/patches.png`;
+    const [object, ...rest] = jsonLines(await runTaskWell("patches", ["--out", out, "--json"]));
+    const counts = { imageSize: 72, patchSize: 6, patches: 144, elementsPerPatch: 108 };
+    assertEquals([object, rest], [{ ...counts, out }, []]);
+    const before = await Deno.readFile(out);
+    assertRefused(await runTask("patches", ["--out", out]), `${out} exists already`, "--out");
+    assertEquals(await Deno.readFile(out), before);
+    const photo = `${folder}/x.jpg`;
+    assertRefused(await runTask("patches", ["--out", photo]), photo, "is PNG", ".png");
+    assert(!await exists(photo), "a picture was drawn");
   }));

@@ -8,6 +8,7 @@ import {
   assertRefused,
   contentsOf,
   exists,
+  jsonLines,
   projectRoot,
   runTask,
   runTaskWell,
@@ -52,7 +53,8 @@ async function interrupted(
 }
 
 Deno.test({
-  name: "SIGTERM saves and exits 0; --resume auto finds the run, passes over damage and says so",
+  name:
+    "SIGTERM saves and exits with 143; --resume auto finds the run, passes over damage and says so",
   // Windows has no signal that a parent could send.
   ignore: Deno.build.os === "windows",
   fn: () =>
@@ -64,7 +66,7 @@ Deno.test({
         "Epoch    2/9999",
         "SIGTERM",
       );
-      assertEquals(code, 0, stdout);
+      assertEquals(code, 143, stdout);
       assertStringIncludes(stdout, "Stopped and saved at step");
       const { step } = await loadState(`${out}/last.safetensors`);
       const earlier = Object.keys(await contentsOf(out)).filter((name) => name.startsWith("step-"));
@@ -135,9 +137,14 @@ Deno.test("--init-from takes the model from the run, and a new head where classe
     await runTaskWell("train", [...smallRun, "--out", `${folder}/a`]);
     const stdout = await runTaskWell("train", [
       ...["--init-from", `${folder}/a`, "--num-classes", "120", "--seed", "2"],
+      ...["--dataset", "shapes", "--limit", "60", "--batch-size", "32", "--epochs", "1"],
       ...["--learning-rate", "1e-4", "--backend", "wasm", "--out", `${folder}/b`],
     ]);
     assertStringIncludes(stdout, "one of 100 classes, this run's has 120");
+    const source = `${folder}/a/best.safetensors`;
+    const rest = "all else from the preset keras-cifar100 and this command line: shapes, " +
+      "batches of 32, 1 epoch.";
+    assertStringIncludes(stdout, `Weights and model from ${source}; ${rest}`);
     const { config } = await loadState(`${folder}/b/last.safetensors`);
     assertEquals([config.transformerLayers, config.limit, config.seed], [1, 60, 2]);
     assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/b/origin.json`)), {
@@ -157,6 +164,43 @@ Deno.test("--init-from takes the model from the run, and a new head where classe
       assertRefused(await runTask("train", args), "another configuration", `is ${value}`);
     }
     assertEquals(await contentsOf(`${folder}/a`), before);
+  }));
+
+Deno.test("--resume of a run that has done all: nothing is trained, and fewer epochs change nothing", () =>
+  inFolder(async (folder) => {
+    const run = `${folder}/run`;
+    const printed = await runTaskWell("train", [...smallRun, "--epochs", "2", "--out", run]);
+    const before = await contentsOf(run);
+    const fewer = await runTaskWell("train", ["--resume", run, "--epochs", "1"]);
+    assertStringIncludes(fewer, `There is nothing to do: ${run} has done 2 epochs`);
+    assertStringIncludes(fewer, `deno task eval ${run}`);
+    assert(!fewer.includes("test: loss"), fewer);
+    assertEquals(await contentsOf(run), before);
+    const [object, ...rest] = jsonLines(
+      await runTaskWell("train", ["--resume", run, "--epochs", "1", "--json"]),
+    );
+    assertEquals([object, rest], [{ run, complete: true, step: 4, epochs: 2 }, []]);
+
+    const same = await runTaskWell("train", ["--resume", run]);
+    assertStringIncludes(same, `${run} is complete, with 2 epochs.`);
+    const end = (text: string) => text.split("\n").filter((line) => /^(Best|test:)/.test(line));
+    assertEquals(end(same), end(printed));
+    assertEquals(end(same).length, 2);
+    assert(!same.includes("Epoch 1/"), same);
+    assertEquals(await contentsOf(run), before);
+  }));
+
+Deno.test("--resume takes a file of the run for the run, but no older state", () =>
+  inFolder(async (folder) => {
+    const run = `${folder}/run`;
+    await runTaskWell("train", [...smallRun, "--out", run]);
+    for (const name of ["config.json", "last.safetensors"]) {
+      const { stdout } = await trainer(["--resume", `${run}/${name}`], folder).output();
+      assertStringIncludes(new TextDecoder().decode(stdout), `${run} is complete, with 1 epoch.`);
+    }
+    const best = `${run}/best.safetensors`;
+    const refused = await runTask("train", ["--resume", best]);
+    assertRefused(refused, best, `--resume ${run}`, `--init-from ${best}`);
   }));
 
 /** A wrong command line and what the refusal must say. */

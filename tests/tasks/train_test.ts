@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
+import type { HistoryLine } from "../../lib/checkpoint/history.ts";
 import { readHistory } from "../../lib/checkpoint/run_folder.ts";
 import { ignoreWebgpu } from "../backends.ts";
 import { inFolder, writeCifar } from "../data/fixtures.ts";
@@ -19,8 +20,13 @@ Deno.test("train leaves a run folder and prints JSON lines", () =>
   inFolder(async (folder) => {
     const out = `${folder}/deep/run`;
     const stdout = await runTaskWell("train", [...smallRun, "--out", out, "--json"]);
-    const [epoch, { test }, ...rest] = jsonLines(stdout);
+    const [start, epoch, end, ...rest] = jsonLines(stdout);
     assertEquals(rest, []);
+    assertEquals([start.run, start.backend, start.step, start.epochs], [out, "wasm", 0, 1]);
+    assertEquals(start.images, { train: 54, validation: 6, test: 60 });
+    const { test } = end;
+    assertEquals([end.run, end.complete, end.step, end.best.epoch], [out, true, 2, 1]);
+    assertEquals(end.best.valAccuracy, epoch.valAccuracy);
     assertEquals([epoch.epoch, epoch.step], [1, 2]);
     for (const value of [epoch.loss, epoch.valLoss, test.loss]) assert(value > 3 && value < 7);
     for (const key of ["accuracy", "top5"]) assert(test[key] >= 0 && test[key] <= 1);
@@ -53,7 +59,7 @@ Deno.test("train reads CIFAR-10 from a folder, and classes follow the data", () 
   }));
 
 Deno.test({
-  name: "Ctrl-C saves and exits 0, and --resume makes it the run that was never interrupted",
+  name: "Ctrl-C saves and exits with 130, and --resume makes it the run that was never interrupted",
   // Windows has no signal that a parent could send.
   ignore: Deno.build.os === "windows",
   fn: () =>
@@ -71,7 +77,8 @@ Deno.test({
         sent = true;
       }
       const { code } = await child.status;
-      assertEquals(code, 0, await errors);
+      assertEquals(code, 130, await errors);
+      assertStringIncludes(stdout, "Stopping after this batch");
       const { step, epoch } = await loadState(`${out}/last.safetensors`);
       assertStringIncludes(
         stdout,
@@ -83,10 +90,18 @@ Deno.test({
       const straight = `${folder}/straight`;
       await runTaskWell("train", [...smallRun, "--epochs", epochs, "--out", straight]);
       const history = await readHistory(`${out}/history.jsonl`);
-      assertEquals(history, await readHistory(`${straight}/history.jsonl`));
+      assertEquals(
+        withoutTimes(history),
+        withoutTimes(await readHistory(`${straight}/history.jsonl`)),
+      );
       assertEquals(history.length, epoch + 1);
     }),
 });
+
+/** A history without what differs from run to run. */
+function withoutTimes(history: HistoryLine[]): HistoryLine[] {
+  return history.map((line) => ({ ...line, seconds: 0, date: "" }));
+}
 
 /** A wrong command line and what the refusal must say. */
 const refusals: Record<string, [args: string[], ...texts: string[]]> = {
@@ -208,6 +223,40 @@ Deno.test("a loss that becomes NaN before anything is saved leaves the name free
     const args = [...smallRun, "--learning-rate", "1e30", "--out", out];
     assertRefused(await runTask("train", args), "NaN", "step 2");
     assert(!await exists(out), "an empty run folder was left behind");
+  }));
+
+Deno.test("a start that is refused names no folder and leaves none", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/run`;
+    const result = await runTask("train", [...smallRun, "--num-classes", "5", "--out", out]);
+    assertRefused(result, "numClasses 5 is less than the 100 classes of shapes");
+    assert(!result.stdout.includes("Run folder"), result.stdout);
+    assert(!await exists(out), "a run folder was left behind");
+  }));
+
+Deno.test("one image: no rate from no timed step, and it is said that nothing is validated", () =>
+  inFolder(async (folder) => {
+    const args = [...smallRun, "--limit", "1", "--out", `${folder}/run`];
+    const stdout = await runTaskWell("train", args);
+    assertStringIncludes(stdout, "Training on 1 image and validating on none");
+    assertStringIncludes(stdout, "Best epoch: 1 of 1 (the newest, as no images are held out)");
+    assert(!/img\/s|ms\/step|eta/.test(stdout), stdout);
+  }));
+
+Deno.test("a folder that is taken away while training does not hide the first error", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/run`;
+    const endless = [...smallRun, "--epochs", "9999", "--out", out];
+    await using child = taskCommand("train", endless).spawn();
+    const errors = new Response(child.stderr).text();
+    let stdout = "";
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      const isFirst = !stdout.includes("Epoch") && text.includes("Epoch");
+      stdout += text;
+      if (isFirst) await Deno.remove(out, { recursive: true });
+    }
+    const { code } = await child.status;
+    assertRefused({ code, stdout, stderr: await errors }, out);
   }));
 
 Deno.test("--resume refuses a folder without a run", () =>

@@ -15,7 +15,7 @@ import { forEachBackend } from "../backends.ts";
 import { valuesOf } from "../models/tiny_model.ts";
 import { preprocessingOf, shapes, tinyRun } from "./tiny_run.ts";
 
-const how = preprocessingOf(shapes.train);
+const preprocessing = preprocessingOf(shapes.train);
 const indices = Int32Array.of(70, 3, 3, 41);
 
 /** `augmentBatch` called directly. */
@@ -25,7 +25,7 @@ async function directly(transforms: Float32Array | null): Promise<Float32Array> 
       packImages(shapes.train.images, 32 * 32 * 3),
       tf.tensor1d(indices, "int32"),
       transforms && tf.tensor2d(transforms, [4, 6]),
-      { ...how, size: 8 },
+      { ...preprocessing, size: 8 },
     )
   );
   const values = await valuesOf(images);
@@ -39,7 +39,7 @@ function batchOf(split: DeviceSplit, values: Record<string, InputValues>): Batch
 }
 
 forEachBackend("a training batch is the augmentation of its images at its step", async () => {
-  const split = new DeviceSplit(shapes.train, how);
+  const split = new DeviceSplit(shapes.train, preprocessing);
   const batch = batchOf(split, split.trainingValues(indices, tinyRun, 5));
   const { images, labels: { first } } = batch;
   assertEquals([images.shape, first.dtype], [[4, 8, 8, 3], "int32"]);
@@ -54,7 +54,7 @@ forEachBackend("a training batch is the augmentation of its images at its step",
 });
 
 forEachBackend("an evaluation batch is normalized and resized only", async () => {
-  const split = new DeviceSplit(shapes.train, how);
+  const split = new DeviceSplit(shapes.train, preprocessing);
   assertEquals(split.count, 75);
   const batch = batchOf(split, split.evaluationValues(indices));
   const values = await valuesOf(batch.images);

@@ -10,8 +10,8 @@ import { preprocessingOf, shapes } from "./tiny_run.ts";
 
 forEachBackend("its means are those of its images, whatever the batch", async () => {
   const model = createViTClassifier(tinyModel, { seed: 3 });
-  const how = preprocessingOf(shapes.train);
-  const unlabelled = new DeviceSplit(shapes.test, how);
+  const preprocessing = preprocessingOf(shapes.train);
+  const unlabelled = new DeviceSplit(shapes.test, preprocessing);
   const rows = tf.tidy(() => {
     const indices = Int32Array.from({ length: 20 }, (_, i) => i);
     const { images } = unlabelled.batch(tensorsOf(unlabelled.evaluationValues(indices)), 8);
@@ -25,7 +25,7 @@ forEachBackend("its means are those of its images, whatever the batch", async ()
     const order = [...row.keys()].sort((a, b) => row[b]! - row[a]!);
     return order[i % 8]!;
   });
-  const split = new DeviceSplit({ ...shapes.test, labels }, how);
+  const split = new DeviceSplit({ ...shapes.test, labels }, preprocessing);
   const told: number[][] = [];
   const onBatch = (done: number, count: number) => void told.push([done, count]);
   const each = await evaluateEach(model, split, { batchSize: 8, onBatch });

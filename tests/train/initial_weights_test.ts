@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, equal } from "@std/assert";
 import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
 import { modelConfigOf, type RunConfig } from "../../lib/config/run.ts";
@@ -7,7 +7,7 @@ import { savePlainWeights } from "../../lib/export/portable_model.ts";
 import { loadInitialWeights } from "../../lib/train/initial_weights.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder, names } from "../checkpoint/folder.ts";
-import { goOn, on, tinyRun, train } from "./tiny_run.ts";
+import { goOn, on, shapes, tinyRun, train } from "./tiny_run.ts";
 
 forEachBackend("init-from: weights of a run, a checkpoint or an exported file", async () => {
   await inFolder(async (folder) => {
@@ -23,10 +23,8 @@ forEachBackend("init-from: weights of a run, a checkpoint or an exported file", 
     const config = { ...tinyRun, seed: 8, learningRate: 1e-4, attentionDropout: 0 };
     for (const [i, from] of [old.folder.path, old.folder.best, plain].entries()) {
       const initial = await loadInitialWeights(from);
-      assertEquals(
-        [initial.source, initial.run?.seed],
-        i < 2 ? [old.folder.best, 7] : [plain, undefined],
-      );
+      assertEquals(initial.source, i < 2 ? old.folder.best : plain);
+      assertEquals([initial.model, initial.classNames], [model, classNames]);
       const notices: string[] = [];
       const path = `${folder}/${i}`;
       await train(path, config, {
@@ -67,6 +65,25 @@ forEachBackend(
       }
       // Its first save is there at once, for a restart would have random weights.
       assertEquals(made!.step, 0);
+
+      // As many classes of other names, or in another order, are other classes.
+      const swapped = ["orange circle", "red circle", ...shapes.classNames.slice(2)];
+      const heard: string[] = [];
+      await train(`${folder}/swapped`, tinyRun, {
+        start: { initial },
+        dataset: { ...shapes, classNames: swapped },
+        signal: stop.signal,
+        ...on({ notice: ({ text }) => heard.push(text) }),
+      });
+      assertEquals(heard, [
+        `The classifier starts from random weights: class 0 is "red circle" in ${initial.source} ` +
+        `and "orange circle" in this run.`,
+      ]);
+      const { weights } = await loadState(`${folder}/swapped/last.safetensors`);
+      const [kept, reset] = ["norm.gamma", "classifier.kernel"].map((name) =>
+        equal(weights.get(name)!.data, initial.weights.get(name)!.data)
+      );
+      assertEquals([kept, reset], [true, false]);
 
       const others: Partial<RunConfig>[] = [
         { projectionDim: 16, transformerUnits: [16] },

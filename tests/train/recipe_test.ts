@@ -8,7 +8,7 @@ import { UserError } from "../../lib/errors.ts";
 import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
 import { evaluate } from "../../lib/train/evaluate.ts";
-import type { EpochRecord, RunEvent } from "../../lib/train/events.ts";
+import type { EpochLine, RunEvent } from "../../lib/train/events.ts";
 import type { RunOptions } from "../../lib/train/run.ts";
 import { RunSaver } from "../../lib/train/run_saver.ts";
 import { assignWeights } from "../../lib/train/weights.ts";
@@ -24,7 +24,7 @@ const recipe: RunConfig = {
   ...{ labelSmoothing: 0.1, ema: 0.9, clipNorm: 1, accumulate: 2, dropPath: 0.2 },
 };
 
-const recordsOf = (history: string): EpochRecord[] =>
+const recordsOf = (history: string): EpochLine[] =>
   history.split("\n").map((line) => JSON.parse(line));
 
 forEachBackend(

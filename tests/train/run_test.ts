@@ -6,7 +6,7 @@ import { createViTClassifier, namedVariables } from "../../lib/models/vit_classi
 import { tf } from "../../lib/tfjs.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
 import { evaluate } from "../../lib/train/evaluate.ts";
-import type { EpochRecord } from "../../lib/train/events.ts";
+import type { EpochLine } from "../../lib/train/events.ts";
 import type { RunOptions } from "../../lib/train/run.ts";
 import { assignWeights } from "../../lib/train/weights.ts";
 import { forEachBackend } from "../backends.ts";
@@ -78,7 +78,7 @@ function reference(): Promise<Outcome> {
   return outcome;
 }
 
-function recordsOf(history: string): EpochRecord[] {
+function linesOf(history: string): EpochLine[] {
   return history.split("\n").map((line) => JSON.parse(line));
 }
 
@@ -94,14 +94,14 @@ forEachBackend("a run: every image once an epoch, a line each, test in the end",
       50,
     ]],
   );
-  const records = recordsOf(history);
-  assertEquals(records.map(({ epoch, step }) => [epoch, step]), [[1, 3], [2, 6]]);
-  for (const [i, record] of records.entries()) {
+  const lines = linesOf(history);
+  assertEquals(lines.map(({ epoch, step }) => [epoch, step]), [[1, 3], [2, 6]]);
+  for (const [i, line] of lines.entries()) {
     const { loss, accuracy, top5 } = events[3 * i + 2]!;
-    assertEquals([record.loss, record.accuracy, record.top5], [loss, accuracy, top5]);
-    for (const value of [record.accuracy, record.top5]) assertEquals(value * 50 % 1, 0);
-    for (const value of [record.valAccuracy!, record.valTop5!]) assertEquals(value * 25 % 1, 0);
-    assert(record.loss > 3 && record.loss < 6 && record.valLoss! > 3 && record.valLoss! < 6);
+    assertEquals([line.loss, line.accuracy, line.top5], [loss, accuracy, top5]);
+    for (const value of [line.accuracy, line.top5]) assertEquals(value * 50 % 1, 0);
+    for (const value of [line.valAccuracy!, line.valTop5!]) assertEquals(value * 25 % 1, 0);
+    assert(line.loss > 3 && line.loss < 6 && line.valLoss! > 3 && line.valLoss! < 6);
   }
   assertEquals([result.complete, result.step], [true, 6]);
 });
@@ -167,7 +167,7 @@ forEachBackend(
   () =>
     assertResumes(
       { step: 6, epoch: 2, positionInEpoch: 0, images: 0 },
-      (stop) => on({ epoch: ({ record }) => record.epoch === 2 && stop.abort() }),
+      (stop) => on({ epoch: ({ line }) => line.epoch === 2 && stop.abort() }),
     ),
 );
 
@@ -262,7 +262,7 @@ forEachBackend(
         epochs: 5,
       }, on({ epoch: ({ isBest }) => told.push(isBest) }));
       let highest = -1;
-      const rises = recordsOf(history).map(({ valAccuracy }) => {
+      const rises = linesOf(history).map(({ valAccuracy }) => {
         const rose = valAccuracy! > highest;
         highest = Math.max(highest, valAccuracy!);
         return rose;
@@ -274,10 +274,10 @@ forEachBackend(
 
       const model = createViTClassifier(modelConfigOf(tinyRun));
       assignWeights(model, best.weights, run.best);
-      const how = preprocessingOf(shapes.train);
-      assertEquals(best.preprocessing, how);
+      const preprocessing = preprocessingOf(shapes.train);
+      assertEquals(best.preprocessing, preprocessing);
       assertEquals(best.classNames, shapes.classNames);
-      const split = new DeviceSplit(shapes.test, how);
+      const split = new DeviceSplit(shapes.test, preprocessing);
       assertEquals(await evaluate(model, split, { batchSize: 20 }), result.test!);
       split.dispose();
       model.dispose();
@@ -290,8 +290,8 @@ forEachBackend("without validation the newest weights are the best", async () =>
   await inFolder(async (folder) => {
     const config = { ...tinyRun, validationSplit: 0 };
     const finished = await train(`${folder}/run`, config);
-    const [record] = recordsOf(finished.history);
-    assertEquals([record!.valLoss, record!.valAccuracy, record!.valTop5], [null, null, null]);
+    const [line] = linesOf(finished.history);
+    assertEquals([line!.valLoss, line!.valAccuracy, line!.valTop5], [null, null, null]);
     assertEquals(finished.events.at(-1)!.imagesSeen, 75);
     const { last, best } = await outcomeOf(finished);
     assertEquals(best, last.weights as typeof best);

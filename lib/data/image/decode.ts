@@ -7,6 +7,7 @@
  */
 import type { Magick, MagickWasm } from "../../deps.ts";
 import { UserError } from "../../errors.ts";
+import { shownPath } from "../../io_error.ts";
 import { firstWebpFrame } from "./first_frame.ts";
 import { readJpegHeader } from "./jpeg_header.ts";
 import { kindOf, type ReadKind, readKinds } from "./kinds.ts";
@@ -70,7 +71,7 @@ export async function decodeImage(
   { atLeast }: DecodeOptions = {},
 ): Promise<RgbImage> {
   const kind = kindOf(bytes);
-  if (!("read" in kind)) throw unreadable(bytes, source, kind.other);
+  if (!("read" in kind)) throw unreadable(bytes, shownPath(source), kind.other);
   try {
     // Before the decoder starts, which takes longer than most of the pictures.
     const part = kind.read === "JPEG" ? jpegPart(bytes, atLeast) : undefined;
@@ -82,7 +83,7 @@ export async function decodeImage(
       await dropMagick();
     }
     const name = `${kind.read === "AVIF" ? "an" : "a"} ${kind.read} image`;
-    throw new UserError(`${source} is ${name} that cannot be read: ${inWords(error)}.`, {
+    throw new UserError(`${shownPath(source)} is ${name} that cannot be read: ${inWords(error)}.`, {
       cause: error,
     });
   }

@@ -4,6 +4,14 @@ import type { RgbImage } from "./rgb_image.ts";
  * Resizes to a square, each axis on its own: bilinear with half-pixel centres, and where it
  * shrinks, the triangle filter widens by the factor, so that every pixel counts (antialiasing).
  * @param size side of the result in pixels
+ *
+ * @example
+ * ```ts
+ * import { resizeImage } from "../../../mod.ts";
+ *
+ * const gray = { width: 4, height: 2, channels: 3, data: new Uint8Array(24).fill(128) } as const;
+ * console.log(resizeImage(gray, 32).data.length); // 3072
+ * ```
  */
 export function resizeImage(image: RgbImage, size: number): RgbImage {
   const across = taps(image.width, size);

@@ -202,7 +202,7 @@ function exp2(x: number): number {
   return powers[index]! * (1 + r * (1 + r * (0.5 + r * (1 / 6))));
 }
 
-/** Where a head's rows lie within `[batch, tokens, heads * keyDim]`. */
+/** Place of a head's rows within `[batch, tokens, heads * keyDim]`. */
 function rowsOf({ tokens, numHeads, keyDim }: AttentionAttributes, head: number) {
   const stride = numHeads * keyDim;
   const image = Math.floor(head / numHeads);

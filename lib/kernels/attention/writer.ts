@@ -158,7 +158,7 @@ const macros: Record<string, (plan: AttentionPlan, ...args: string[]) => string>
   },
 };
 
-/** Where the bracket that opens at `open` closes. */
+/** Position at which the bracket that opens at `open` closes. */
 function closingOf(text: string, open: number): number {
   let depth = 0;
   for (let at = open; at < text.length; at++) {
@@ -168,7 +168,7 @@ function closingOf(text: string, open: number): number {
   throw new Error(`A bracket stays open: ${text.slice(open, open + 80)}`);
 }
 
-/** What stands between the outermost commas. */
+/** Texts between the outermost commas. */
 function argumentsOf(text: string): string[] {
   const args: string[] = [];
   let from = 0;

@@ -124,7 +124,7 @@ interface Inputs extends Record<string, TensorInfo> {
 }
 interface Attributes {
   options: AugmentOptions;
-  /** How many inputs are named `shard0`, `shard1`, … */
+  /** Number of inputs that are named `shard0`, `shard1`, … */
   shards: number;
 }
 

@@ -1,4 +1,4 @@
-/** What both forms of augment_batch.ts share. */
+/** Options that both forms of augment_batch.ts share. */
 import type { Preprocessing } from "../../data/preprocessing.ts";
 import type { TensorInfo } from "../../tfjs.ts";
 

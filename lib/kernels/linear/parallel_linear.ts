@@ -8,7 +8,7 @@
 import { webgpuBackend } from "../../backend/compute.ts";
 import { hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { record } from "../lazy_gradient.ts";
+import { onTape } from "../lazy_gradient.ts";
 import { registerKernels, runKernel } from "../register.ts";
 import { finishRows, sumRows } from "./host.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
@@ -30,7 +30,7 @@ export function parallelLinear(
 ): tf.Tensor[] {
   const shape = checkedShape(x, kernels, biases);
   const { length } = kernels;
-  return record<tf.Tensor[]>({
+  return onTape<tf.Tensor[]>({
     inputs: { x, ...numbered("kernel", kernels), ...numbered("bias", biases) },
     forward: (save) => {
       save([x, ...kernels]);

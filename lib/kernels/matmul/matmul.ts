@@ -23,7 +23,10 @@ import type { Width } from "./code.ts";
 import { gridParts, matmulWgsl } from "./wgsl.ts";
 import { sumLeading } from "../sum_leading.ts";
 
-/** Operands of one product, or of several parts that are one operation; see {@linkcode ProductShape}. */
+/**
+ * Operands of one product, or of several parts that are one operation; see {@linkcode
+ * ProductShape}.
+ */
 export interface Product extends ProductShape {
   a: TensorInfo | TensorInfo[];
   b: TensorInfo | TensorInfo[];
@@ -53,7 +56,8 @@ export interface Epilogue {
 
 const widthOf = (length: number): Width => length % 4 === 0 ? 4 : 1;
 
-const tileName = ({ kind, rows, columns, lanes }: Tile): string =>
+/** A tile in the key of a pipeline. */
+export const tileName = ({ kind, rows, columns, lanes }: Tile): string =>
   `${kind}${rows}x${columns}x${lanes}`;
 
 const uniformsWgsl = /* wgsl */ `
@@ -173,10 +177,10 @@ function epilogueWgsl(steps: string[], width: Width, output: number): string {
 const MIN_SPLIT_ROWS = 256;
 
 /**
- * How many parts the rows of a tn product are cut into. Not by its tile: the order of the additions,
- * hence the bits of the result, must not depend on what a measurement chose.
+ * Number of parts that the rows of a tn product are cut into. Not by its tile: the order of the
+ * additions, hence the bits of the result, must not depend on what a measurement chose.
  */
-function splitCount({ rows, depth, columns }: ProductShape, outputs: number): number {
+export function splitCount({ rows, depth, columns }: ProductShape, outputs: number): number {
   const workgroups = Math.ceil(rows / 32) * Math.ceil(columns / 32) * outputs;
   // A software adapter has a few cores, a GPU needs thousands of threads to hide its latencies.
   const wanted = currentGpu()?.isSoftware ? 8 : 1024;

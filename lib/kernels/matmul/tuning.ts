@@ -1,5 +1,5 @@
 /**
- * Which tile is fastest for a matrix product on this adapter: measured once, kept in a file.
+ * Fastest tile for a matrix product on this adapter: measured once, kept in a file.
  *
  * Nothing here happens by itself: a trainer loads what is known, has the rest measured, and saves
  * it. Products that nobody measured take a tile by the rule of `tiles.ts`, and no choice
@@ -33,7 +33,7 @@ export interface TuningResult {
 
 /** Options of {@linkcode tune}. */
 export interface TuneOptions {
-  /** Milliseconds that the device takes for what `run` records; by default measured. */
+  /** Milliseconds that the device takes for what `run` encodes; by default measured. */
   measure?: (run: () => void) => Promise<number>;
   /** Called before each product is measured. */
   onProgress?: (done: number, count: number) => void;
@@ -127,7 +127,7 @@ async function deviceMilliseconds(run: () => void): Promise<number> {
     : await millisecondsByClock(run);
 }
 
-/** Milliseconds that the device takes for what `run` records, where it has no timestamp queries. */
+/** Milliseconds that the device takes for what `run` encodes, where it has no timestamp queries. */
 export async function millisecondsByClock(run: () => void): Promise<number> {
   const { queue } = webgpuBackend().device;
   flushBackend();
@@ -143,7 +143,7 @@ export async function millisecondsByClock(run: () => void): Promise<number> {
 /** Tiles by product, by what they were measured on. */
 type TuningFile = Record<string, Record<string, string>>;
 
-/** What the choices depend on: the adapter, who drives it, and our kernels. */
+/** Facts that the choices depend on: the adapter, who drives it, and our kernels. */
 function identityOf({ description, info }: Gpu, version: string): string {
   const { vendor, architecture, device } = info;
   return [description, vendor, architecture, device, `Deno ${Deno.version.deno}`, version]

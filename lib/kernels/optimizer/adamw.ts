@@ -27,7 +27,7 @@ export interface AdamWMember {
   /** Updated in place. */
   value: TensorInfo;
   grad: TensorInfo;
-  /** Where its moments begin in m and in v, in elements. */
+  /** Start of its moments in m and in v, in elements. */
   offset: number;
   /** Whether the variable is multiplied by the decay factor. */
   decay: boolean;

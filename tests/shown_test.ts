@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { shown } from "../lib/errors.ts";
+import { printable, shown } from "../lib/shown.ts";
 
 Deno.test("a short value is shown as JSON has it", () => {
   for (
@@ -34,4 +34,11 @@ Deno.test("a value of any size is cut to 80 characters at once", () => {
     assertEquals(text.length, 80);
     assert(text.endsWith("…") && text.isWellFormed(), text);
   }
+});
+
+Deno.test("a text is printed as it is, but for what would act on a terminal", () => {
+  assertEquals(printable("golden retriever, 犬"), "golden retriever, 犬");
+  assertEquals(printable("\x1b[2Ja\u202eb"), "\\u{1b}[2Ja\\u{202e}b");
+  const long = printable("x".repeat(1e6));
+  assertEquals([long.length, long.at(-1)], [100, "…"]);
 });

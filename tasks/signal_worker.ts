@@ -1,0 +1,33 @@
+/** The worker of signals.ts: it answers a signal at once, whatever the thread that trains does. */
+import { repeatedWithin, type SignalOrders } from "./signals.ts";
+
+const training = globalThis as unknown as Worker;
+
+training.onmessage = ({ data: { signals, toStderr } }: MessageEvent<SignalOrders>) => {
+  let hasCome = false;
+  const listeners = signals.map((signal) => () => {
+    if (hasCome) return;
+    hasCome = true;
+    training.postMessage(signal);
+    answer(signal, toStderr);
+    // Without a listener the next one does what it does to any process.
+    setTimeout(() => {
+      signals.forEach((name, i) => Deno.removeSignalListener(name, listeners[i]!));
+    }, repeatedWithin);
+  });
+  signals.forEach((name, i) => Deno.addSignalListener(name, listeners[i]!));
+  training.postMessage("ready");
+};
+
+function answer(signal: Deno.Signal, toStderr: boolean): void {
+  const stream = toStderr ? Deno.stderr : Deno.stdout;
+  const second = signal === "SIGINT" ? "Ctrl-C again" : "a second signal";
+  const text = `Stopping after this batch; ${second} ends at once, and what was saved stays.\n`;
+  // The line of progress and the terminal's ^C stand where this goes.
+  const start = stream.isTerminal() ? "\r\x1b[2K" : "";
+  try {
+    stream.writeSync(new TextEncoder().encode(start + text));
+  } catch {
+    // Nobody reads it; the run ends all the same.
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * Ctrl-C and SIGTERM while the thread that trains may be inside one call for seconds: a worker
+ * listens (signal_worker.ts), says at once that the signal has come, and tells this thread, which
+ * ends the run when it next looks. A second signal ends the process.
+ */
+
+/** What a worker is told. */
+export interface SignalOrders {
+  signals: Deno.Signal[];
+  /** Where the answer goes: standard error where standard output is for a program. */
+  toStderr: boolean;
+}
+
+/** Milliseconds in which a signal counts as the first once more: `deno task` passes on its own. */
+export const repeatedWithin = 500;
+
+/** The wish that a run should end. */
+export interface StopRequest extends Disposable {
+  /** Aborts at the first signal. */
+  readonly signal: AbortSignal;
+  /** Exit code of a process that a signal has ended before its work was done; 0 without one. */
+  readonly exitCode: number;
+  /** Ends the run as a signal would, without one. */
+  stop(): void;
+}
+
+/** Signals that ask for an end, and the exit codes that shells give them. */
+const exitCodes: Partial<Record<Deno.Signal, number>> = Deno.build.os === "windows"
+  // What Windows sends when a console is closed; it knows no SIGTERM.
+  ? { SIGINT: 130, SIGBREAK: 149 }
+  : { SIGINT: 130, SIGTERM: 143 };
+
+/**
+ * Listens from now on until it is disposed of.
+ * @param toStderr answers on standard error
+ */
+export async function listenForStop(toStderr: boolean): Promise<StopRequest> {
+  const controller = new AbortController();
+  let exitCode = 0;
+  const worker = new Worker(new URL("./signal_worker.ts", import.meta.url), { type: "module" });
+  const ready = Promise.withResolvers<void>();
+  worker.addEventListener("message", ({ data }: MessageEvent<Deno.Signal | "ready">) => {
+    if (data === "ready") return ready.resolve();
+    exitCode = exitCodes[data]!;
+    controller.abort();
+  });
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    ready.reject(new Error(`No signals can be listened to: ${event.message}`));
+  });
+  const orders: SignalOrders = { signals: Object.keys(exitCodes) as Deno.Signal[], toStderr };
+  worker.postMessage(orders);
+  await ready.promise;
+  return {
+    signal: controller.signal,
+    get exitCode() {
+      return exitCode;
+    },
+    stop: () => controller.abort(),
+    [Symbol.dispose]: () => worker.terminate(),
+  };
+}
