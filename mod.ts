@@ -85,6 +85,7 @@ export type { PositionEmbeddingName } from "./lib/layers/position_embeddings.ts"
 export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
 export { AdamW, type AdamWConfig, type NamedTensor } from "./lib/optim/adamw.ts";
+export { WeightAverage } from "./lib/optim/weight_average.ts";
 export type { Moments } from "./lib/optim/moments.ts";
 export {
   type CrossEntropy,

@@ -7,6 +7,7 @@ import {
   latestRun,
   type RunFolder,
 } from "../lib/checkpoint/run_folder.ts";
+import { checkSchedule } from "../lib/checkpoint/same_run.ts";
 import type { TrainingState } from "../lib/checkpoint/state.ts";
 import { preset, type RunConfig } from "../lib/config/run.ts";
 import { shortNameOf } from "../lib/data/picture_set.ts";
@@ -52,6 +53,7 @@ export interface StartOptions {
   out?: string;
   resume?: string;
   initFrom?: string;
+  reschedule?: boolean;
 }
 
 /**
@@ -69,16 +71,22 @@ export async function prepareStart(
   owned: AsyncDisposableStack,
   onNotice: (text: string) => void,
 ): Promise<RunStart | FinishedRun> {
-  if (options.resume === undefined) return await prepareNew(options, given, onNotice);
+  if (options.resume === undefined) {
+    if (!options.reschedule) return await prepareNew(options, given, onNotice);
+    throw new UserError(
+      "--reschedule is for --resume only, since a new run has a schedule of its own; leave it out.",
+    );
+  }
   for (const [name, value] of [["out", options.out], ["init-from", options.initFrom]]) {
     if (value === undefined) continue;
     throw new UserError(`--${name} ${value} cannot be given with --resume; leave it out.`);
   }
-  return await prepareResumed(options.resume, given, owned, onNotice);
+  return await prepareResumed(options.resume, options.reschedule ?? false, given, owned, onNotice);
 }
 
 async function prepareResumed(
   wanted: string,
+  isRescheduled: boolean,
   given: Record<string, unknown>,
   owned: AsyncDisposableStack,
   onNotice: (text: string) => void,
@@ -96,6 +104,8 @@ async function prepareResumed(
   for (const notice of notices) onNotice(notice);
   const config = await readRunConfig(given, given.preset === undefined ? saved : undefined);
   const left = workLeft(state, saved, config);
+  // Before data is fetched in vain.
+  if (left === "train" && state && !isRescheduled) checkSchedule(state, config);
   if (left === "nothing") {
     onNotice(
       `There is nothing to do: ${run.path} has done ${epochs(state!.epoch)}, and --epochs ` +

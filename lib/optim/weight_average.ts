@@ -1,7 +1,7 @@
 import { tf } from "../tfjs.ts";
 import { webgpuBackend } from "../backend/compute.ts";
 import { assertNumber } from "../checks.ts";
-import { blend, exchange } from "../kernels/optimizer/blend.ts";
+import { blend, exchange, type Pair } from "../kernels/optimizer/blend.ts";
 
 /**
  * Exponential moving average of a model's weights (Polyak averaging), on the device.
@@ -10,11 +10,25 @@ import { blend, exchange } from "../kernels/optimizer/blend.ts";
  * `d = min(decay, (1 + k) / (10 + k))`: the warm-up of TensorFlow's ExponentialMovingAverage, without
  * which a short run's average would be of its first weights. Owns a tensor for each variable; call
  * `dispose`.
+ *
+ * @example
+ * ```ts
+ * import { selectBackend, tf, WeightAverage } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const weight = tf.variable(tf.tensor1d([0]));
+ * const average = new WeightAverage([weight], 0.99);
+ * weight.assign(tf.tensor1d([1]));
+ * // The decay of the first update is a tenth.
+ * average.update(tf.tensor1d(average.shares(0)));
+ * console.log((await average.read()).get(weight.name)![0]!.toFixed(2)); // 0.90
+ * ```
  */
 export class WeightAverage {
   private readonly averages: tf.Tensor[];
 
   /**
+   * Makes an average of variables.
    * @param variables their values of now are the average of no update
    * @param decay from 0 to below 1
    * @param restored averages to go on from, flat, by the variables' names
@@ -73,13 +87,15 @@ export class WeightAverage {
     return new Map(this.variables.map(({ name }, index) => [name, read[index]!]));
   }
 
-  private pairs() {
+  /** Each average and its variable. */
+  private pairs(): Pair[] {
     return this.variables.map((variable, index) => ({
       into: this.averages[index]!,
       from: variable as tf.Tensor,
     }));
   }
 
+  /** Frees the averages; the variables stay. */
   dispose(): void {
     tf.dispose(this.averages);
   }

@@ -19,9 +19,11 @@ export interface EpochLine {
   valAccuracy: number | null;
   /** Top-5 accuracy of the images held out. */
   valTop5: number | null;
-  /** The same of the weights' running average; absent where there is none. */
+  /** Loss of the images held out by the weights' running average; absent where there is none. */
   emaValLoss?: number | null;
+  /** Their accuracy, likewise. */
   emaValAccuracy?: number | null;
+  /** Their top-5 accuracy, likewise. */
   emaValTop5?: number | null;
   /** Updates left out since the start of the run; absent for none. */
   skippedSteps?: number;

@@ -208,6 +208,7 @@ const refusals: Record<string, [args: string[], ...texts: string[]]> = {
   "an interval that is none": [["--save-every", "soon"], "--save-every", '"soon"', "10m"],
   "to keep no state": [["--keep", "0"], "--keep", '"0"'],
   "an unknown word for --on-nan": [["--on-nan", "panic"], "--on-nan", '"panic"', "stop or skip"],
+  "another schedule of nothing": [["--reschedule"], "--reschedule is for --resume only"],
   "to resume and to begin": [["--resume", "x", "--init-from", "y"], "--init-from y", "--resume"],
   "weights that are not there": [["--init-from", "no/such"], "no/such"],
   "weights of another kind": [["--init-from", "README.md"], "README.md"],
