@@ -53,6 +53,20 @@ Deno.test("eval --json repeats what training reported, and adds up by class", as
     if (count > 0) hits += count * top5;
   }
   assertEquals(images, 60);
+  const { confusion, confused, classes } = report;
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
+  let right = 0;
+  classes.forEach((scores: Record<string, number>, k: number) => {
+    const hits = confusion[k][k];
+    right += hits;
+    assertEquals(sum(confusion[k]), scores.count);
+    const guessed = sum(confusion.map((row: number[]) => row[k]));
+    assertEquals(scores.precision, guessed === 0 ? null : hits / guessed);
+    assertEquals(scores.recall, scores.count === 0 ? null : hits / scores.count!);
+  });
+  assertAlmostEquals(right / 60, report.accuracy, 1e-6);
+  const most = Math.max(...confusion.flatMap((row: number[], k: number) => row.toSpliced(k, 1)));
+  assertEquals([confused[0].count, confused.length], [most, 10]);
   assertAlmostEquals(hits / images, report.top5, 1e-6);
 });
 
@@ -64,8 +78,10 @@ Deno.test("eval prints loss, top-1, top-5 and a table of the classes", async () 
     /^train: loss \d+\.\d{4} {2}top-1 \d+\.\d\d % {2}top-5 \d+\.\d\d %$/m.test(stdout),
     stdout,
   );
-  assert(/^\| class +\| images \| +top-1 \| +top-5 \|$/m.test(stdout), stdout);
+  assert(/^\| class +\| images \| precision \| +recall \| +top-5 \|$/m.test(stdout), stdout);
   assert(/^\| black circle +\| +\d+ \|/m.test(stdout), stdout);
+  assert(/^\| \w+ \w+, taken for \w+ \w+ +\| +\d+ \|/m.test(stdout), stdout);
+  assertStringIncludes(stdout, "The confusion matrix of 100 classes is too wide to print");
 });
 
 Deno.test("predict prints the five likeliest classes of each image", async () => {
