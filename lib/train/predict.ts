@@ -84,10 +84,14 @@ export class Classifier implements Disposable {
     });
   }
 
+  /** Side in pixels of the data set's images. */
+  get size(): number {
+    return this.context.preprocessing.width;
+  }
+
   /** An image of any size in that of the data set's images: a few kilobytes that may be kept. */
   prepared(image: RgbImage): Uint8Array {
-    const { width, fit = "squash" } = this.context.preprocessing;
-    return fitImage(image, width, fit).data;
+    return fitImage(image, this.size, this.context.preprocessing.fit ?? "squash").data;
   }
 
   /**
