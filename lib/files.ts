@@ -293,7 +293,7 @@ export async function readBoundedFile(
 
 /** As {@linkcode readBoundedFile}, from the beginning of an open file of `size` bytes. */
 export async function readBounded(
-  file: Deno.FsFile,
+  file: Pick<Deno.FsFile, "read">,
   size: number,
   maxBytes: number,
   path: string,

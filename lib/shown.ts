@@ -41,8 +41,11 @@ function escaped(text: string): string {
   return text.replace(acting, (each) => `\\u{${each.codePointAt(0)!.toString(16)}}`);
 }
 
-/** At most 100 characters of a text from elsewhere, everything escaped that would act on a terminal. */
-export function printable(text: string): string {
-  const whole = escaped(text.slice(0, 101));
-  return whole.length > 100 ? `${whole.slice(0, 99).toWellFormed()}…` : whole;
+/**
+ * A text from elsewhere with everything escaped that would act on a terminal.
+ * @param most characters; what is longer is cut
+ */
+export function printable(text: string, most = 100): string {
+  const whole = escaped(text.slice(0, most + 1));
+  return whole.length > most ? `${whole.slice(0, most - 1).toWellFormed()}…` : whole;
 }

@@ -1,13 +1,20 @@
-/** `deno task eval`: loss, top-1, top-5 and a per-class table of a run's weights. */
+/** `deno task eval`: loss, top-1, top-5 of a run's weights, scores by class and what is confused. */
 import { selectBackend } from "../lib/backend/select.ts";
 import { modelConfigOf, type RunConfig } from "../lib/config/run.ts";
 import { type ImageDataset, type ImageSplit, limitSplit } from "../lib/data/dataset.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { formatResult } from "../lib/report/summary.ts";
+import {
+  confusedPairs,
+  confusionMatrix,
+  confusionTable,
+  pairTable,
+  precisions,
+} from "../lib/report/confusion.ts";
 import { classAccuracies, classTable } from "../lib/report/tables.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
-import { evaluateEach, sumsOf } from "../lib/train/evaluate.ts";
+import { evaluateGuesses, sumsOf } from "../lib/train/evaluate.ts";
 import { splitDataset } from "../lib/train/device_dataset.ts";
 import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
@@ -18,6 +25,11 @@ import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
 import { askToReach } from "./permissions.ts";
 import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
+
+/** Pairs of classes that are shown. */
+const mostPairs = 10;
+/** Characters of a line where the output is no terminal. */
+const widestMatrix = 100;
 
 /** Which images `--split` means. */
 const splits: Record<string, (dataset: ImageDataset, config: RunConfig) => ImageSplit> = {
@@ -39,7 +51,13 @@ await runTask(async () => {
       .option("--device-data <bytes>", deviceDataText, "auto")
       .option("--limit <n>", "use only the first n images; default: the run's limit")
       .option("--json", "print one JSON object", false)
-      .addHelpText("after", "\nExample: deno task eval runs/my-run --split val"),
+      .addHelpText(
+        "after",
+        "\nPrints loss, top-1 and top-5; precision, recall and top-5 by class; the classes that are\n" +
+          "confused most, and the confusion matrix where it fits. --json has all of it: confusion[i][j]\n" +
+          "counts the images of class i that were taken for class j.\n\n" +
+          "Example: deno task eval runs/my-run --split val",
+      ),
   );
   const options = command.opts();
   await askToReach("--data", options.data);
@@ -75,28 +93,39 @@ await runTask(async () => {
   const model = createViTClassifier(modelConfigOf(config));
   assignWeights(model, state.weights, path);
   const split = new DeviceSplit(images, state.preprocessing);
-  const each = await evaluateEach(model, split, {
+  const { statistics, guesses } = await evaluateGuesses(model, split, {
     batchSize: config.batchSize / config.accumulate,
     onBatch: (done, count) => lines.evaluation("Evaluating", done, count),
   });
-  const result = metricsOf(sumsOf(each));
+  const result = metricsOf(sumsOf(statistics));
   if (!Number.isFinite(result.loss)) {
     throw new UserError(
       `The weights of ${path} give a loss of ${result.loss}; take others with --weights.`,
     );
   }
   const hits = (column: number) =>
-    Array.from({ length: images.count }, (_, i) => each[i * 3 + column]!);
-  const classes = classAccuracies(dataset.classNames, images.labels, hits(1), hits(2));
+    Array.from({ length: images.count }, (_, i) => statistics[i * 3 + column]!);
+  const { classNames } = dataset;
+  const confusion = confusionMatrix(images.labels, guesses, classNames.length);
+  const precision = precisions(confusion);
+  const classes = classAccuracies(classNames, images.labels, hits(1), hits(2))
+    .map((accuracy, k) => ({ ...accuracy, precision: precision[k]!, recall: accuracy.top1 }));
+  const confused = confusedPairs(confusion, classNames, mostPairs);
   if (options.json) {
     const { loss, accuracy, top5 } = result;
     const { step, epoch } = state;
     const report = { run: given, weights: weightsOf(path), split: options.split, step, epoch };
-    lines.say(JSON.stringify({ ...report, loss, accuracy, top5, classes }));
+    lines.say(JSON.stringify({ ...report, loss, accuracy, top5, classes, confused, confusion }));
   } else {
     lines.say(`${path}, step ${state.step}, ${images.count} ${options.split} images`);
     lines.say(formatResult(options.split, result));
     lines.say(`\n${classTable(classes)}`);
+    if (confused.length > 0) lines.say(`Most confused:\n\n${pairTable(confused)}`);
+    const matrix = confusionTable(confusion, classNames, Math.min(lines.width, widestMatrix));
+    lines.say(
+      matrix ??
+        `The confusion matrix of ${classNames.length} classes is too wide to print; --json has it.`,
+    );
   }
   Deno.exit(0);
 });

@@ -1,69 +1,118 @@
-/** `deno task predict`: the five likeliest classes of image files. */
+/** `deno task predict`: the likeliest classes of images, however many there are. */
+import { Option } from "@commander-js/extra-typings";
 import { selectBackend } from "../lib/backend/select.ts";
 import { latestRun } from "../lib/checkpoint/run_folder.ts";
 import { modelConfigOf } from "../lib/config/run.ts";
-import { readImageFile } from "../lib/data/image/read.ts";
-import type { RgbImage } from "../lib/data/image/rgb_image.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
-import { percent, shellWord } from "../lib/report/summary.ts";
-import { predictImages, type Prediction } from "../lib/train/predict.ts";
+import { blocks, csv, json, type PredictionFormat, table } from "../lib/report/predictions.ts";
+import { shellWord } from "../lib/report/summary.ts";
+import { Classifier, imagesAtOnce } from "../lib/train/predict.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, parseArguments, runsFolder, runTask } from "./cli.ts";
+import { imageFiles, readImage } from "./image_files.ts";
 import { print } from "./output.ts";
 import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
 
-/** Files in memory at once; results come as soon as so many are classified. */
-const filesAtOnce = 32;
-
 await runTask(async () => {
   const command = parseArguments(
-    newCommand("predict", "Name the five likeliest classes of image files.")
+    newCommand("predict", "Name the likeliest classes of images.")
       .usage("[options] <run> <images...>")
       .argument("<run>", "the run's folder, or a checkpoint in it")
       // Not required, so that what is missing can be said in more than its name.
-      .argument("[images...]", "image files of any size")
+      .argument("[images...]", "files of any size, folders, patterns, or - for standard input")
       .option("--weights <which>", weightsOfRun, "best")
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
+      .option("--top <n>", "how many classes; default: 5, and 1 with --table")
+      .addOption(new Option("--table", "print a line per image").conflicts(["csv", "json"]))
+      .addOption(new Option("--csv", "print comma-separated values").conflicts(["json"]))
       .option("--json", "print one JSON object per image", false)
       .addHelpText(
         "after",
-        "\nA file that is no image is named on standard error and the others are classified; the exit\n" +
-          "code is then 2.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
+        "\nA folder means all pictures below it. Files that cannot be read are named on standard error\n" +
+          "and the others are classified; the exit code is then 2.\n\n" +
+          "Examples:\n  deno task predict runs/my-run photo.jpg drawing.png\n" +
+          "  deno task predict runs/my-run photos --table\n" +
+          "  deno task predict runs/my-run 'photos/**/*.jpg' --top 1 --csv > classes.csv\n" +
+          "  curl -s https://example.org/photo.jpg | deno task predict runs/my-run -",
       ),
   );
-  const { weights, backend, json } = command.opts();
-  const [given, paths] = command.processedArgs;
-  if (paths.length === 0) throw await missingImages(given);
+  const options = command.opts();
+  const [given, words] = command.processedArgs;
+  if (words.length === 0) throw await missingImages(given);
+  const top = countOf(options.top ?? (options.table ? "1" : "5"));
   const isGiven = command.getOptionValueSource("weights") === "cli";
-  const { path, config, state } = await loadRunWeights(given, isGiven ? weights : undefined);
-  await selectBackend(backend);
+  const { path, config, state } = await loadRunWeights(
+    given,
+    isGiven ? options.weights : undefined,
+  );
+  await selectBackend(options.backend);
   const model = createViTClassifier(modelConfigOf(config));
   assignWeights(model, state.weights, path);
-  let failed = false;
-  for (let start = 0; start < paths.length; start += filesAtOnce) {
-    const some = paths.slice(start, start + filesAtOnce);
-    const read = await Promise.all(some.map(readOrRefuse));
-    const images = read.filter((image) => !(image instanceof UserError)) as RgbImage[];
-    const predictions = images.length > 0 ? await predictImages(model, images, state) : [];
-    some.forEach((file, i) => {
-      const image = read[i]!;
-      if (!(image instanceof UserError)) return show(file, predictions.shift()!, json);
-      failed = true;
-      console.error(`error: ${image.message}`);
-    });
-  }
-  Deno.exit(failed ? 2 : 0);
+  using classifier = new Classifier(model, state);
+  const format = formatOf(options, state.classNames);
+  if (format.head !== null) print(format.head);
+  const isGood = await predictAll(words, classifier, top, format);
+  Deno.exit(isGood ? 0 : 2);
 });
 
-/** One bad file is no reason to say nothing of the others. */
-async function readOrRefuse(path: string): Promise<RgbImage | UserError> {
+/**
+ * Reads, classifies and prints a batch at a time, so that memory does not grow with their number.
+ * @returns whether all could be read
+ */
+async function predictAll(
+  words: readonly string[],
+  classifier: Classifier,
+  top: number,
+  format: PredictionFormat,
+): Promise<boolean> {
+  let isGood = true;
+  // One bad file is no reason to say nothing of the others; it is named where it stood.
+  let waiting: { file: string; found: Uint8Array | UserError }[] = [];
+  let good = 0;
+  const flush = async () => {
+    const images = waiting.map(({ found }) => found).filter((found) => found instanceof Uint8Array);
+    const predictions = images.length > 0 ? await classifier.classify(images, top) : [];
+    for (const { file, found } of waiting) {
+      if (found instanceof UserError) console.error(`error: ${found.message}`);
+      else for (const line of format.lines(file, predictions.shift()!)) print(line);
+    }
+    waiting = [];
+    good = 0;
+  };
+  for await (const file of imageFiles(words)) {
+    const found = file instanceof UserError ? file : await prepared(file, classifier);
+    waiting.push({ file: String(file), found });
+    if (found instanceof UserError) isGood = false;
+    else good++;
+    if (good === imagesAtOnce || waiting.length === 10 * imagesAtOnce) await flush();
+  }
+  await flush();
+  return isGood;
+}
+
+/** One at a time: a photograph takes a hundred times the memory of what is kept of it. */
+async function prepared(file: string, classifier: Classifier): Promise<Uint8Array | UserError> {
   try {
-    return await readImageFile(path);
+    return classifier.prepared(await readImage(file, classifier.size));
   } catch (error) {
     if (error instanceof UserError) return error;
     throw error;
   }
+}
+
+function formatOf(
+  options: { table?: true; csv?: true; json: boolean },
+  classNames: readonly string[],
+): PredictionFormat {
+  if (options.json) return json;
+  if (options.csv) return csv;
+  return options.table ? table(classNames) : blocks;
+}
+
+function countOf(text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new UserError(`Option --top cannot be "${text}"; give a number of classes from 1.`);
 }
 
 async function missingImages(given: string): Promise<UserError> {
@@ -75,12 +124,4 @@ async function missingImages(given: string): Promise<UserError> {
     `A run's folder and then images are needed: deno task predict ${shellWord(run)} ` +
       `${shellWord(image)}`,
   );
-}
-
-function show(path: string, top: Prediction[], json: boolean): void {
-  if (json) return print(JSON.stringify({ image: path, predictions: top }));
-  print(path);
-  for (const { className, probability } of top) {
-    print(`  ${percent(probability).padStart(8)}  ${className}`);
-  }
 }

@@ -67,12 +67,12 @@ export class FolderScan {
     return false;
   }
 
-  /** All pictures of a class, in the order of their paths. */
+  /** All pictures of a class, in the order of their paths; of the folder `""` those of the tree. */
   async pictures(folder: string, label: number): Promise<PictureFile[]> {
     const names: string[] = [];
     const walk = async (inside: string, above: readonly string[]) => {
       for (const { name, isFolder, target } of await this.list(inside, above)) {
-        const path = `${inside}/${name}`;
+        const path = inside === "" ? name : `${inside}/${name}`;
         if (isFolder) await walk(path, [...above, target ?? `${this.root}/${path}`]);
         else names.push(path);
       }

@@ -7,7 +7,7 @@ export interface ClassAccuracy {
   readonly name: string;
   /** Images of the class. */
   readonly count: number;
-  /** Share of them whose first guess was right, 0 to 1; NaN for no images. */
+  /** Share of them whose first guess was right, 0 to 1: the recall; NaN for no images. */
   readonly top1: number;
   /** Share of them with the right class among the first five guesses. */
   readonly top5: number;
@@ -41,19 +41,26 @@ export function classAccuracies(
   }));
 }
 
-/** Accuracy by class, the best first; classes without images come last. */
-export function classTable(classes: readonly ClassAccuracy[]): string {
+/** Accuracy within one class, and how far a guess of it can be trusted. */
+export interface ClassScores extends ClassAccuracy {
+  /** Share of the images taken for the class that are of it; NaN where none is. */
+  readonly precision: number;
+}
+
+/** Scores by class, the best recall first; classes without images come last. */
+export function classTable(classes: readonly ClassScores[]): string {
   const value = (share: number) => Number.isNaN(share) ? -1 : share;
   const sorted = classes.toSorted((a, b) =>
     value(b.top1) - value(a.top1) || value(b.top5) - value(a.top5) || (a.name < b.name ? -1 : 1)
   );
-  const rows = sorted.map(({ name, count, top1, top5 }) => [
+  const rows = sorted.map(({ name, count, precision, top1, top5 }) => [
     name,
     String(count),
+    percent(precision),
     percent(top1),
     percent(top5),
   ]);
-  return markdownTable(["class", "images", "top-1", "top-5"], rows);
+  return markdownTable(["class", "images", "precision", "recall", "top-5"], rows);
 }
 
 /** A table with its columns aligned, names to the left and figures to the right. */

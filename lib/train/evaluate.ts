@@ -5,7 +5,7 @@ import { type MetricSums, noSums } from "../checkpoint/progress.ts";
 import { assertWhole } from "../checks.ts";
 import { type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
-import { evaluationStep } from "./step.ts";
+import { evaluationStep, evaluationWithLogits } from "./step.ts";
 
 /** Options of {@linkcode evaluate}. */
 export interface EvaluateOptions {
@@ -67,12 +67,61 @@ export async function evaluate(
 export async function evaluateEach(
   model: tf.LayersModel,
   split: DeviceSplit,
-  { batchSize, onBatch, signal }: EvaluateOptions,
+  options: EvaluateOptions,
 ): Promise<Float32Array> {
-  assertWhole("batchSize", batchSize, 1);
-  const imageSize = model.inputs[0]!.shape[1]!;
   const statistics = new Float32Array(split.count * 3);
-  const repeated = new Repeated((inputs) => evaluationStep(model, split.batch(inputs, imageSize)));
+  await overBatches(split, options, (inputs) => {
+    return evaluationStep(model, split.batch(inputs, imageSizeOf(model)));
+  }, (values, start) => statistics.set(values, start * 3));
+  return statistics;
+}
+
+/** Statistics of every image, and what the model takes it for. */
+export interface Guesses {
+  /** As {@linkcode evaluateEach} gives them. */
+  statistics: Float32Array;
+  /** `[count]`, the likeliest class of each image; of equal ones the first. */
+  guesses: Int32Array;
+}
+
+/**
+ * As {@linkcode evaluateEach}, with the class that each image is taken for. All logits are read for
+ * that, so training evaluates without.
+ *
+ * @throws {UserError} as {@linkcode evaluateEach} does
+ */
+export async function evaluateGuesses(
+  model: tf.LayersModel,
+  split: DeviceSplit,
+  options: EvaluateOptions,
+): Promise<Guesses> {
+  const statistics = new Float32Array(split.count * 3);
+  const guesses = new Int32Array(split.count);
+  await overBatches(split, options, (inputs) => {
+    return evaluationWithLogits(model, split.batch(inputs, imageSizeOf(model)));
+  }, (values, start, images) => {
+    const width = values.length / images;
+    for (let i = 0; i < images; i++) {
+      const row = values.subarray(i * width, (i + 1) * width);
+      statistics.set(row.subarray(0, 3), (start + i) * 3);
+      const logits = row.subarray(3);
+      let best = 0;
+      for (let k = 1; k < logits.length; k++) if (logits[k]! > logits[best]!) best = k;
+      guesses[start + i] = best;
+    }
+  });
+  return { statistics, guesses };
+}
+
+/** Computes `step` for all images in order, batch by batch, and hands on what it gives. */
+async function overBatches(
+  split: DeviceSplit,
+  { batchSize, onBatch, signal }: EvaluateOptions,
+  step: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
+  take: (values: Float32Array, start: number, images: number) => void,
+): Promise<void> {
+  assertWhole("batchSize", batchSize, 1);
+  const repeated = new Repeated(step);
   let done = 0;
   try {
     const batches = [...inOrder(split.count, batchSize)];
@@ -80,7 +129,7 @@ export async function evaluateEach(
       signal?.throwIfAborted();
       await split.ready(indices);
       if (position + 1 < batches.length) split.prefetch(batches[position + 1]!);
-      statistics.set(await repeated.read(split.evaluationValues(indices)), done * 3);
+      take(await repeated.read(split.evaluationValues(indices)), done, indices.length);
       done += indices.length;
       onBatch?.(done, split.count);
       // A turn of the event loop, or signals would wait until the end.
@@ -91,7 +140,10 @@ export async function evaluateEach(
   } finally {
     repeated.dispose();
   }
-  return statistics;
+}
+
+function imageSizeOf(model: tf.LayersModel): number {
+  return model.inputs[0]!.shape[1]!;
 }
 
 /** Sums of what {@linkcode evaluateEach} gives. */

@@ -9,7 +9,7 @@ import { augmentBatch, packedWords } from "../kernels/augment_batch/augment_batc
 import { inOrder } from "./batches.ts";
 
 /** Images of one pass through the model, so that any number of files fits the device. */
-const BATCH = 32;
+export const imagesAtOnce = 32;
 
 /** One guess. */
 export interface Prediction {
@@ -54,40 +54,70 @@ export interface PredictionContext {
 export async function predictImages(
   model: tf.LayersModel,
   images: RgbImage[],
-  { preprocessing, classNames }: PredictionContext,
+  context: PredictionContext,
   count = 5,
 ): Promise<Prediction[][]> {
   assertWhole("count", count, 1);
   images.forEach(assertImage);
-  const size = model.inputs[0]!.shape[1]!;
-  const probabilities = new Repeated(({ packed }: { packed: tf.Tensor2D }) => {
-    const indices = tf.range(0, packed.shape[0], 1, "int32");
-    const options = { ...preprocessing, size };
-    const batch = augmentBatch(packed, indices, null, options);
-    return tf.softmax(model.apply(batch, { training: false }) as tf.Tensor2D);
-  });
+  using classifier = new Classifier(model, context);
   const predictions: Prediction[][] = [];
-  try {
-    for (const indices of inOrder(images.length, BATCH)) {
-      const batch = images.slice(indices[0], indices[0]! + indices.length);
-      const values = await probabilities.read({ packed: packedImages(batch, preprocessing) });
-      const classes = values.length / batch.length;
-      batch.forEach((_, i) => {
-        const row = values.subarray(i * classes, (i + 1) * classes);
-        const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
-        predictions.push(
-          order.slice(0, count).map((classIndex) => ({
-            classIndex,
-            className: classNames[classIndex] ?? `class ${classIndex}`,
-            probability: row[classIndex]!,
-          })),
-        );
-      });
-    }
-  } finally {
-    probabilities.dispose();
+  for (const indices of inOrder(images.length, imagesAtOnce)) {
+    const batch = images.slice(indices[0], indices[0]! + indices.length);
+    predictions.push(
+      ...await classifier.classify(batch.map((image) => classifier.prepared(image)), count),
+    );
   }
   return predictions;
+}
+
+/** A model that classifies batch after batch, whatever it is shown. Owns a capture on the device. */
+export class Classifier implements Disposable {
+  private readonly probabilities: Repeated<{ packed: tf.Tensor2D }, tf.Tensor>;
+
+  constructor(model: tf.LayersModel, private readonly context: PredictionContext) {
+    const size = model.inputs[0]!.shape[1]!;
+    this.probabilities = new Repeated(({ packed }) => {
+      const indices = tf.range(0, packed.shape[0], 1, "int32");
+      const options = { ...context.preprocessing, size };
+      const batch = augmentBatch(packed, indices, null, options);
+      return tf.softmax(model.apply(batch, { training: false }) as tf.Tensor2D);
+    });
+  }
+
+  /** Side in pixels of the data set's images. */
+  get size(): number {
+    return this.context.preprocessing.width;
+  }
+
+  /** An image of any size in that of the data set's images: a few kilobytes that may be kept. */
+  prepared(image: RgbImage): Uint8Array {
+    return fitImage(image, this.size, this.context.preprocessing.fit ?? "squash").data;
+  }
+
+  /**
+   * Classifies images in one pass through the model.
+   * @param images as {@linkcode Classifier.prepared} gives them
+   * @returns for each image its `count` likeliest classes, the likeliest first
+   */
+  async classify(images: readonly Uint8Array[], count: number): Promise<Prediction[][]> {
+    const { preprocessing, classNames } = this.context;
+    const values = await this.probabilities.read({ packed: packedImages(images, preprocessing) });
+    const classes = values.length / images.length;
+    return images.map((_, i) => {
+      const row = values.subarray(i * classes, (i + 1) * classes);
+      const order = Array.from(row.keys()).sort((a, b) => row[b]! - row[a]! || a - b);
+      return order.slice(0, count).map((classIndex) => ({
+        classIndex,
+        className: classNames[classIndex] ?? `class ${classIndex}`,
+        probability: row[classIndex]!,
+      }));
+    });
+  }
+
+  /** Frees what lies on the device. */
+  [Symbol.dispose](): void {
+    this.probabilities.dispose();
+  }
 }
 
 /** @throws {UserError} when an image is not what it says it is. */
@@ -102,14 +132,14 @@ function assertImage({ width, height, channels, data }: RgbImage, index: number)
   );
 }
 
-/** The images in the data set's size, as the device takes them: `[images, words]`. */
+/** The images as the device takes them: `[images, words]`. */
 function packedImages(
-  images: RgbImage[],
-  { height, width, channels, fit = "squash" }: Preprocessing,
+  images: readonly Uint8Array[],
+  { height, width, channels }: Preprocessing,
 ): InputValues {
   const stride = height * width * channels;
   const bytes = new Uint8Array(images.length * stride);
-  images.forEach((image, index) => bytes.set(fitImage(image, width, fit).data, index * stride));
+  images.forEach((image, index) => bytes.set(image, index * stride));
   const shape = [images.length, Math.ceil(stride / 4)] as [number, number];
   return { shape, values: packedWords(bytes, ...shape) };
 }

@@ -66,6 +66,15 @@ export function evaluationStep(model: tf.LayersModel, batch: Batch): tf.Tensor2D
   });
 }
 
+/** {@linkcode evaluationStep}, and to its right the logits: float32 `[batch, 3 + classes]`. */
+export function evaluationWithLogits(model: tf.LayersModel, batch: Batch): tf.Tensor2D {
+  return tf.tidy(() => {
+    const logits = model.apply(batch.images, { training: false }) as tf.Tensor2D;
+    const { stats } = softmaxCrossEntropy(logits, batch.labels.first);
+    return tf.concat2d([stats, logits], 1);
+  });
+}
+
 /** Parts that a training step works on; all of it stays the caller's. */
 export interface StepParts {
   config: RunConfig;

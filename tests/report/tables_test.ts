@@ -15,14 +15,14 @@ Deno.test("hits are counted by class, and the table has the best first", () => {
     { name: "chair", count: 1, top1: 0, top5: 0 },
   ]);
   assertEquals(
-    classTable(classes),
+    classTable(classes.map((each, i) => ({ ...each, precision: [1, 0.5, NaN, 0][i]! }))),
     [
-      "| class  | images |  top-1 |   top-5 |",
-      "| ------ | -----: | -----: | ------: |",
-      "| bear   |      3 | 66.7 % |  66.7 % |",
-      "| apple  |      2 | 50.0 % | 100.0 % |",
-      "| chair  |      1 |  0.0 % |   0.0 % |",
-      "| unseen |      0 |        |         |",
+      "| class  | images | precision | recall |   top-5 |",
+      "| ------ | -----: | --------: | -----: | ------: |",
+      "| bear   |      3 |    50.0 % | 66.7 % |  66.7 % |",
+      "| apple  |      2 |   100.0 % | 50.0 % | 100.0 % |",
+      "| chair  |      1 |     0.0 % |  0.0 % |   0.0 % |",
+      "| unseen |      0 |           |        |         |",
       "",
     ].join("\n"),
   );

@@ -3,6 +3,7 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { loadWeights, saveWeights, type WeightsState } from "../../lib/checkpoint/state.ts";
 import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../data/fixtures.ts";
+import { picture, writeTree } from "../data/picture_files.ts";
 import {
   assertRefused,
   contentsOf,
@@ -11,6 +12,7 @@ import {
   runTask,
   runTaskWell,
   smallRun,
+  type TaskResult,
 } from "./run_task.ts";
 
 const onWasm = ["--backend", "wasm"];
@@ -53,6 +55,20 @@ Deno.test("eval --json repeats what training reported, and adds up by class", as
     if (count > 0) hits += count * top5;
   }
   assertEquals(images, 60);
+  const { confusion, confused, classes } = report;
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
+  let right = 0;
+  classes.forEach((scores: Record<string, number>, k: number) => {
+    const hits = confusion[k][k];
+    right += hits;
+    assertEquals(sum(confusion[k]), scores.count);
+    const guessed = sum(confusion.map((row: number[]) => row[k]));
+    assertEquals(scores.precision, guessed === 0 ? null : hits / guessed);
+    assertEquals(scores.recall, scores.count === 0 ? null : hits / scores.count!);
+  });
+  assertAlmostEquals(right / 60, report.accuracy, 1e-6);
+  const most = Math.max(...confusion.flatMap((row: number[], k: number) => row.toSpliced(k, 1)));
+  assertEquals([confused[0].count, confused.length], [most, 10]);
   assertAlmostEquals(hits / images, report.top5, 1e-6);
 });
 
@@ -64,8 +80,10 @@ Deno.test("eval prints loss, top-1, top-5 and a table of the classes", async () 
     /^train: loss \d+\.\d{4} {2}top-1 \d+\.\d\d % {2}top-5 \d+\.\d\d %$/m.test(stdout),
     stdout,
   );
-  assert(/^\| class +\| images \| +top-1 \| +top-5 \|$/m.test(stdout), stdout);
+  assert(/^\| class +\| images \| precision \| +recall \| +top-5 \|$/m.test(stdout), stdout);
   assert(/^\| black circle +\| +\d+ \|/m.test(stdout), stdout);
+  assert(/^\| \w+ \w+, taken for \w+ \w+ +\| +\d+ \|/m.test(stdout), stdout);
+  assertStringIncludes(stdout, "The confusion matrix of 100 classes is too wide to print");
 });
 
 Deno.test("predict prints the five likeliest classes of each image", async () => {
@@ -104,6 +122,61 @@ Deno.test("predict answers the good files, names the bad ones and ends with 2", 
   assertEquals(lines.length, 2);
   assert(lines[0]!.startsWith(`error: ${empty} is empty`), stderr);
   assert(lines[1]!.startsWith(`error: Cannot read ${none}`), stderr);
+});
+
+/** Runs predict with bytes on standard input. */
+async function predictInput(bytes: Uint8Array, args: readonly string[]): Promise<TaskResult> {
+  await using child = new Deno.Command("deno", {
+    args: ["task", "--quiet", "predict", run, ...args, ...onWasm],
+    cwd: projectRoot,
+    env: { NO_COLOR: "1" },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const input = child.stdin.getWriter();
+  // What is refused before it is read closes the pipe.
+  await input.write(bytes).then(() => input.close()).catch(() => {});
+  const { code, stdout, stderr } = await child.output();
+  const text = (part: Uint8Array) => new TextDecoder().decode(part);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+Deno.test("predict takes folders, patterns and standard input, and prints lines, a table or CSV", async () => {
+  // Two passes through the model and a part of a third.
+  const tree = Object.fromEntries(Array.from({ length: 70 }, (_, i) => [`${100 + i}.png`, i]));
+  const photos = `${folder}/photos`;
+  await writeTree(photos, { ...tree, "notes.txt": "x" });
+  const whole = await runTaskWell("predict", [run, photos, "--json", "--top", "100", ...onWasm]);
+  const objects = jsonLines(whole);
+  assertEquals(objects.map(({ image }) => image), Object.keys(tree).map((n) => `${photos}/${n}`));
+  assertEquals(objects.map(({ predictions }) => predictions.length), Array(70).fill(100));
+
+  const rows = (text: string) => text.trimEnd().split("\n");
+  const table = rows(await runTaskWell("predict", [run, photos, "--table", ...onWasm]));
+  assertEquals(table.length, 70);
+  for (const [i, { image, predictions: [{ className }] }] of objects.entries()) {
+    assert(new RegExp(`^ +\\d+\\.\\d\\d %  ${className} +${image}$`).test(table[i]!), table[i]);
+  }
+  const glob = `${photos}/16[89].png`;
+  const csv = rows(await runTaskWell("predict", [run, glob, "--csv", "--top", "2", ...onWasm]));
+  const expected = objects.slice(68).flatMap(({ image, predictions }) =>
+    [1, 2].map((rank) => `${image},${rank},${predictions[rank - 1].className}`)
+  );
+  assertEquals(csv[0], "image,rank,class,probability");
+  assertEquals(csv.slice(1).map((row) => row.slice(0, row.lastIndexOf(","))), expected);
+
+  const input = await predictInput(picture(3), ["-", "--json", "--top", "1"]);
+  assertEquals(input.code, 0, input.stderr);
+  const [{ image, predictions: [guess] }] = jsonLines(input.stdout);
+  assertEquals([image, guess.className], ["-", objects[3].predictions[0].className]);
+  assertAlmostEquals(guess.probability, objects[3].predictions[0].probability, 1e-5);
+  assertRefused(await predictInput(new Uint8Array(), ["-"]), "standard input is empty");
+});
+
+Deno.test("predict refuses forms that contradict each other, and no classes", async () => {
+  assertRefused(await runTask("predict", [run, "x.png", "--csv", "--json"]), "--csv", "--json");
+  assertRefused(await runTask("predict", [run, "x.png", "--top", "0"]), '--top cannot be "0"');
 });
 
 Deno.test("predict says what is missing: the run, or the images", async () => {

@@ -3,7 +3,7 @@ import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { tensorsOf } from "../../lib/capture/repeated.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
-import { evaluate, evaluateEach } from "../../lib/train/evaluate.ts";
+import { evaluate, evaluateEach, evaluateGuesses } from "../../lib/train/evaluate.ts";
 import { forEachBackend } from "../backends.ts";
 import { tinyModel } from "../models/tiny_model.ts";
 import { preprocessingOf, shapes } from "./tiny_run.ts";
@@ -38,6 +38,11 @@ forEachBackend("its means are those of its images, whatever the batch", async ()
   assertEquals(await evaluate(model, split, { batchSize: 20 }), {
     ...{ loss: loss!, accuracy: accuracy!, top5: top5! },
   });
+
+  // Two batches alike, so that one is replayed.
+  const { statistics, guesses } = await evaluateGuesses(model, split, { batchSize: 5 });
+  assertEquals([...guesses], logits.map((row) => row.indexOf(Math.max(...row))));
+  assertEquals(statistics, await evaluateEach(model, split, { batchSize: 5 }));
 
   // The same from the logits, image by image.
   assertEquals(column(1), logits.map((_, i) => Number(i % 8 === 0)));
