@@ -7,7 +7,7 @@ import { checkGpu } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
 import { markdownTable } from "../lib/report/tables.ts";
 import { tf } from "../lib/tfjs.ts";
-import { runTask } from "../tasks/cli.ts";
+import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
 import { installMeters, Meter, useMeter } from "./instrument.ts";
 import { PlainConvnet } from "./plain_convnet.ts";
 import { deviceDone, flush } from "./sides.ts";
@@ -16,6 +16,7 @@ import { median } from "./statistics.ts";
 const TURNS = 10;
 
 await runTask(async () => {
+  parseArguments(newCommand("bench:capture", "Measure what capture does for a plain tfjs model."));
   installMeters();
   const { reason, isSoftware } = await selectBackend("webgpu");
   console.log(`Backend ${reason}`);

@@ -14,7 +14,7 @@ import { tf } from "../lib/tfjs.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
 import { trainStep } from "../lib/train/step.ts";
-import { newCommand, runTask } from "../tasks/cli.ts";
+import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
 
 await runTask(async () => {
   const command = newCommand("bench:fixed-batch", "Train on one fixed batch; its loss must fall.")
@@ -23,7 +23,7 @@ await runTask(async () => {
     .option("--batch-size <integer>", "images of the batch", "8")
     .option("--steps <integer>", "steps", "10")
     .option("--data <source>", "CIFAR-100's folder; without it, shapes");
-  command.parse();
+  parseArguments(command);
   const options = command.opts();
   const batchSize = Number(options.batchSize);
   console.log((await selectBackend(options.backend)).reason);

@@ -10,7 +10,7 @@ import { createShapes } from "../lib/data/shapes.ts";
 import { UserError } from "../lib/errors.ts";
 import { markdownTable } from "../lib/report/tables.ts";
 import { tf } from "../lib/tfjs.ts";
-import { newCommand, runTask } from "../tasks/cli.ts";
+import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
 import { readRunConfig } from "../tasks/run_options.ts";
 import { compareSides, type SideReport } from "./compare.ts";
 import { installMeters, useMeter } from "./instrument.ts";
@@ -59,7 +59,7 @@ interface Report {
 }
 
 await runTask(async () => {
-  command.parse();
+  parseArguments(command);
   const options = command.opts();
   const parts = partsOf(options.parts);
   const [steps, warmup, repeats] = [

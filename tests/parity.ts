@@ -159,12 +159,12 @@ function summary(errors: TensorError[]): string[] {
 }
 
 if (import.meta.main) {
-  const { newCommand, runTask } = await import("../tasks/cli.ts");
+  const { newCommand, parseArguments, runTask } = await import("../tasks/cli.ts");
   await runTask(async () => {
     const command = newCommand("parity", "Compare a model with reference values")
       .argument("<file>", "safetensors file of reference values")
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto");
-    command.parse();
+    parseArguments(command);
     const choice = await selectBackend(command.opts().backend);
     console.log(choice.reason);
     const errors = await parityErrors(command.args[0]!);

@@ -81,7 +81,8 @@ export function formatEpoch(line: EpochLine, width: number = Infinity): string {
   const whole = fitted(layout, texts, [0, 1, 2], line.metrics) + best;
   if (whole.length <= width) return whole;
   const first = fitted(layout, texts, [0, 1, 2], {}, width - best.length) + best;
-  return `${first}\n ${fittedMetrics(line.metrics, width - 1)}`;
+  const second = fittedMetrics(line.metrics, width).replace(/^ - /, "    ");
+  return `${first}\n${second}`;
 }
 
 /** What stands left of the metrics. */
