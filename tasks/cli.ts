@@ -4,7 +4,7 @@ import { UserError } from "../lib/errors.ts";
 import { nearest } from "../lib/nearest.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { type KnownOption, translate } from "./aliases.ts";
-import { OutputClosed } from "./output.ts";
+import { OutputClosed, write } from "./output.ts";
 
 /** Where runs are kept unless told otherwise, and where `--resume auto` looks. */
 export const runsFolder = "runs";
@@ -27,7 +27,8 @@ export function newCommand(name: string, description: string): Command {
     .configureOutput({
       getOutHasColors: () => false,
       getErrHasColors: () => false,
-      outputError: (text, write) => write(`${explained(text.trim(), command)}\n`),
+      writeOut: write,
+      outputError: (text, writeErr) => writeErr(`${explained(text.trim(), command)}\n`),
     })
     .exitOverride();
 }

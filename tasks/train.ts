@@ -12,7 +12,7 @@ import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
 import { Lines } from "./lines.ts";
-import { screen } from "./output.ts";
+import { OutputClosed, screen } from "./output.ts";
 import { bestEpoch, eventCallbacks } from "./run_events.ts";
 import { addRunOptions } from "./run_options.ts";
 import { listenForStop } from "./signals.ts";
@@ -64,10 +64,12 @@ const command = addRunOptions(
         "  deno task train --preset tiny --epochs 3 --out runs/my-run\n" +
         "  deno task train --resume runs/my-run\n" +
         "  deno task train --init-from runs/my-run --dataset cifar10\n\n" +
-        "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at " +
-        "once.\nExit codes: 0 the run is complete, 2 an error that you can mend, 130 ended by " +
-        "Ctrl-C, 143 by SIGTERM,\n141 nobody reads the output any more; so `train && deploy` goes " +
-        "on with complete runs alone.",
+        "Names of other tools are understood too, such as --lr, --bs, --wd, --num-train-epochs and\n" +
+        "--output-dir; what is true or false also as --flip and --no-flip.\n\n" +
+        "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at\n" +
+        "once. Exit codes: 0 the run is complete, 2 an error that you can mend, 130 ended by Ctrl-C,\n" +
+        "143 by SIGTERM, 141 nobody reads the output any more. So `train && deploy` goes on with\n" +
+        "complete runs alone.",
     ) as ReturnType<typeof newCommand>,
 );
 
@@ -137,9 +139,14 @@ await runTask(async () => {
     throw error;
   });
   await lock.release();
-  if (broken) throw broken.error;
 
   const { step, skippedSteps, test } = result;
+  const goOn = `Stopped and saved at step ${step}; go on with: deno task train --resume ` +
+    shellWord(run.path);
+  if (broken) {
+    if (!(broken.error instanceof OutputClosed)) console.error(goOn);
+    throw broken.error;
+  }
   const seconds = (performance.now() - began) / 1000;
   if (skippedSteps > 0) {
     onNotice(`${skippedSteps} updates were left out, their gradient being NaN or infinite.`);
@@ -154,12 +161,7 @@ await runTask(async () => {
     for (const line of formatSummary({ run: run.path, epochs, step, best, test, seconds })) {
       lines.say(line);
     }
-  } else {
-    lines.say(
-      `Stopped and saved at step ${step}; go on with: deno task train --resume ` +
-        shellWord(run.path),
-    );
-  }
+  } else lines.say(goOn);
   Deno.exit(test ? 0 : stop.exitCode);
 });
 

@@ -189,7 +189,9 @@ export function modelConfigOf(config: RunConfig): ViTConfig {
 export function didYouMean(wrong: string, known: readonly string[]): string {
   const near = nearest(wrong, known);
   const list = known.join(", ");
-  return near === undefined ? `; known are ${list}.` : `; did you mean "${near}"? Known are ${list}.`;
+  return near === undefined
+    ? `; known are ${list}.`
+    : `; did you mean "${near}"? Known are ${list}.`;
 }
 
 function parseFields<T>(schema: z.ZodType<T> & { shape: object }, value: unknown): T {

@@ -1,15 +1,4 @@
-/** Tables in Markdown: a run's history, and accuracy by class. */
-
-/** One epoch; accuracies 0 to 1, null or absent where nothing was measured. */
-export interface HistoryRow {
-  readonly epoch: number;
-  readonly loss: number | null;
-  readonly accuracy: number | null;
-  readonly top5?: number | null;
-  readonly valLoss?: number | null;
-  readonly valAccuracy?: number | null;
-  readonly valTop5?: number | null;
-}
+/** Tables in Markdown, and accuracy by class. */
 
 /** Accuracy within one class. */
 export interface ClassAccuracy {
@@ -20,30 +9,6 @@ export interface ClassAccuracy {
   readonly top1: number;
   /** Share of them with the right class among the first five guesses. */
   readonly top5: number;
-}
-
-/** A run's epochs, the one with the best val_accuracy (the first, if several) in bold. */
-export function historyTable(history: readonly HistoryRow[]): string {
-  let best: HistoryRow | undefined;
-  for (const row of history) {
-    if (row.valAccuracy != null && row.valAccuracy > (best?.valAccuracy ?? -1)) best = row;
-  }
-  const rows = history.map((row) => {
-    const figures = [
-      row.loss,
-      row.accuracy,
-      row.top5,
-      row.valLoss,
-      row.valAccuracy,
-      row.valTop5,
-    ].map(figure);
-    if (row === best) figures[4] = `**${figures[4]}**`;
-    return [String(row.epoch), ...figures];
-  });
-  return markdownTable(
-    ["epoch", "loss", "accuracy", "top5", "val_loss", "val_accuracy", "val_top5"],
-    rows,
-  );
 }
 
 /**
@@ -102,10 +67,6 @@ export function markdownTable(
   );
   const rule = line(widths.map((width, i) => "-".repeat(width - 1) + (i === 0 ? "-" : ":")));
   return [padded[0], rule, ...padded.slice(1)].join("");
-}
-
-function figure(value: number | null | undefined): string {
-  return value == null ? "" : value.toFixed(4);
 }
 
 function percent(share: number): string {

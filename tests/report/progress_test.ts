@@ -12,8 +12,7 @@ const line: ProgressLine = {
   epochs: 100,
   step: 120,
   steps: 176,
-  msPerStep: 125.4,
-  imagesPerSecond: 2048.3,
+  speed: { msPerStep: 125.4, imagesPerSecond: 2048.3 },
   secondsLeft: 751,
   metrics: { loss: 3.9, accuracy: 0.1, top5: 0.31234 },
 };
@@ -41,7 +40,7 @@ Deno.test("the bar is empty at the start and full only at the end", () => {
 });
 
 Deno.test("slow steps keep a digit where whole numbers would say nothing", () => {
-  const slow = formatProgress({ ...line, msPerStep: 3.14159, imagesPerSecond: 0.51 });
+  const slow = formatProgress({ ...line, speed: { msPerStep: 3.14159, imagesPerSecond: 0.51 } });
   assertEquals(slow.includes(" 3.1ms/step 0.5 img/s "), true, slow);
 });
 
@@ -73,5 +72,58 @@ Deno.test("metrics: null is left out, tiny and not finite ones stay readable", (
   assertEquals(
     formatMetrics({ loss: 0.0001234, zero: 0, val_loss: null, bad: NaN }),
     " - loss: 1.2340e-4 - zero: 0.0000 - bad: NaN",
+  );
+});
+
+Deno.test("80 columns keep loss, accuracy and the time left; wider ones get more, then a bar", () => {
+  const cases: [width: number, text: string][] = [
+    [79, "Epoch   3/100  120/176 [====>..] eta 00:12:31 - loss: 3.9000 - accuracy: 0.1000"],
+    [
+      90,
+      "Epoch   3/100  120/176 [====>..] 125ms/step eta 00:12:31 - loss: 3.9000 - accuracy: 0.1000",
+    ],
+    [
+      116,
+      "Epoch   3/100  120/176 [====>..] 125ms/step 2048 img/s eta 00:12:31" +
+      " - loss: 3.9000 - accuracy: 0.1000 - top5: 0.3123",
+    ],
+    [60, "Epoch   3/100  120/176 - loss: 3.9000 - accuracy: 0.1000"],
+    [50, "Epoch   3/100 - loss: 3.9000 - accuracy: 0.1000"],
+    [30, "Epoch   3/100 - loss: 3.9000"],
+    [20, "Epoch   3/100 - loss"],
+  ];
+  for (const [width, text] of cases) assertEquals(formatProgress(line, width), text, `${width}`);
+});
+
+Deno.test("no line is wider than its room, nor is a metric cut where there is room for it", () => {
+  const metrics = {
+    ...{ loss: 4.8863, accuracy: 0.0294, top5: 0.31 },
+    ...{ val_loss: 3.9661, val_accuracy: 0.0992, val_top5: 0.2 },
+  };
+  for (let width = 1; width <= 200; width++) {
+    const progress = formatProgress(line, width);
+    assertEquals(progress.length <= width, true, progress);
+    if (width < 33) continue;
+    for (
+      const text of formatEpoch({ ...line, metrics, seconds: 22, isBest: true }, width).split("\n")
+    ) {
+      assertEquals(text.length <= width, true, `${width}: ${text}`);
+    }
+  }
+});
+
+Deno.test("an epoch too wide for its terminal has its metrics on a second line", () => {
+  const metrics = { loss: 4.8863, accuracy: 0.0294, val_loss: 3.9661, val_accuracy: 0.0992 };
+  assertEquals(
+    formatEpoch({ ...line, metrics, seconds: 22.4, isBest: true }, 79),
+    "Epoch   3/100  176/176 [====================] 22s 125ms/step 2048 img/s  (best)\n" +
+      "    loss: 4.8863 - accuracy: 0.0294 - val_loss: 3.9661 - val_accuracy: 0.0992",
+  );
+});
+
+Deno.test("what was not timed is left out", () => {
+  assertEquals(
+    formatProgress({ ...line, speed: null, secondsLeft: null }, 79),
+    "Epoch   3/100  120/176 [===>.] - loss: 3.9000 - accuracy: 0.1000 - top5: 0.3123",
   );
 });

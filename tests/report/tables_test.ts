@@ -1,31 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import {
-  classAccuracies,
-  classTable,
-  historyTable,
-  markdownTable,
-} from "../../lib/report/tables.ts";
-
-Deno.test("a history in Markdown, the best epoch in bold", () => {
-  const row = { top5: 0.3, valLoss: 3.5, valTop5: 0.4 };
-  assertEquals(
-    historyTable([
-      { epoch: 1, loss: 4.8863, accuracy: 0.0294, ...row, valAccuracy: 0.0992 },
-      { epoch: 2, loss: null, accuracy: 0.1, valAccuracy: 0.21 },
-      { epoch: 10, loss: 3, accuracy: 0.2, ...row, valAccuracy: 0.21 },
-      { epoch: 11, loss: 3, accuracy: 0.2, ...row, valAccuracy: null },
-    ]),
-    [
-      "| epoch |   loss | accuracy |   top5 | val_loss | val_accuracy | val_top5 |",
-      "| ----- | -----: | -------: | -----: | -------: | -----------: | -------: |",
-      "| 1     | 4.8863 |   0.0294 | 0.3000 |   3.5000 |       0.0992 |   0.4000 |",
-      "| 2     |        |   0.1000 |        |          |   **0.2100** |          |",
-      "| 10    | 3.0000 |   0.2000 | 0.3000 |   3.5000 |       0.2100 |   0.4000 |",
-      "| 11    | 3.0000 |   0.2000 | 0.3000 |   3.5000 |              |   0.4000 |",
-      "",
-    ].join("\n"),
-  );
-});
+import { classAccuracies, classTable, markdownTable } from "../../lib/report/tables.ts";
 
 Deno.test("hits are counted by class, and the table has the best first", () => {
   const classes = classAccuracies(

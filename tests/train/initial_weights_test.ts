@@ -24,8 +24,8 @@ forEachBackend("init-from: weights of a run, a checkpoint or an exported file", 
     for (const [i, from] of [old.folder.path, old.folder.best, plain].entries()) {
       const initial = await loadInitialWeights(from);
       assertEquals(
-        [initial.source, initial.run?.seed],
-        i < 2 ? [old.folder.best, 7] : [plain, undefined],
+        [initial.source, initial.model, initial.classNames],
+        [i < 2 ? old.folder.best : plain, model, classNames],
       );
       const notices: string[] = [];
       const onNotice = (text: string) => void notices.push(text);
@@ -81,6 +81,29 @@ forEachBackend(
   },
   { backends: ["cpu"] },
 );
+
+forEachBackend("init-from: a head of as many other classes is reset too", async () => {
+  await inFolder(async (folder) => {
+    const old = await train(`${folder}/old`, tinyRun);
+    const initial = await loadInitialWeights(old.folder.last);
+    const stop = new AbortController();
+    stop.abort();
+    const notices: string[] = [];
+    const onNotice = (text: string) => void notices.push(text);
+    const classNames = initial.classNames.with(3, "something else");
+    await train(`${folder}/new`, tinyRun, {
+      ...{ initial: { ...initial, classNames }, onNotice, signal: stop.signal },
+    });
+    assertEquals(notices.length, 1);
+    assert(notices[0]!.includes('class 3 is "something else" in'), notices[0]);
+    const { weights } = await loadState(`${folder}/new/last.safetensors`);
+    for (const [name, { data }] of weights) {
+      const isSame = `${data}` === `${initial.weights.get(name)!.data}`;
+      // A bias starts from zeros, of which few training steps leave none.
+      assertEquals(isSame, !name.startsWith("classifier."), name);
+    }
+  });
+}, { backends: ["cpu"] });
 
 forEachBackend(
   "a run from other weights that was killed before its first save is refused",
