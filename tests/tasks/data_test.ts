@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { cifarEntries, inFolder, listing, tarGz } from "../data/fixtures.ts";
-import { assertRefused, runTask, runTaskWell } from "./run_task.ts";
+import { assertRefused, jsonLines, runTask, runTaskWell } from "./run_task.ts";
 
 /** Gives the test an archive of few records and an empty folder for the data. */
 function withArchive(test: (archive: string, root: string) => Promise<void>): Promise<void> {
@@ -20,6 +20,9 @@ Deno.test("data unpacks an archive and says what it holds", () =>
     const stdout = await runTaskWell("data", args);
     assertStringIncludes(stdout, "15 train and 2 test records of 32x32x3, 10 classes");
     assertEquals((await listing(root)).length, 1);
+    const [object] = jsonLines(await runTaskWell("data", [...args, "--json"]));
+    assertEquals([object.name, object.train, object.test, object.width], ["cifar10", 15, 2, 32]);
+    assertEquals(object.classNames.length, 10);
   }));
 
 Deno.test("data refuses an archive of another checksum, and keeps it", () =>

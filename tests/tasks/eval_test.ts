@@ -1,5 +1,6 @@
 /** `eval` and `predict` on one small run, and on what is wrong with copies of it. */
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { loadWeights, saveWeights } from "../../lib/checkpoint/state.ts";
 import { encodePng } from "../../lib/data/png_image.ts";
 import { inFolder } from "../data/fixtures.ts";
 import {
@@ -87,11 +88,89 @@ Deno.test("predict prints the five likeliest classes of each image", async () =>
   assert(values.every((value) => value > 0 && value < 1), `${values}`);
 });
 
-Deno.test("predict refuses what is not an image", async () => {
-  const file = `${folder}/poem.png`;
-  await Deno.writeTextFile(file, "a rose is a rose");
-  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "not an image");
+Deno.test("predict names files that are no images, and classifies the others", async () => {
+  const poem = `${folder}/poem.png`;
+  await Deno.writeTextFile(poem, "a rose is a rose");
+  const dot = `${folder}/dot.png`;
+  await Deno.writeFile(
+    dot,
+    encodePng({ width: 1, height: 1, channels: 3, data: new Uint8Array(3) }),
+  );
+  const none = `${folder}/none.png`;
+  const { code, stdout, stderr } = await runTask("predict", [run, dot, poem, none, dot, ...onWasm]);
+  assertEquals(code, 2);
+  assertEquals(stdout.split("\n").filter((line) => !line.startsWith(" ")), [dot, dot, ""]);
+  const errors = stderr.split("\n").filter((line) => line.startsWith("error: "));
+  assertEquals(errors.length, 2, stderr);
+  assertStringIncludes(errors[0]!, `${poem}`);
+  assertStringIncludes(errors[0]!, "not an image");
+  assertStringIncludes(errors[1]!, none);
 });
+
+Deno.test("predict without images says how it is called", async () => {
+  assertRefused(await runTask("predict", ["photo.jpg"]), "deno task predict ", " photo.jpg");
+  assertRefused(await runTask("predict", [run]), `deno task predict ${run} photo.jpg`);
+  assertRefused(await runTask("predict", ["README.md", "photo.jpg"]), "README.md", "runs/NAME");
+});
+
+Deno.test("eval takes the file of a run for the run, and a checkpoint for its weights", async () => {
+  const few = ["--limit", "10", "--json", ...onWasm];
+  const of = async (...args: string[]) =>
+    jsonLines(await runTaskWell("eval", [...args, ...few]))[0];
+  assertEquals((await of(`${run}/config.json`)).weights, "best");
+  assertEquals((await of(`${run}/last.safetensors`)).weights, "last");
+  assertEquals((await of(`${run}/config.json`, "--weights", "last")).weights, "last");
+  const args = [`${run}/last.safetensors`, "--weights", "best", ...onWasm];
+  assertRefused(await runTask("eval", args), "last.safetensors", "leave out --weights");
+});
+
+Deno.test("eval --split val repeats the validation of training, and says what it is", async () => {
+  const history = await Deno.readTextFile(`${run}/history.jsonl`);
+  const { valLoss, valAccuracy } = JSON.parse(history.trim());
+  const { code, stdout, stderr } = await runTask("eval", [
+    run,
+    "--split",
+    "val",
+    "--json",
+    ...onWasm,
+  ]);
+  assertEquals(code, 0, stderr);
+  const report = JSON.parse(stdout);
+  assertAlmostEquals(report.loss, valLoss, 1e-4);
+  assertAlmostEquals(report.accuracy, valAccuracy, 1e-6);
+  assertStringIncludes(stderr, "These images chose the best epoch");
+});
+
+Deno.test("eval refuses data of other classes, naming the first that differs", () =>
+  withCopy(async (copy) => {
+    // As trained through the API on two classes of its own.
+    const path = `${copy}/best.safetensors`;
+    const state = await loadWeights(path);
+    await saveWeights(path, { ...state, classNames: ["cat", "dog"] });
+    const result = await runTask("eval", [copy, ...onWasm]);
+    assertRefused(result, 'class 0 is "cat" in the run and "red circle" in shapes');
+    assert(!result.stdout.includes("NaN"), result.stdout);
+  }));
+
+Deno.test("eval on other images of the same classes says so", () =>
+  withCopy(async (copy) => {
+    const path = `${copy}/best.safetensors`;
+    const { dataset, ...state } = await loadWeights(path);
+    await saveWeights(path, { ...state, dataset: { ...dataset, identity: "0".repeat(64) } });
+    const stdout = await runTaskWell("eval", [copy, "--limit", "10", ...onWasm]);
+    assertStringIncludes(stdout, "These images are not those of the run");
+  }));
+
+Deno.test("eval of weights that give no finite loss prints no table", () =>
+  withCopy(async (copy) => {
+    const path = `${copy}/best.safetensors`;
+    const state = await loadWeights(path);
+    for (const { data } of state.weights.values()) data.fill(3e38);
+    await saveWeights(path, state);
+    const result = await runTask("eval", [copy, "--limit", "10", ...onWasm]);
+    assertRefused(result, path, "NaN");
+    assert(!result.stdout.includes("|"), result.stdout);
+  }));
 
 Deno.test("predict refuses an image that is not there", async () => {
   assertRefused(await runTask("predict", [run, `${folder}/none.png`]), `${folder}/none.png`);
@@ -111,7 +190,7 @@ Deno.test("eval asks for the run", async () => {
 
 Deno.test("eval refuses a split that it does not know", async () => {
   const result = await runTask("eval", [run, "--split", "dev", ...onWasm]);
-  assertRefused(result, '"dev"', "test or train");
+  assertRefused(result, '"dev"', "test or train or val");
 });
 
 Deno.test("eval refuses a checkpoint with one flipped bit", () =>

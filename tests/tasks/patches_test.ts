@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { decodeImage } from "../../lib/data/image_file.ts";
 import { encodePng } from "../../lib/data/png_image.ts";
 import { inFolder } from "../data/fixtures.ts";
-import { assertRefused, exists, runTask, runTaskWell } from "./run_task.ts";
+import { assertRefused, exists, jsonLines, runTask, runTaskWell } from "./run_task.ts";
 
 Deno.test("patches prints the example's four lines and draws the picture", () =>
   inFolder(async (folder) => {
@@ -49,4 +49,23 @@ Deno.test("patches refuses a folder that is not there", () =>
     const out = `${folder}/none/patches.png`;
     const result = await runTask("patches", ["--image", image, "--out", out]);
     assertRefused(result, out, "no such file or folder");
+  }));
+
+Deno.test("patches never replaces a file, nor gives a PNG another kind's name", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/precious.png`;
+    await Deno.writeTextFile(out, "precious");
+    assertRefused(await runTask("patches", ["--out", out]), out, "exists already");
+    assertEquals(await Deno.readTextFile(out), "precious");
+    const jpeg = `${folder}/a.jpg`;
+    assertRefused(await runTask("patches", ["--out", jpeg]), jpeg, ".png");
+    assert(!await exists(jpeg), "a picture was drawn");
+  }));
+
+Deno.test("patches --json prints one object", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/a.png`;
+    assertEquals(jsonLines(await runTaskWell("patches", ["--json", "--out", out])), [
+      { imageSize: 72, patchSize: 6, patches: 144, elementsPerPatch: 108, out },
+    ]);
   }));

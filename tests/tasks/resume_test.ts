@@ -52,7 +52,7 @@ async function interrupted(
 }
 
 Deno.test({
-  name: "SIGTERM saves and exits 0; --resume auto finds the run, passes over damage and says so",
+  name: "SIGTERM saves and exits 143; --resume auto finds the run, passes over damage and says so",
   // Windows has no signal that a parent could send.
   ignore: Deno.build.os === "windows",
   fn: () =>
@@ -64,7 +64,7 @@ Deno.test({
         "Epoch    2/9999",
         "SIGTERM",
       );
-      assertEquals(code, 0, stdout);
+      assertEquals(code, 143, stdout);
       assertStringIncludes(stdout, "Stopped and saved at step");
       const { step } = await loadState(`${out}/last.safetensors`);
       const earlier = Object.keys(await contentsOf(out)).filter((name) => name.startsWith("step-"));
@@ -130,12 +130,39 @@ Deno.test({
     }),
 });
 
-Deno.test("--init-from takes the model from the run, and a new head where classes differ", () =>
+Deno.test("--init-from takes the model from the weights in any form, and all else from the preset", () =>
+  inFolder(async (folder) => {
+    const changes = ["--attention-dropout", "0.3", "--learning-rate", "2e-3"];
+    await runTaskWell("train", [...smallRun, ...changes, "--out", `${folder}/a`]);
+    const plain = `${folder}/plain.safetensors`;
+    await runTaskWell("export", [`${folder}/a`, "--format", "safetensors", "--out", plain]);
+    const few = ["--dataset", "shapes", "--limit", "60", "--epochs", "1", "--backend", "wasm"];
+    const configs: unknown[] = [];
+    for (const [i, from] of [`${folder}/a`, plain].entries()) {
+      const out = `${folder}/${i}`;
+      const stdout = await runTaskWell("train", [...few, "--init-from", from, "--out", out]);
+      const source = i === 0 ? `${folder}/a/best.safetensors` : plain;
+      assertStringIncludes(
+        stdout,
+        `Weights and model from ${source}; all else from the preset keras-cifar100 and this ` +
+          `command line: shapes, batches of 256, 1 epoch.`,
+      );
+      // The same classes: the head stays.
+      assert(!stdout.includes("random weights"), stdout);
+      configs.push(JSON.parse(await Deno.readTextFile(`${out}/config.json`)));
+    }
+    assertEquals(configs[0], configs[1]);
+    const config = configs[0] as Record<string, unknown>;
+    assertEquals([config.transformerLayers, config.attentionDropout], [1, 0.3]);
+    assertEquals([config.learningRate, config.batchSize], [1e-3, 256]);
+  }));
+
+Deno.test("--init-from gives a new head where classes differ, and refuses other models", () =>
   inFolder(async (folder) => {
     await runTaskWell("train", [...smallRun, "--out", `${folder}/a`]);
     const stdout = await runTaskWell("train", [
-      ...["--init-from", `${folder}/a`, "--num-classes", "120", "--seed", "2"],
-      ...["--learning-rate", "1e-4", "--backend", "wasm", "--out", `${folder}/b`],
+      ...[...smallRun, "--init-from", `${folder}/a`, "--num-classes", "120", "--seed", "2"],
+      ...["--out", `${folder}/b`],
     ]);
     assertStringIncludes(stdout, "one of 100 classes, this run's has 120");
     const { config } = await loadState(`${folder}/b/last.safetensors`);
@@ -157,6 +184,24 @@ Deno.test("--init-from takes the model from the run, and a new head where classe
       assertRefused(await runTask("train", args), "another configuration", `is ${value}`);
     }
     assertEquals(await contentsOf(`${folder}/a`), before);
+  }));
+
+Deno.test("a run that has all its epochs is tested again, or left alone, and never written to", () =>
+  inFolder(async (folder) => {
+    const run = `${folder}/run`;
+    const trained = await runTaskWell("train", [...smallRun, "--epochs", "2", "--out", run]);
+    const before = await contentsOf(run);
+    const less = await runTaskWell("train", ["--resume", run, "--epochs", "1"]);
+    assertStringIncludes(less, `There is nothing to do: ${run} has done 2 epochs`);
+    assert(!/^test:/m.test(less), less);
+    const same = await runTaskWell("train", ["--resume", `${run}/config.json`]);
+    assertStringIncludes(same, `${run} is complete, with 2 epochs.`);
+    const result = (text: string) => /^Best epoch.*\n^test: .*$/m.exec(text)?.[0];
+    assertEquals(result(same), result(trained));
+    assertEquals(await contentsOf(run), before);
+
+    const best = `${run}/best.safetensors`;
+    assertRefused(await runTask("train", ["--resume", best]), best, `--resume ${run}`);
   }));
 
 /** A wrong command line and what the refusal must say. */

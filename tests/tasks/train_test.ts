@@ -19,8 +19,15 @@ Deno.test("train leaves a run folder and prints JSON lines", () =>
   inFolder(async (folder) => {
     const out = `${folder}/deep/run`;
     const stdout = await runTaskWell("train", [...smallRun, "--out", out, "--json"]);
-    const [epoch, { test }, ...rest] = jsonLines(stdout);
+    const [first, epoch, { test, ...end }, ...rest] = jsonLines(stdout);
     assertEquals(rest, []);
+    assertEquals([first.run, first.backend, first.step, first.images], [
+      ...[out, "wasm", 0, { train: 54, validation: 6, test: 60 }],
+    ]);
+    assertEquals([end.run, end.complete, end.step, end.epochs], [out, true, 2, 1]);
+    assertEquals(end.best, { epoch: 1, valAccuracy: epoch.valAccuracy });
+    assertEquals([epoch.learningRate, epoch.date.slice(0, 2)], [1e-3, "20"]);
+    assert(end.seconds > epoch.seconds && epoch.seconds > 0);
     assertEquals([epoch.epoch, epoch.step], [1, 2]);
     for (const value of [epoch.loss, epoch.valLoss, test.loss]) assert(value > 3 && value < 7);
     for (const key of ["accuracy", "top5"]) assert(test[key] >= 0 && test[key] <= 1);
@@ -48,12 +55,14 @@ Deno.test("train reads CIFAR-10 from a folder, and classes follow the data", () 
       /^test: loss \d+\.\d{4} {2}top-1 \d+\.\d\d % {2}top-5 \d+\.\d\d %$/m.test(stdout),
       stdout,
     );
+    assertStringIncludes(stdout, `Run: ${folder}/run\n`);
+    assertStringIncludes(stdout, `deno task eval ${folder}/run\n`);
     const config = JSON.parse(await Deno.readTextFile(`${folder}/run/config.json`));
     assertEquals(config.numClasses, 10);
   }));
 
 Deno.test({
-  name: "Ctrl-C saves and exits 0, and --resume makes it the run that was never interrupted",
+  name: "Ctrl-C saves and exits 130, and --resume makes it the run that was never interrupted",
   // Windows has no signal that a parent could send.
   ignore: Deno.build.os === "windows",
   fn: () =>
@@ -71,7 +80,7 @@ Deno.test({
         sent = true;
       }
       const { code } = await child.status;
-      assertEquals(code, 0, await errors);
+      assertEquals(code, 130, await errors);
       const { step, epoch } = await loadState(`${out}/last.safetensors`);
       assertStringIncludes(
         stdout,
@@ -88,9 +97,67 @@ Deno.test({
     }),
 });
 
+Deno.test({
+  name: "a reader that goes away ends the run quietly, and saved",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (folder) => {
+      const out = `${folder}/run`;
+      await using child = taskCommand("train", [...smallRun, "--epochs", "9999", "--out", out])
+        .spawn();
+      const errors = new Response(child.stderr).text();
+      let stdout = "";
+      for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+        stdout += text;
+        if (/Epoch +2\/9999/.test(stdout)) break;
+      }
+      assertEquals((await child.status).code, 141, await errors);
+      const lines = (await errors).trim().split("\n");
+      assertEquals(lines.filter((line) => !/Task|^\W*(Check|Download)/.test(line)), []);
+      assert((await loadState(`${out}/last.safetensors`)).step >= 4);
+      assert(!await exists(`${out}/lock.json`));
+    }),
+});
+
+Deno.test("one image is trained on, none is held out, and no rate is told of either", () =>
+  inFolder(async (folder) => {
+    const args = [...smallRun, "--limit", "1", "--out", `${folder}/run`];
+    const stdout = await runTaskWell("train", args);
+    assertStringIncludes(stdout, "Training on 1 image and validating on none");
+    assertStringIncludes(stdout, "Best epoch: 1 of 1 (the newest, as no images are held out)");
+    assert(!/img\/s/.test(stdout), stdout);
+  }));
+
+Deno.test("train understands the words of other tools", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/run`;
+    await runTaskWell("train", [
+      ...[...smallRun, "--lr", "5e-4", "--wd=0", "--batch_size", "16", "--no-flip"],
+      ...["--num_train_epochs=2", "--output_dir", out],
+    ]);
+    const config = JSON.parse(await Deno.readTextFile(`${out}/config.json`));
+    assertEquals(
+      [config.learningRate, config.weightDecay, config.batchSize, config.flip, config.epochs],
+      [5e-4, 0, 16, false, 2],
+    );
+  }));
+
+Deno.test("a refused start names no folder, as it makes none", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/run`;
+    const result = await runTask("train", [...smallRun, "--num-classes", "5", "--out", out]);
+    assertRefused(result, "numClasses 5", "--num-classes 100");
+    assert(!result.stdout.includes("Run folder"), result.stdout);
+    assert(!await exists(out));
+  }));
+
 /** A wrong command line and what the refusal must say. */
 const refusals: Record<string, [args: string[], ...texts: string[]]> = {
   "an unknown preset": [["--preset", "tinny"], '"tinny"', 'did you mean "tiny"?'],
+  "a preset like none": [["--preset", "foo"], '"foo"; known are keras-cifar100, tiny.'],
+  "another tool's optimizer": [["--optimizer", "sgd"], "--optimizer", "AdamW"],
+  "an option like none": [["--zzz", "3"], "'--zzz'; see --help"],
+  "an alias without its value": [["--lr"], "--learning-rate"],
   "an unknown option": [["--bacth-size", "3"], "--bacth-size", "--batch-size"],
   "an option without its value": [["--seed"], "--seed"],
   "a word too many": [["tiny"], "tiny"],
