@@ -28,8 +28,8 @@ await runTask(async () => {
       .option("--json", "print one JSON object per image", false)
       .addHelpText(
         "after",
-        "\nA file that is no image is named on standard error, and the exit code is 2; the others are " +
-          "classified.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
+        "\nA file that is no image is named on standard error, and the exit code is 2; the others\n" +
+          "are classified.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
       ),
   );
   const { weights, backend, json } = command.opts();

@@ -12,7 +12,11 @@ import { preset, type RunConfig } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
 import { shellWord } from "../lib/report/summary.ts";
 import { workLeft } from "../lib/train/check_start.ts";
-import { type InitialWeights, loadInitialWeights } from "../lib/train/initial_weights.ts";
+import {
+  checkInitialWeights,
+  type InitialWeights,
+  loadInitialWeights,
+} from "../lib/train/initial_weights.ts";
 import { runsFolder } from "./cli.ts";
 import { readRunConfig } from "./run_options.ts";
 import { findRun } from "./run_weights.ts";
@@ -121,6 +125,8 @@ async function prepareNew(
     initial && { ...base, ...initial.model, numClasses: base.numClasses },
   );
   if (initial) {
+    // Now, because a download may come before all else is checked.
+    checkInitialWeights(initial, config);
     onNotice(
       `Weights and model from ${initial.source}; all else from the preset ${presetName} and this ` +
         `command line: ${config.dataset}, batches of ${config.batchSize}, ${

@@ -45,6 +45,28 @@ Deno.test({
 });
 
 Deno.test({
+  name: "a full disk behind the standard output: a sentence, exit code 2, and the run as it was",
+  ignore: Deno.build.os !== "linux",
+  fn: () =>
+    inFolder(async (folder) => {
+      const run = `${folder}/run`;
+      await runTaskWell("train", [...smallRun, "--out", run]);
+      const before = await Deno.readFile(`${run}/last.safetensors`);
+      const { code, stderr } = await resumeIn("exec > /dev/full", run);
+      assertEquals(
+        [stderr, code],
+        [
+          "error: Cannot write to the standard output: the disk is full; free some space and start " +
+          "again.",
+          2,
+        ],
+      );
+      assert(equals(await Deno.readFile(`${run}/last.safetensors`), before));
+      assertEquals((await names(run)).filter((name) => /^\.|lock/.test(name)), []);
+    }),
+});
+
+Deno.test({
   name: "a run in a folder that may not be written to is refused before it is trained",
   // The superuser may write anywhere.
   ignore: Deno.build.os === "windows" || Deno.uid() === 0,

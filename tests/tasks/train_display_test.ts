@@ -19,9 +19,10 @@ class FakeScreen {
   /** What a terminal would show after all that was written. */
   get rows(): string[] {
     const rows = [""];
-    for (const part of this.written.join("").split(/(\r|\n|\x1b\[2K)/)) {
+    const text = this.written.join("").replaceAll("\x1b[2K", "\f");
+    for (const part of text.split(/(\r|\n|\f)/)) {
       if (part === "\n") rows.push("");
-      else if (part === "\x1b[2K") rows[rows.length - 1] = "";
+      else if (part === "\f") rows[rows.length - 1] = "";
       else if (part !== "\r") rows[rows.length - 1] += part;
     }
     return rows;
