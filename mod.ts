@@ -17,19 +17,15 @@
  */
 export { tf } from "./lib/tfjs.ts";
 export { UserError } from "./lib/errors.ts";
-export {
-  modelConfigOf,
-  parseRunConfig,
-  parseViTConfig,
-  preset,
-  type PresetName,
-  presets,
-  type RunConfig,
-  type ViTConfig,
-} from "./lib/config/run.ts";
+export { parseViTConfig, type ViTConfig } from "./lib/config/model.ts";
+export { preset, type PresetName, presets } from "./lib/config/presets.ts";
+export { modelConfigOf, parseRunConfig, type RunConfig } from "./lib/config/run.ts";
+export type { Origin } from "./lib/config/parse.ts";
+export type { ComputedOn } from "./lib/backend/computed_on.ts";
 export {
   type BackendChoice,
-  type ComputedOn,
+  type BackendDecision,
+  type BackendName,
   selectBackend,
   selectBackendOfRun,
 } from "./lib/backend/select.ts";
@@ -39,19 +35,35 @@ export {
   CaptureError,
   type CaptureRequest,
   type CaptureStats,
+  type Inputs as CaptureInputs,
 } from "./lib/capture/capture.ts";
-export { assertGpuHealthy, checkGpu } from "./lib/backend/device.ts";
-export { createShapes } from "./lib/data/shapes.ts";
-export { loadDataset, type LoadOptions } from "./lib/data/load.ts";
+export type { NumberArray } from "./lib/capture/replay.ts";
+export type { InputValues } from "./lib/capture/repeated.ts";
+export { assertGpuHealthy, checkGpu, type Gpu, GpuError } from "./lib/backend/device.ts";
+export { createShapes, type ShapesOptions } from "./lib/data/shapes.ts";
+export { type DataProgress, loadDataset, type LoadOptions } from "./lib/data/load.ts";
+export type { DownloadOptions, DownloadProgress } from "./lib/data/download.ts";
+export type { DatasetName, LabelKind } from "./lib/data/sources.ts";
 export {
   channelStatistics,
   type ImageDataset,
   type ImageSplit,
+  type Labels,
   limitSplit,
   splitValidation,
 } from "./lib/data/dataset.ts";
-export { readImageFile, resizeImage } from "./lib/data/image_file.ts";
-export type { RgbImage } from "./lib/data/rgb_image.ts";
+export type { DecodeOptions } from "./lib/data/image/decode.ts";
+export { readImageFile } from "./lib/data/image/read.ts";
+export { resizeImage } from "./lib/data/image/resize.ts";
+export type { RgbImage } from "./lib/data/image/rgb_image.ts";
+export type { Preprocessing } from "./lib/data/preprocessing.ts";
+export type { Dropout as DropoutMask } from "./lib/kernels/dropout.ts";
+export {
+  type CallOptions,
+  type InputShape,
+  VitLayer,
+  type VitLayerConfig,
+} from "./lib/layers/layer.ts";
 export { ClassToken } from "./lib/layers/class_token.ts";
 export { Dense } from "./lib/layers/dense.ts";
 export { Dropout } from "./lib/layers/dropout.ts";
@@ -61,35 +73,48 @@ export { MultiHeadAttention } from "./lib/layers/multi_head_attention.ts";
 export { PatchEncoder } from "./lib/layers/patch_encoder.ts";
 export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
-export { AdamW, type AdamWConfig } from "./lib/optim/adamw.ts";
-export { type CrossEntropy, softmaxCrossEntropy } from "./lib/kernels/softmax_cross_entropy.ts";
-export { type Batch, DeviceSplit, type Preprocessing } from "./lib/train/batches.ts";
-export { evaluate, type Evaluation } from "./lib/train/evaluate.ts";
+export { AdamW, type AdamWConfig, type NamedTensor } from "./lib/optim/adamw.ts";
+export type { Moments } from "./lib/optim/moments.ts";
 export {
-  type EpochRecord,
-  fit,
-  type FitOptions,
-  type Progress,
-  startOfRun,
-} from "./lib/train/fit.ts";
+  type CrossEntropy,
+  type Softening,
+  softmaxCrossEntropy,
+} from "./lib/kernels/softmax_cross_entropy.ts";
+export {
+  type Batch,
+  type BatchInputs,
+  type BatchLabels,
+  DeviceSplit,
+} from "./lib/train/batches.ts";
+export { type Clock } from "./lib/train/clock.ts";
+export { DeviceDataset } from "./lib/train/device_dataset.ts";
+export { evaluate, evaluateEach, type EvaluateOptions } from "./lib/train/evaluate.ts";
+export { type EpochLine, type RunEvent, type StepEvent } from "./lib/train/events.ts";
+export { fit, type FitOptions, type FitResult, type Keeper } from "./lib/train/fit.ts";
 export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_weights.ts";
-export { predictImages, type Prediction } from "./lib/train/predict.ts";
-export { assignWeights, type RunOptions, type RunResult, trainRun } from "./lib/train/run.ts";
-export {
-  evaluationStep,
-  TrainingStep,
-  type TrainingStepParts,
-  trainStep,
-} from "./lib/train/step.ts";
+export { type Metrics } from "./lib/train/metrics.ts";
+export { predictImages, type Prediction, type PredictionContext } from "./lib/train/predict.ts";
+export type { SaveEvery } from "./lib/train/saver.ts";
+export { type RunOptions, type RunResult, type RunStart, trainRun } from "./lib/train/run.ts";
+export { assignWeights, readVariables as readWeights } from "./lib/train/weights.ts";
+export { type MetricSums, type Progress, startOfRun } from "./lib/checkpoint/progress.ts";
 export { lockRun, type RunLock } from "./lib/checkpoint/lock.ts";
 export { type ReopenedRun, reopenRun } from "./lib/checkpoint/reopen.ts";
 export { createRunFolder, openRunFolder, type RunFolder } from "./lib/checkpoint/run_folder.ts";
-export { loadState, loadWeights, saveState, type TrainingState } from "./lib/checkpoint/state.ts";
+export {
+  type DatasetIdentity,
+  type FloatTensor,
+  type Loaded,
+  loadState,
+  loadWeights,
+  saveState,
+  type TrainingState,
+  type WeightsState,
+} from "./lib/checkpoint/state.ts";
 export { fileHandler } from "./lib/export/file_handler.ts";
 export { encodeOnnx } from "./lib/export/onnx.ts";
 export {
   loadPlainWeights,
   type PortableModel,
-  readWeights,
   savePlainWeights,
 } from "./lib/export/portable_model.ts";

@@ -9,7 +9,7 @@
  */
 import type { RunConfig } from "../lib/config/run.ts";
 import { tf } from "../lib/tfjs.ts";
-import type { Preprocessing } from "../lib/train/batches.ts";
+import type { Preprocessing } from "../lib/data/preprocessing.ts";
 
 /** A batch as it lies in host memory. */
 export interface HostBatch {
@@ -111,7 +111,7 @@ export class Baseline {
 
   private encode(patches: tf.Tensor3D): tf.Tensor3D {
     let tokens = this.dense(patches, "patch_encoder.projection");
-    if (this.config.pooling === "token") {
+    if (this.variables.has("patch_encoder.class_token")) {
       const token = this.weight("patch_encoder.class_token");
       tokens = tf.concat3d([token.tile([patches.shape[0], 1, 1]) as tf.Tensor3D, tokens], 1);
     }

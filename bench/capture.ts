@@ -8,6 +8,7 @@ import { selectBackend } from "../lib/backend/select.ts";
 import { markdownTable } from "../lib/report/tables.ts";
 import { tf } from "../lib/tfjs.ts";
 import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
+import { print } from "../tasks/output.ts";
 import { installMeters, Meter, useMeter } from "./instrument.ts";
 import { PlainConvnet } from "./plain_convnet.ts";
 import { deviceDone, flush } from "./sides.ts";
@@ -15,11 +16,16 @@ import { median } from "./statistics.ts";
 
 const TURNS = 10;
 
+const command = newCommand(
+  "bench:capture",
+  "Measure a plain tfjs model's training step as it is and captured, on webgpu.",
+);
+
 await runTask(async () => {
-  parseArguments(newCommand("bench:capture", "Measure what capture does for a plain tfjs model."));
+  parseArguments(command);
   installMeters();
   const { reason, isSoftware } = await selectBackend("webgpu");
-  console.log(`Backend ${reason}`);
+  print(`Backend ${reason}`);
   const [plain, net] = [new PlainConvnet(), new PlainConvnet()];
   const inputsAt = (step: number) => ({
     images: tf.tensor(PlainConvnet.imagesOf(step), PlainConvnet.inputShape),
@@ -33,11 +39,11 @@ await runTask(async () => {
   const inputs = inputsAt(0);
   const fn = (i: { images: tf.Tensor; labels: tf.Tensor }) => net.step(i.images, i.labels);
   const start = performance.now();
-  const record = await capture({ inputs, fn });
+  const captured = await capture({ inputs, fn });
   const captureMs = performance.now() - start;
   const capturedStep = (step: number) => {
-    record.write("images", PlainConvnet.imagesOf(step));
-    record.write("labels", PlainConvnet.labelsOf(step)).replay();
+    captured.write("images", PlainConvnet.imagesOf(step));
+    captured.write("labels", PlainConvnet.labelsOf(step)).replay();
   };
   plainStep(0);
 
@@ -60,15 +66,15 @@ await runTask(async () => {
     title,
     ...(["plain", "captured"] as const).map((name) => middle(name, of).toFixed(digits)),
   ];
-  console.log(markdownTable(["training step, median", "plain tfjs", "captured"], [
+  print(markdownTable(["training step, median", "plain tfjs", "captured"], [
     row("ms", ({ ms }) => ms, 2),
     row("host ms, without submit()", ({ hostMs }) => hostMs, 2),
     row("dispatches", ({ dispatches }) => dispatches, 0),
     row("submits", ({ submits }) => submits, 0),
     row("new bind groups", ({ bindGroups }) => bindGroups, 0),
   ]));
-  const { plannedBytes, totalBytes } = record.stats;
-  console.log(
+  const { plannedBytes, totalBytes } = captured.stats;
+  print(
     `${(middle("plain", ({ ms }) => ms) / middle("captured", ({ ms }) => ms)).toFixed(1)} times ` +
       `as fast, equal weights; captured in ${captureMs.toFixed(0)} ms; ` +
       `${plannedBytes} bytes of buffers instead of ${totalBytes}`,

@@ -1,11 +1,12 @@
 /** Interleaved measurement of the two sides' training steps. */
 import { assertGpuHealthy } from "../lib/backend/device.ts";
+import { waitedMs } from "../lib/capture/repeated.ts";
 import type { Counts, Meter } from "./instrument.ts";
 import { useMeter } from "./instrument.ts";
 import { activate, deviceDone, flush, MOST_STEPS, type Side } from "./sides.ts";
 import { median } from "./statistics.ts";
 
-/** What a training step of one side costs. */
+/** Cost of a training step of one side. */
 export interface SideReport {
   msPerStep: { median: number; min: number; max: number };
   imagesPerSecond: number;
@@ -29,7 +30,7 @@ export interface SideReport {
   loss: number;
 }
 
-/** How to measure. */
+/** Options of the measurement. */
 export interface CompareOptions {
   batchSize: number;
   /** Whether the adapter computes on the CPU. */
@@ -80,9 +81,10 @@ async function takeTurn(side: Side, steps: number, isSoftware: boolean): Promise
   await activate(side);
   const before = { ...side.meter.counts };
   const start = performance.now();
+  const waitedBefore = waitedMs;
   for (let i = 0; i < steps; i++) await side.step();
   flush();
-  const recorded = performance.now() - start;
+  const recorded = performance.now() - start - (waitedMs - waitedBefore);
   const counts = side.meter.since(before);
   useMeter(null);
   await deviceDone(isSoftware);

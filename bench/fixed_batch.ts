@@ -6,15 +6,16 @@
  */
 import { selectBackend } from "../lib/backend/select.ts";
 import { modelConfigOf, preset } from "../lib/config/run.ts";
-import { channelStatistics } from "../lib/data/dataset.ts";
 import { loadDataset } from "../lib/data/load.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
-import { DeviceSplit } from "../lib/train/batches.ts";
+import { DeviceDataset } from "../lib/train/device_dataset.ts";
+import { tensorsOf } from "../lib/capture/repeated.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
-import { trainStep } from "../lib/train/step.ts";
+import { gradientsOf } from "../lib/train/step.ts";
 import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
+import { print } from "../tasks/output.ts";
 
 await runTask(async () => {
   const command = newCommand("bench:fixed-batch", "Train on one fixed batch; its loss must fall.")
@@ -26,7 +27,7 @@ await runTask(async () => {
   parseArguments(command);
   const options = command.opts();
   const batchSize = Number(options.batchSize);
-  console.log((await selectBackend(options.backend)).reason);
+  print((await selectBackend(options.backend)).reason);
   const config = { ...preset(options.preset), batchSize };
   const { data } = options;
   const dataset = await loadDataset({
@@ -35,32 +36,33 @@ await runTask(async () => {
     data,
     root: "data",
   });
-  const { height, width, channels } = dataset;
-  const how = { height, width, channels, ...channelStatistics(dataset.train, channels) };
-  const split = new DeviceSplit(dataset.train, how);
+  const { train: split } = new DeviceDataset(dataset, { limit: 0, validationSplit: 0 });
   const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
   const variables = [...namedVariables(model).values()];
   const optimizer = new AdamW(config);
   const metrics = new DeviceMetrics(1);
-  const records = Int32Array.from({ length: batchSize }, (_, i) => i);
+  const indices = Int32Array.from({ length: batchSize }, (_, i) => i);
   // Without augmentation the batch is the same at every step; only the dropout masks differ.
-  const batch = split.evaluationBatch(records, config.imageSize);
+  const batch = split.batch(tensorsOf(split.evaluationValues(indices)), config.imageSize);
   const times: number[] = [];
   for (let step = 0; step < Number(options.steps); step++) {
     const start = performance.now();
     tf.tidy(() => {
       const stepKey = tf.tensor1d([config.seed, step], "int32");
-      metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
+      const { stats, gradients } = gradientsOf(model, variables, batch, stepKey);
+      optimizer.applyGradients(gradients);
+      metrics.add(tf.tensor1d([metrics.nextRow], "int32"), stats);
     });
+    metrics.advance();
     const [sums] = await metrics.take();
     const ms = performance.now() - start;
     times.push(ms);
-    console.log(
+    print(
       `step ${step + 1}  loss ${(sums!.loss / sums!.images).toFixed(4)}  ${ms.toFixed(0)} ms`,
     );
   }
   const sorted = times.slice(1).sort((a, b) => a - b);
   const median = sorted[Math.floor(sorted.length / 2)]!;
-  console.log(`median ${median.toFixed(0)} ms/step without the first, which compiles`);
+  print(`median ${median.toFixed(0)} ms/step without the first, which compiles`);
   Deno.exit(0);
 });

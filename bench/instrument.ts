@@ -40,7 +40,7 @@ export class Meter {
   /** @param usedBytes asked at every dispatch, for allocators that keep free buffers. */
   constructor(readonly usedBytes: () => number = () => 0) {}
 
-  /** What was counted since an earlier copy of {@linkcode counts}. */
+  /** Counts since an earlier copy of {@linkcode counts}. */
   since(earlier: Counts): Counts {
     const difference = noCounts();
     for (const key of Object.keys(difference) as (keyof Counts)[]) {

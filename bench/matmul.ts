@@ -1,5 +1,6 @@
 /** Every matrix product of a model's dense layers, forward and backward: ours beside tf.matMul. */
 import type { RunConfig } from "../lib/config/run.ts";
+import { architectureOf, type DenseLayers } from "../lib/models/architecture.ts";
 import { matmul, matmulOverRows } from "../lib/kernels/matmul/matmul.ts";
 import { tf } from "../lib/tfjs.ts";
 import { deviceMs } from "./peak.ts";
@@ -13,7 +14,7 @@ export interface DenseShape {
   columns: number;
   /** Layers that share their input, which our step computes together. */
   parts: number;
-  /** How many such groups the model has. */
+  /** Number of such groups in the model. */
   count: number;
   /** False for the first layer, whose input needs no gradient. */
   needsInputGradient: boolean;
@@ -26,7 +27,7 @@ export interface MatmulRow {
   pass: "forward" | "input" | "kernel";
   /** Rows, what is summed over, and columns of a result, and how many parts there are. */
   shape: string;
-  /** How many times a training step has it. */
+  /** Number of times that a training step has it. */
   count: number;
   tfjsGflops: number;
   oursGflops: number;
@@ -39,41 +40,22 @@ const MOST_CALLS = 16;
 
 /** The dense layers of a model, those of one shape together. */
 export function denseShapes(config: RunConfig): DenseShape[] {
-  const c = config;
-  const patches = (c.imageSize / c.patchSize) ** 2;
-  const tokens = patches + (c.pooling === "token" ? 1 : 0);
-  const inBlocks = { rows: c.batchSize * tokens, parts: 1, count: c.transformerLayers };
-  const width = c.numHeads * c.keyDim;
-  const shapes: Omit<DenseShape, "needsInputGradient">[] = [
-    {
-      name: "patches",
-      rows: c.batchSize * patches,
-      inner: c.patchSize ** 2 * c.channels,
-      columns: c.projectionDim,
-      parts: 1,
-      count: 1,
-    },
-    {
-      ...inBlocks,
-      name: "query, key, value",
-      inner: c.projectionDim,
-      columns: width,
-      parts: 3,
-    },
-    { ...inBlocks, name: "attention output", inner: width, columns: c.projectionDim },
+  const { batchSize, transformerLayers } = config;
+  const { embedding, block, head } = architectureOf(config);
+  const shapeOf = (layers: DenseLayers, count: number) => {
+    const { rows, inner, columns, parts, names } = layers;
+    const short = (name: string) =>
+      parts > 1 ? name.replace("attention.", "") : name.replace(".", " ");
+    const name = names.map(short).join(", ");
+    return { name, rows: rows * batchSize, inner, columns, parts, count };
+  };
+  return [
+    { ...shapeOf(embedding, 1), name: "patches", needsInputGradient: false },
+    ...[
+      ...block.map((layers) => shapeOf(layers, transformerLayers)),
+      ...head.map((layers) => shapeOf(layers, 1)),
+    ].map((shape) => ({ ...shape, needsInputGradient: true })),
   ];
-  let inner = c.projectionDim;
-  c.transformerUnits.forEach((columns, i) => {
-    shapes.push({ ...inBlocks, name: `mlp ${i}`, inner, columns });
-    inner = columns;
-  });
-  inner = c.projectionDim * (c.pooling === "flatten" ? tokens : 1);
-  [...c.mlpHeadUnits, c.numClasses].forEach((columns, i, all) => {
-    const name = i === all.length - 1 ? "classifier" : `head ${i}`;
-    shapes.push({ name, rows: c.batchSize, inner, columns, parts: 1, count: 1 });
-    inner = columns;
-  });
-  return shapes.map((shape, i) => ({ ...shape, needsInputGradient: i > 0 }));
 }
 
 /**

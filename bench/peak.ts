@@ -1,5 +1,5 @@
 /**
- * What the adapter can do at best, measured: multiply-adds that touch no memory, and a copy from
+ * Best that the adapter can do, measured: multiply-adds that touch no memory, and a copy from
  * one storage buffer to another. The figures that other kernels are held against.
  */
 import { dispatch, uniformWords } from "../lib/backend/compute.ts";
@@ -17,7 +17,7 @@ export interface Peak {
 const LANES = 64;
 const REPEATS = 5;
 
-/** Milliseconds that the device spends on what `run` records; 0 without timestamp queries. */
+/** Milliseconds that the device spends on what `run` encodes; 0 without timestamp queries. */
 export async function deviceMs(run: () => void): Promise<number> {
   const { kernelMs } = await tf.time(run);
   return kernelMs as number;

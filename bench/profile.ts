@@ -1,4 +1,4 @@
-/** Where one training step's time on the device goes, kernel by kernel. */
+/** Time of one training step on the device, kernel by kernel. */
 import { tf } from "../lib/tfjs.ts";
 import { type StepSizes, workOf } from "./work.ts";
 
@@ -23,7 +23,7 @@ const PER_DISPATCH = /: [\d.e-]+(?=,|$)/g;
 /**
  * Runs one step with every dispatch in a pass of its own, between two timestamps.
  *
- * @param run records the step on the current webgpu backend, whose pipelines must be compiled
+ * @param run encodes the step on the current webgpu backend, whose pipelines must be compiled
  * @returns the longest first
  */
 export async function profileStep(run: () => void, sizes: StepSizes): Promise<KernelRow[]> {

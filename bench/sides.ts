@@ -7,15 +7,17 @@
  */
 import { drawTransforms } from "../lib/augment/transforms.ts";
 import { currentGpu, type Gpu } from "../lib/backend/device.ts";
+import { flushBackend } from "../lib/backend/tfjs_internals.ts";
 import { modelConfigOf, type RunConfig } from "../lib/config/run.ts";
 import { channelStatistics, type ImageDataset } from "../lib/data/dataset.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf, WebGPUBackend } from "../lib/tfjs.ts";
-import { DeviceSplit, inOrder, type Preprocessing } from "../lib/train/batches.ts";
+import type { Preprocessing } from "../lib/data/preprocessing.ts";
+import { DeviceSplit, inOrder } from "../lib/train/batches.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
-import { type CapturableBackend, flushBackend } from "../lib/capture/notes.ts";
-import { TrainingStep, trainStep } from "../lib/train/step.ts";
+import { stepGradients, stepValues, TrainingStep } from "../lib/train/step.ts";
+import { tensorsOf } from "../lib/capture/repeated.ts";
 import { Baseline, type HostBatch, type InitialWeight } from "./baseline.ts";
 import { Meter, useMeter } from "./instrument.ts";
 
@@ -57,13 +59,13 @@ export async function activate(side: Pick<Side, "backendName" | "meter">): Promi
 /** Both sides on the current backend; on webgpu the baseline gets another on the same device. */
 export async function createSides(config: RunConfig, dataset: ImageDataset): Promise<Sides> {
   const { height, width, channels } = dataset;
-  const how = { height, width, channels, ...channelStatistics(dataset.train, channels) };
+  const preprocessing = { height, width, channels, ...channelStatistics(dataset.train, channels) };
   const ourBackend = tf.getBackend();
   const gpu = currentGpu();
   const shared = {
     config,
     dataset,
-    how,
+    preprocessing,
     batches: [...inOrder(dataset.train.count, config.batchSize)],
   };
   const ours = { backendName: ourBackend, meter: meterOf(ourBackend) };
@@ -88,20 +90,21 @@ export async function createSides(config: RunConfig, dataset: ImageDataset): Pro
 interface Shared {
   config: RunConfig;
   dataset: ImageDataset;
-  how: Preprocessing;
+  preprocessing: Preprocessing;
   batches: Int32Array[];
 }
 
 function createOurs(
   model: tf.LayersModel,
-  { config, dataset, how, batches }: Shared,
+  { config, dataset, preprocessing, batches }: Shared,
   side: Pick<Side, "backendName" | "meter">,
 ): Side {
   const variables = [...namedVariables(model).values()];
   const optimizer = new AdamW(config);
-  const train = new DeviceSplit(dataset.train, how);
+  const train = new DeviceSplit(dataset.train, preprocessing);
   const metrics = new DeviceMetrics(MOST_STEPS);
-  const captured = new TrainingStep({ config, model, variables, optimizer, train, metrics });
+  const parts = { config, model, variables, optimizer, train };
+  const captured = new TrainingStep(parts, metrics);
   let step = 0;
   return {
     name: "ours",
@@ -112,10 +115,13 @@ function createOurs(
     },
     plainStep() {
       tf.tidy(() => {
-        const batch = train.trainingBatch(batches[step % batches.length]!, config, step);
-        const stepKey = tf.tensor1d([config.seed, step], "int32");
-        metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
+        const inputs = tensorsOf(stepValues(parts, batches[step % batches.length]!, step));
+        const { stats, gradients } = stepGradients(parts, inputs);
+        optimizer.update(gradients, inputs.scalars as tf.Tensor1D);
+        metrics.add(tf.tensor1d([metrics.nextRow], "int32"), stats);
       });
+      optimizer.advance();
+      metrics.advance();
       step++;
     },
     async loss() {
@@ -134,10 +140,10 @@ function createOurs(
 
 function createBaseline(
   initial: ReadonlyMap<string, InitialWeight>,
-  { config, dataset, how, batches }: Shared,
+  { config, dataset, preprocessing, batches }: Shared,
   side: Pick<Side, "backendName" | "meter">,
 ): Side {
-  const baseline = new Baseline(config, how, initial);
+  const baseline = new Baseline(config, preprocessing, initial);
   const losses: tf.Scalar[] = [];
   let step = 0;
   const plainStep = () => {
@@ -164,7 +170,7 @@ function createBaseline(
 export function hostBatch(
   records: Int32Array,
   dataset: ImageDataset,
-  { seed, flip, rotation, zoom, imageSize }: RunConfig,
+  config: RunConfig,
   step: number,
 ): HostBatch {
   const stride = dataset.height * dataset.width * dataset.channels;
@@ -176,7 +182,7 @@ export function hostBatch(
   return {
     images,
     labels: Int32Array.from(records, (record) => dataset.train.labels[record]!),
-    transforms: drawTransforms({ batch, size: imageSize, seed, step, flip, rotation, zoom }),
+    transforms: drawTransforms({ ...config, batch, size: config.imageSize, step }),
   };
 }
 
@@ -202,7 +208,7 @@ function registerStockBackend(gpu: Gpu): string {
   return BASELINE_BACKEND;
 }
 
-/** A meter that can ask the backend how many bytes its tensors hold. */
+/** A meter that can ask the backend preprocessing many bytes its tensors hold. */
 function meterOf(backendName: string): Meter {
   let backend: WebGPUBackend | null = null;
   return new Meter(() => {
@@ -211,10 +217,9 @@ function meterOf(backendName: string): Meter {
   });
 }
 
-/** Submits what is recorded; the device may still be at work when it returns. */
+/** Submits what is encoded; the device may still be at work when it returns. */
 export function flush(): void {
-  const backend = tf.backend();
-  if (backend instanceof WebGPUBackend) flushBackend(backend as unknown as CapturableBackend);
+  if (tf.backend() instanceof WebGPUBackend) flushBackend();
 }
 
 /**

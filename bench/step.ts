@@ -11,6 +11,7 @@ import { UserError } from "../lib/errors.ts";
 import { markdownTable } from "../lib/report/tables.ts";
 import { tf } from "../lib/tfjs.ts";
 import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
+import { print } from "../tasks/output.ts";
 import { readRunConfig } from "../tasks/run_options.ts";
 import { compareSides, type SideReport } from "./compare.ts";
 import { installMeters, useMeter } from "./instrument.ts";
@@ -43,7 +44,7 @@ const command = newCommand("bench", "Measure the training step beside a plain tf
       "  deno task bench --parts steps --batch-size 64 --steps 1 --warmup 1 --json",
   );
 
-/** What `--json` prints. */
+/** Report that `--json` prints. */
 interface Report {
   preset: string;
   batchSize: number;
@@ -68,7 +69,7 @@ await runTask(async () => {
     integerOf("repeats", options.repeats, 1),
   ];
   const say = (text: string) => {
-    if (!options.json) console.log(text);
+    if (!options.json) print(text);
   };
   const progress = (text: string) => {
     if (!options.json && Deno.stderr.isTerminal()) console.error(text);
@@ -123,7 +124,7 @@ await runTask(async () => {
     report.matmuls = await measureMatmuls(config, repeats);
     say(matmulsText(report.matmuls, peak!));
   }
-  if (options.json) console.log(JSON.stringify(report, null, 2));
+  if (options.json) print(JSON.stringify(report, null, 2));
   Deno.exit(0);
 });
 

@@ -1,5 +1,5 @@
 /**
- * How much work a kernel of ours has to do, from the shapes that tfjs's profiler reports: the least
+ * Work that a kernel of ours has to do, from the shapes that tfjs's profiler reports: the least
  * traffic (every input read once, every output written once) and the multiply-adds of its matrix
  * products, each counted as two operations. What is elementwise counts no operations.
  */
@@ -12,7 +12,7 @@ export interface KernelCall {
   outputShapes: number[][];
 }
 
-/** What the profiler cannot see, because it is no input of a kernel. */
+/** Facts that the profiler cannot see, because it is no input of a kernel. */
 export interface StepSizes {
   /** Numbers that the optimizer updates. */
   parameters: number;
@@ -35,7 +35,7 @@ export interface Work {
  */
 const attentionProducts: Record<string, number> = { VitAttention: 2, VitAttentionGrad: 7 };
 
-/** What one call of a kernel has to compute and to move. */
+/** Work of one call of a kernel: what it has to compute and to move. */
 export function workOf(call: KernelCall, step: StepSizes): Work {
   const { name, inputShapes, outputShapes } = call;
   const inputs = inputShapes.map((shape) => shape ? sizeOf(shape) : 0);

@@ -3,9 +3,19 @@
  * not see our import map. tfjs has a file of its own, `tfjs.ts`.
  */
 export * as z from "npm:zod@4.6.7";
-export * as jpeg from "npm:jpeg-js@0.4.4";
-export * as png from "npm:fast-png@8.0.0";
 export { concat } from "npm:deno-std@1.4.0/bytes/concat.js";
+export { basename, dirname } from "npm:deno-std@1.4.0/path/mod.js";
 export { levenshteinDistance } from "npm:deno-std@1.4.0/text/mod.js";
 export { createTarDecoder } from "npm:modern-tar@0.8.6";
 export { default as protobuf } from "npm:protobufjs@8.8.1/light.js";
+
+/** Types of the image decoder. */
+export type * as Magick from "npm:@imagemagick/magick-wasm@0.0.43";
+/** The image decoder, loaded when the first picture is read. */
+export type MagickWasm = typeof import("npm:@imagemagick/magick-wasm@0.0.43");
+/** @returns the image decoder, which still wants its WebAssembly. */
+export const importMagick = (): Promise<MagickWasm> =>
+  import("npm:@imagemagick/magick-wasm@0.0.43");
+/** @returns where the image decoder's WebAssembly lies: in Deno's npm cache. */
+export const magickWasmUrl = (): URL =>
+  new URL(import.meta.resolve("npm:@imagemagick/magick-wasm@0.0.43/magick.wasm"));

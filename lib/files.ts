@@ -1,10 +1,20 @@
 /**
- * Files that are whole or absent: written under another name in the same folder, synced, renamed,
- * and the folder synced, so that neither a crash nor a full disk leaves half a file under the name.
- * Reading of small files from outside, and system errors in words.
+ * Files written and read with care, as others may have made or changed them.
+ *
+ * Written: a new file is whole or absent. It is made under another name in the same folder, synced,
+ * renamed, and the folder synced, so that neither a crash nor a full disk leaves half a file under
+ * the name. A file that is changed in place is a regular one with no other name, since a link would
+ * lead the writing out of its folder. Deno has no O_NOFOLLOW, so what the name leads to is compared
+ * with what was opened, before the first byte is changed.
+ *
+ * Read: only regular files, which end and do not block, and of these no more than the reader asked
+ * for. What a name leads to is looked at before it is opened: opening a fifo alone waits for ever.
  */
 import { concat } from "./deps.ts";
 import { UserError } from "./errors.ts";
+import { ioError, isAbsent, shownPath, systemCode } from "./io_error.ts";
+
+export { ioError, isAbsent } from "./io_error.ts";
 
 let serial = 0;
 /** The temporary files that this process is writing. */
@@ -22,43 +32,94 @@ export async function writeFileAtomic(
   beforeRename?: () => Promise<void>,
 ): Promise<void> {
   const [folder, name] = splitPath(path);
-  const temporaryName = `.${name}.tmp-${Deno.pid}-${serial++}`;
-  const temporary = `${folder}/${temporaryName}`;
-  unfinished.add(temporaryName);
+  let temporary: Temporary | undefined;
   try {
-    const file = await Deno.open(temporary, { write: true, createNew: true });
+    temporary = await createTemporary(folder, name);
     try {
-      for await (const chunk of joined(chunks)) await writeFull(file, chunk);
-      await file.sync();
+      for await (const chunk of joined(chunks)) await writeFull(temporary.file, chunk);
+      await temporary.file.sync();
     } finally {
-      file.close();
+      temporary.file.close();
     }
     await beforeRename?.();
-    await Deno.rename(temporary, path);
+    await Deno.rename(temporary.path, path);
   } catch (error) {
-    await Deno.remove(temporary).catch(() => {});
+    if (temporary) await Deno.remove(temporary.path).catch(() => {});
     throw ioError(error, "write", path);
   } finally {
-    unfinished.delete(temporaryName);
+    if (temporary) unfinished.delete(temporary.name);
   }
   await syncFolder(folder);
+}
+
+/** A file that is being written, and is in {@linkcode unfinished}. */
+interface Temporary {
+  name: string;
+  path: string;
+  file: Deno.FsFile;
+}
+
+/** Makes a file that was not there, and that no link can stand for. */
+async function createTemporary(folder: string, name: string): Promise<Temporary> {
+  while (true) {
+    const temporaryName = `.${name}.tmp-${Deno.pid}-${serial++}`;
+    const path = `${folder}/${temporaryName}`;
+    unfinished.add(temporaryName);
+    try {
+      const file = await Deno.open(path, { write: true, createNew: true });
+      return { name: temporaryName, path, file };
+    } catch (error) {
+      unfinished.delete(temporaryName);
+      // Left by a killed process that had the same id, as in a container.
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
+  }
+}
+
+/** Whether a folder's entry is what an interrupted call of {@linkcode writeFileAtomic} left. */
+export function isTemporary({ name, isFile }: Deno.DirEntry): boolean {
+  return isFile && /^\..+\.tmp-\d+-\d+$/.test(name);
 }
 
 /**
  * Removes what interrupted calls of {@linkcode writeFileAtomic} left in a folder. Only for the one
  * process that writes there, since another's unfinished file would be lost.
  * @returns how many files were removed.
+ * @throws {UserError} if the folder cannot be read, or a file not removed.
  */
 export async function removeTemporaries(folder: string): Promise<number> {
   let removed = 0;
-  for await (const { name, isFile } of Deno.readDir(folder)) {
-    if (!isFile || !/^\..+\.tmp-\d+-\d+$/.test(name)) continue;
+  for (const entry of await readFolder(folder)) {
     // Not by the process id in the name: in a container every run may have the same.
-    if (unfinished.has(name)) continue;
-    await Deno.remove(`${folder}/${name}`);
+    if (!isTemporary(entry) || unfinished.has(entry.name)) continue;
+    await removeFile(`${folder}/${entry.name}`);
     removed++;
   }
   return removed;
+}
+
+/**
+ * Contents of a folder.
+ * @throws {UserError} if it cannot be read.
+ */
+export async function readFolder(folder: string): Promise<Deno.DirEntry[]> {
+  try {
+    return await Array.fromAsync(Deno.readDir(folder));
+  } catch (error) {
+    throw ioError(error, "read", folder);
+  }
+}
+
+/**
+ * Removes a file; one that is not there is no fault.
+ * @throws {UserError} if it cannot be removed.
+ */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!isAbsent(error)) throw ioError(error, "remove", path);
+  }
 }
 
 /** Chunks below this many bytes are written several at a time. */
@@ -88,93 +149,205 @@ async function* joined(
   if (bytes > 0) yield concat(small);
 }
 
-/** The most bytes that {@linkcode readSmallText} reads. */
-const smallBytes = 1 << 20;
-
-/**
- * Reads a text that should be small; a larger one is refused before memory is taken for it.
- * @throws {UserError} if it has over 1 MiB, or cannot be read; another error where it is absent.
- */
-export async function readSmallText(path: string): Promise<string> {
-  try {
-    const { size } = await Deno.stat(path);
-    if (size > smallBytes) {
-      throw new UserError(`${path} has ${size} bytes, and more than 1 MiB is not read.`);
-    }
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    const isAbsent = error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotADirectory;
-    throw isAbsent ? error : ioError(error, "read", path);
-  }
-}
-
 /** Writes all of `bytes`, however many calls it takes. */
 export async function writeFull(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
   for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
 }
 
-/** Makes renames and new files in a folder survive a power cut. */
+/**
+ * Makes renames and new files in a folder survive a power cut.
+ * @throws {UserError} if the system reports that it could not.
+ */
 export async function syncFolder(folder: string): Promise<void> {
   // Windows cannot open a folder as a file, and its file systems journal renames themselves.
   if (Deno.build.os === "windows") return;
-  using directory = await Deno.open(folder);
-  await directory.sync();
+  try {
+    using directory = await Deno.open(folder);
+    await directory.sync();
+  } catch (error) {
+    // So say file systems that know no syncing of folders; there is nothing to be done there.
+    if (["EINVAL", "ENOTSUP", "EBADF"].includes(systemCode(error)!)) return;
+    throw ioError(error, "write", folder);
+  }
 }
-
-const waysOut: Record<string, string> = {
-  ENOSPC: "the disk is full; free some space and start again",
-  EDQUOT: "your quota on this disk is used up; free some space and start again",
-  EFBIG: "the file would be larger than this system lets it be; choose another disk",
-  EROFS: "the file system is read-only; choose another folder",
-  EACCES: "this user has no permission; choose another folder or change its permissions",
-  EPERM: "this user has no permission; choose another folder or change its permissions",
-  ENOENT: "there is no such file or folder",
-  ENOTDIR: "a part of the path is a file, not a folder",
-  EISDIR: "it is a folder, not a file",
-  EEXIST: "it exists already",
-};
 
 /**
- * A system error as a {@linkcode UserError} with the way out, when it is one that a user can mend;
- * any other error as it is.
- * @param action what was tried, as in "Cannot `action` PATH"
+ * Opens a file to be read and changed in place, and makes it where it is absent. Its content stays.
+ * @throws {UserError} if it is a link, has a second name, or is no regular file: writing there might
+ * write elsewhere; or if it cannot be opened.
  */
-export function ioError(error: unknown, action: string, path: string): unknown {
-  if (!(error instanceof Error) || error instanceof UserError) return error;
-  if (error instanceof Deno.errors.NotCapable) {
-    const flag = action === "read" ? "--allow-read" : "--allow-write";
-    return new UserError(
-      `Cannot ${action} ${path}: Deno was started without that permission; start it with ${flag}.`,
-      { cause: error },
+export async function openInPlace(path: string): Promise<Deno.FsFile> {
+  while (true) {
+    const named = await lstatOrNull(path);
+    if (named) assertOwn(named, path);
+    let file: Deno.FsFile;
+    try {
+      file = await Deno.open(path, { read: true, write: true, createNew: named === null });
+    } catch (error) {
+      // Made or removed by another between the look and the opening.
+      if (named === null && error instanceof Deno.errors.AlreadyExists) continue;
+      if (named !== null && error instanceof Deno.errors.NotFound) continue;
+      throw ioError(error, "write", path);
+    }
+    try {
+      const opened = await file.stat();
+      assertOwn(opened, path);
+      if (await isNamed(opened, path)) return file;
+    } catch (error) {
+      file.close();
+      throw ioError(error, "write", path);
+    }
+    file.close();
+  }
+}
+
+/**
+ * Whether a path is, by itself and not through a link, the name of an open file.
+ * @param opened what the open file says of itself
+ * @throws {UserError} if the path cannot be looked at.
+ */
+export async function isNamed(opened: Deno.FileInfo, path: string): Promise<boolean> {
+  const named = await lstatOrNull(path);
+  // On Windows both numbers are null, and an open file keeps its name.
+  return named !== null && !named.isSymlink && named.ino === opened.ino && named.dev === opened.dev;
+}
+
+async function lstatOrNull(path: string): Promise<Deno.FileInfo | null> {
+  try {
+    return await Deno.lstat(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw ioError(error, "read", path);
+  }
+}
+
+function assertOwn(info: Deno.FileInfo, path: string): void {
+  if (!info.isFile) throw notRegular(path, kindOf(info));
+  if ((info.nlink ?? 1) > 1) {
+    throw new UserError(
+      `${shownPath(path)} is the same file as another one (a hard link), which would be changed ` +
+        `with it; put a copy in its place.`,
     );
   }
-  const code = (error as Error & { code?: string }).code ?? codeOfClass(error) ??
-    codeOfNumber(error);
-  const way = code === undefined ? undefined : waysOut[code];
-  if (way === undefined) return error;
-  return new UserError(`Cannot ${action} ${path}: ${way}.`, { cause: error });
 }
 
-function codeOfClass(error: Error): string | undefined {
-  if (error instanceof Deno.errors.PermissionDenied) return "EACCES";
-  if (error instanceof Deno.errors.NotFound) return "ENOENT";
-  if (error instanceof Deno.errors.NotADirectory) return "ENOTDIR";
-  if (error instanceof Deno.errors.IsADirectory) return "EISDIR";
-  if (error instanceof Deno.errors.AlreadyExists) return "EEXIST";
-  return undefined;
+/** Name of what a directory entry is, with its article, where it is no regular file. */
+export function kindOf(
+  entry: Pick<Deno.FileInfo, "isDirectory" | "isSymlink"> & Partial<Deno.FileInfo>,
+): string {
+  if (entry.isSymlink) return "a link";
+  if (entry.isDirectory) return "a folder";
+  if (entry.isFifo) return "a fifo";
+  if (entry.isSocket) return "a socket";
+  if (entry.isCharDevice || entry.isBlockDevice) return "a device";
+  return "a special file";
 }
 
-/** Codes by the system's numbers, for the errors to which Deno gives none. */
-const numbered: Record<string, string> = Deno.build.os === "windows"
-  ? { 19: "EROFS", 39: "ENOSPC", 112: "ENOSPC" }
-  // 69 is BSD's and macOS's, 122 Linux's.
-  : { 27: "EFBIG", 28: "ENOSPC", 30: "EROFS", 69: "EDQUOT", 122: "EDQUOT" };
+/** The refusal of what is no regular file. */
+export function notRegular(path: string, kind: string): UserError {
+  return new UserError(
+    `${
+      shownPath(path)
+    } is ${kind}, not a regular file, so it is not used; put a file in its place ` +
+      `or name another one.`,
+  );
+}
 
-/** Deno's message ends with the system's number, as in `File too large (os error 27)`. */
-function codeOfNumber({ message }: Error): string | undefined {
-  const [, number] = /\(os error (\d+)\)$/.exec(message) ?? [];
-  return number === undefined ? undefined : numbered[number];
+/**
+ * Opens a regular file for reading; a link to one will do.
+ * @returns the open file and its length in bytes.
+ * @throws {UserError} naming what it is, if it is a folder, a device, a fifo or a socket, or if it
+ * cannot be opened; {@linkcode isAbsent} tells of one that is not there.
+ */
+export async function openRegularFile(path: string): Promise<{ file: Deno.FsFile; size: number }> {
+  let file: Deno.FsFile | undefined;
+  try {
+    const named = await Deno.stat(path);
+    if (!named.isFile) throw notRegular(path, kindOf(named));
+    file = await Deno.open(path);
+    const opened = await file.stat();
+    if (!opened.isFile) throw notRegular(path, kindOf(opened));
+    return { file, size: opened.size };
+  } catch (error) {
+    file?.close();
+    throw ioError(error, "read", path);
+  }
+}
+
+/**
+ * Reads a regular file of no more than so many bytes; a longer one is refused before memory is
+ * taken for it, and of one that grows meanwhile no more is read.
+ * @param what what it should be, with its article, as in "of `what` no more is read"
+ * @throws {UserError} if it is longer, no regular file, or cannot be read; {@linkcode isAbsent}
+ * tells of one that is not there.
+ */
+export async function readBoundedFile(
+  path: string,
+  maxBytes: number,
+  what: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { file, size } = await openRegularFile(path);
+  using _ = file;
+  return await readBounded(file, size, maxBytes, path, what);
+}
+
+/** As {@linkcode readBoundedFile}, from the beginning of an open file of `size` bytes. */
+export async function readBounded(
+  file: Deno.FsFile,
+  size: number,
+  maxBytes: number,
+  path: string,
+  what: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const tooLong = (bytes: number | string) =>
+    new UserError(
+      `${shownPath(path)} has ${bytes} bytes, and of ${what} no more than ${
+        shownBytes(maxBytes)
+      } ` +
+        `is read; name another file.`,
+    );
+  if (size > maxBytes) throw tooLong(size);
+  let bytes = new Uint8Array(size);
+  let done = 0;
+  try {
+    while (true) {
+      // What follows the last byte shows a file that goes on, such as one that says it has none.
+      const room = done < bytes.length ? bytes.subarray(done) : new Uint8Array(4096);
+      const count = await file.read(room);
+      if (count === null) return done === bytes.length ? bytes : bytes.slice(0, done);
+      if (done + count > maxBytes) throw tooLong(`over ${maxBytes}`);
+      if (done === bytes.length) {
+        const longer = new Uint8Array(Math.min(Math.max(2 * done, done + count), maxBytes));
+        longer.set(bytes);
+        longer.set(room.subarray(0, count), done);
+        bytes = longer;
+      }
+      done += count;
+    }
+  } catch (error) {
+    throw ioError(error, "read", path);
+  }
+}
+
+function shownBytes(bytes: number): string {
+  if (bytes % (1 << 20) === 0) return `${bytes >> 20} MiB`;
+  return bytes % (1 << 10) === 0 ? `${bytes >> 10} KiB` : `${bytes} bytes`;
+}
+
+/** The most bytes that {@linkcode readSmallText} reads. */
+const smallBytes = 1 << 20;
+
+/**
+ * Reads a text that should be small; a larger one is refused before memory is taken for it.
+ * @throws {UserError} if it has over 1 MiB, is no regular file, or cannot be read; another error
+ * where it is absent.
+ */
+export async function readSmallText(path: string): Promise<string> {
+  try {
+    return new TextDecoder().decode(await readBoundedFile(path, smallBytes, "a small text"));
+  } catch (error) {
+    throw isAbsent(error) ? (error as UserError).cause : error;
+  }
 }
 
 function splitPath(path: string): [folder: string, name: string] {

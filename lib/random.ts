@@ -11,13 +11,11 @@
 const MULTIPLIER_A = 0x21f0aaad;
 const MULTIPLIER_B = 0xd35a2d97;
 
-/** What a random number is used for; a purpose has its own stream, so uses never share numbers. */
+/** Purposes of random numbers; each has its own stream, so uses never share numbers. */
 export const streams = {
   shuffle: 1,
   augment: 2,
-  initialize: 3,
   shapes: 4,
-  split: 5,
 } as const;
 
 /** The two 32-bit words that key one stream at one step. */
@@ -75,7 +73,9 @@ export function permutation(count: number, key: StreamKey): Int32Array {
   return order;
 }
 
-/** A stable 31-bit number for a name (FNV-1a), so that a layer's stream depends on its name only. */
+/**
+ * A stable 31-bit number for a name (FNV-1a), so that a layer's stream depends on its name only.
+ */
 export function streamOfName(name: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < name.length; i++) {
@@ -92,7 +92,7 @@ export function dropThreshold(rate: number): number {
   return Math.min(2 ** 32 - 1, Math.floor(rate * 2 ** 32));
 }
 
-/** What kept elements are multiplied by, so that the expected value is unchanged. */
+/** Factor of the kept elements, so that the expected value is unchanged. */
 export function keepScale(rate: number): number {
   return 1 / (1 - dropThreshold(rate) / 2 ** 32);
 }

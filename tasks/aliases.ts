@@ -103,7 +103,7 @@ export function translate(
     const target = known.has(name) ? name : aliases[name];
     const option = target === undefined ? undefined : known.get(target);
     if (option) {
-      const isBare = option.isBoolean && value === "" && !/^(true|false)$/.test(args[i + 1] ?? "");
+      const isBare = option.isBoolean && value === "" && (args[i + 1] ?? "-").startsWith("-");
       return `--${option.name}${isBare ? "=true" : value}`;
     }
     const positive = name.startsWith("no-") && value === "" ? name.slice(3) : "";

@@ -28,7 +28,7 @@ export function newCommand(name: string, description: string): Command {
       getOutHasColors: () => false,
       getErrHasColors: () => false,
       writeOut: write,
-      outputError: (text, writeErr) => writeErr(`${explained(text.trim(), command)}\n`),
+      outputError: (text, tell) => tell(`${explained(text.trim(), command)}\n`),
     })
     .exitOverride();
 }
@@ -59,7 +59,11 @@ function explained(text: string, command: Command): string {
   if (argument !== undefined) {
     return `error: <${argument}> is missing: ${command.name()} ${command.usage()}`;
   }
-  return text.replaceAll("\n", " ");
+  const [, word] = /^error: too many arguments.*: (.*)\.$/s.exec(text) ?? [];
+  if (word !== undefined) {
+    return `error: "${word}" is more than this task takes: ${command.name()} ${command.usage()}`;
+  }
+  return `${text.replaceAll("\n", " ").replace(/\.$/, "")}; see --help`;
 }
 
 /** Exit code of a process whose output nobody reads any more, as shells give it (SIGPIPE). */
@@ -67,8 +71,8 @@ const outputClosedCode = 141;
 
 /**
  * Runs a task. A {@linkcode UserError} is printed as one sentence and ends the process with code 2,
- * as does a wrong option; the end of whoever reads the output ends it quietly; any other error is a
- * bug and keeps its stack.
+ * as does a wrong option and what Deno was not allowed; the end of whoever reads the output ends it
+ * quietly; any other error is a bug and keeps its stack.
  */
 export async function runTask(task: () => Promise<void>): Promise<void> {
   silenceDriver();
@@ -77,8 +81,9 @@ export async function runTask(task: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (error instanceof CommanderError) Deno.exit(error.exitCode === 0 ? 0 : 2);
     if (error instanceof OutputClosed) Deno.exit(outputClosedCode);
-    if (!(error instanceof UserError)) throw error;
-    console.error(`error: ${error.message}`);
+    const isRefused = error instanceof Deno.errors.NotCapable;
+    if (!(error instanceof UserError) && !isRefused) throw error;
+    console.error(`error: ${error.message}${isRefused ? " (see docs/permissions.md)." : ""}`);
     Deno.exit(2);
   }
 }

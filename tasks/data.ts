@@ -1,16 +1,18 @@
 /** `deno task data`: fetches, checks and unpacks a data set. */
 import { Option } from "@commander-js/extra-typings";
 import { loadDataset } from "../lib/data/load.ts";
+import { datasetNames } from "../lib/data/sources.ts";
 import { newCommand, parseArguments, runTask } from "./cli.ts";
 import { showDataProgress } from "./data_progress.ts";
 import { print } from "./output.ts";
+import { askToReach, askToWrite } from "./permissions.ts";
 
 await runTask(async () => {
   const command = parseArguments(
     newCommand("data", "Fetches, checks and unpacks a data set.")
       .addOption(
         new Option("--dataset <name>", "which data set")
-          .choices(["cifar100", "cifar10", "shapes"])
+          .choices(datasetNames)
           .default("cifar100" as const),
       )
       .option("--data <source>", "a folder, a .tar.gz archive or a URL of one, to use instead")
@@ -19,6 +21,8 @@ await runTask(async () => {
       .option("--json", "print one JSON object", false),
   );
   const { json, ...options } = command.opts();
+  await askToReach("--data", options.data);
+  await askToWrite("--root", options.root);
 
   const { onProgress, stop } = showDataProgress();
   try {

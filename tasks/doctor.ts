@@ -3,7 +3,7 @@ import { format as formatBytes } from "@std/fmt/bytes";
 import { join } from "@std/path";
 import { type Gpu, requestGpu, usefulFeatures } from "../lib/backend/device.ts";
 import { adapterAdvice, selectBackend } from "../lib/backend/select.ts";
-import { cifarFiles, cifarLayouts } from "../lib/data/cifar.ts";
+import { type DataSource, sources } from "../lib/data/sources.ts";
 import { tf } from "../lib/tfjs.ts";
 import { newCommand, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";
@@ -97,14 +97,15 @@ async function findData(root: string): Promise<Report["data"]> {
     // No folder, no data.
   }
   const found: Report["data"] = {};
-  for (const layout of Object.values(cifarLayouts)) {
-    const complete = await Promise.all(folders.map((folder) => hasAll(folder, cifarFiles(layout))));
-    found[layout.name] = folders.filter((_, index) => complete[index]).sort();
+  for (const [name, source] of Object.entries<DataSource>(sources)) {
+    if (source.isGenerated) continue;
+    const complete = await Promise.all(folders.map((folder) => hasAll(folder, source.files)));
+    found[name] = folders.filter((_, index) => complete[index]).sort();
   }
   return found;
 }
 
-async function hasAll(folder: string, files: string[]): Promise<boolean> {
+async function hasAll(folder: string, files: readonly string[]): Promise<boolean> {
   const stats = files.map((file) => Deno.stat(join(folder, file)));
   return (await Promise.allSettled(stats)).every(({ status }) => status === "fulfilled");
 }

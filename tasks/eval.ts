@@ -12,13 +12,15 @@ import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { formatResult } from "../lib/report/summary.ts";
 import { classAccuracies, classTable } from "../lib/report/tables.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
-import { evaluate } from "../lib/train/evaluate.ts";
+import { evaluateEach, sumsOf } from "../lib/train/evaluate.ts";
 import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
-import { assignWeights } from "../lib/train/run.ts";
+import { metricsOf } from "../lib/train/metrics.ts";
+import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
+import { askToReach } from "./permissions.ts";
 import { loadRunWeights } from "./run_weights.ts";
 
 /** Which images `--split` means. */
@@ -44,6 +46,7 @@ await runTask(async () => {
       .addHelpText("after", "\nExample: deno task eval runs/my-run --split val"),
   );
   const options = command.opts();
+  await askToReach("--data", options.data);
   const [given] = command.processedArgs;
   const isGiven = command.getOptionValueSource("weights") === "cli";
   const splitOf = oneOf("--split", options.split, splits);
@@ -58,34 +61,36 @@ await runTask(async () => {
   const dataset = await loadRunData(config, options);
   const notice = checkEvaluationData(state, dataset);
   if (notice !== null) lines.notice(notice);
-  if (options.split === "val") {
-    lines.notice("These images chose the best epoch, so new ones will do worse.");
-  }
   // Another limit is one of the split; of the validation it only shortens what was held out.
   const images = options.split === "val"
     ? limitSplit(splitOf(dataset, config), limit ?? 0)
     : splitOf(dataset, { ...config, limit: limit ?? config.limit });
   if (images.count === 0) {
     throw new UserError(
-      `The run held out no images: --validation-split was ${config.validationSplit}; ` +
-        `choose --split test or train.`,
+      options.split === "val"
+        ? `The run held out no images to validate on; choose --split test or train.`
+        : `${dataset.name} has no ${options.split} images; choose another --split.`,
     );
+  }
+  if (options.split === "val") {
+    lines.notice("These images chose the best epoch, so new ones will do worse.");
   }
 
   const model = createViTClassifier(modelConfigOf(config));
   assignWeights(model, state.weights, path);
   const split = new DeviceSplit(images, state.preprocessing);
-  const result = await evaluate(model, split, {
-    ...config,
+  const each = await evaluateEach(model, split, {
+    batchSize: config.batchSize,
     onBatch: (done, count) => lines.evaluation("Evaluating", done, count),
   });
+  const result = metricsOf(sumsOf(each));
   if (!Number.isFinite(result.loss)) {
     throw new UserError(
       `The weights of ${path} give a loss of ${result.loss}; take others with --weights.`,
     );
   }
   const hits = (column: number) =>
-    Array.from({ length: images.count }, (_, i) => result.perRecord[i * 3 + column]!);
+    Array.from({ length: images.count }, (_, i) => each[i * 3 + column]!);
   const classes = classAccuracies(dataset.classNames, images.labels, hits(1), hits(2));
   if (options.json) {
     const { loss, accuracy, top5 } = result;

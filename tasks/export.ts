@@ -10,7 +10,7 @@ import {
   savePlainWeights,
 } from "../lib/export/portable_model.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
-import { assignWeights } from "../lib/train/run.ts";
+import { assignWeights } from "../lib/train/weights.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";

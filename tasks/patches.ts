@@ -1,16 +1,19 @@
 /** `deno task patches`: an image and the grid of its patches, as the Keras example shows them. */
 import { Option } from "@commander-js/extra-typings";
 import { writeFileAtomic } from "../lib/files.ts";
-import { preset } from "../lib/config/run.ts";
-import { readImageFile, resizeImage } from "../lib/data/image_file.ts";
-import { encodePng } from "../lib/data/png_image.ts";
-import type { RgbImage } from "../lib/data/rgb_image.ts";
+import { preset } from "../lib/config/presets.ts";
+import { readImageFile } from "../lib/data/image/read.ts";
+import { resizeImage } from "../lib/data/image/resize.ts";
+import type { RgbImage } from "../lib/data/image/rgb_image.ts";
 import { loadDataset } from "../lib/data/load.ts";
+import { type DatasetName, datasetNames } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
+import { encodePng } from "../lib/report/encode_png.ts";
 import { drawPatches, patchLines, patchNumbers } from "../lib/report/patches.ts";
 import { newCommand, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";
 import { checkAbsent } from "./output_file.ts";
+import { askToReach } from "./permissions.ts";
 
 const defaults = preset("keras-cifar100");
 
@@ -23,7 +26,7 @@ await runTask(async () => {
       .option("--image <file>", "a PNG or JPEG file of any size; without it, a train image")
       .addOption(
         new Option("--dataset <name>", "the data set of the train image")
-          .choices(["shapes", "cifar100", "cifar10"] as const).default("shapes" as const),
+          .choices(datasetNames).default("shapes" as const),
       )
       .option("--data <source>", "the data set's folder, archive or URL")
       .option("--md5 <checksum>", "the archive's checksum, or none")
@@ -36,6 +39,7 @@ await runTask(async () => {
   );
   const options = command.opts();
   const { out } = options;
+  await askToReach("--data", options.data);
   const imageSize = wholeNumber("--image-size", options.imageSize, 1, 4096);
   const patchSize = wholeNumber("--patch-size", options.patchSize, 1, imageSize);
   const lines = patchLines(imageSize, patchSize, 3);
@@ -57,7 +61,7 @@ await runTask(async () => {
 });
 
 async function trainImage(options: {
-  dataset: "shapes" | "cifar100" | "cifar10";
+  dataset: DatasetName;
   data?: string;
   md5?: string;
   root: string;

@@ -2,13 +2,13 @@
 import { selectBackend } from "../lib/backend/select.ts";
 import { latestRun } from "../lib/checkpoint/run_folder.ts";
 import { modelConfigOf } from "../lib/config/run.ts";
-import { readImageFile } from "../lib/data/image_file.ts";
-import type { RgbImage } from "../lib/data/rgb_image.ts";
+import { readImageFile } from "../lib/data/image/read.ts";
+import type { RgbImage } from "../lib/data/image/rgb_image.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { percent, shellWord } from "../lib/report/summary.ts";
 import { predictImages, type Prediction } from "../lib/train/predict.ts";
-import { assignWeights } from "../lib/train/run.ts";
+import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, parseArguments, runsFolder, runTask } from "./cli.ts";
 import { print } from "./output.ts";
 import { loadRunWeights } from "./run_weights.ts";
@@ -28,8 +28,8 @@ await runTask(async () => {
       .option("--json", "print one JSON object per image", false)
       .addHelpText(
         "after",
-        "\nA file that is no image is named on standard error, and the exit code is 2; the others\n" +
-          "are classified.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
+        "\nA file that is no image is named on standard error and the others are classified; the exit\n" +
+          "code is then 2.\n\nExample: deno task predict runs/my-run photo.jpg drawing.png",
       ),
   );
   const { weights, backend, json } = command.opts();

@@ -1,14 +1,13 @@
 /** The command-line options of a run: one for every field of its schema. */
 import type { Command } from "@commander-js/extra-typings";
-import {
-  didYouMean,
-  parseRunConfig,
-  preset,
-  presets,
-  type RunConfig,
-  runFieldTypes,
-} from "../lib/config/run.ts";
+import { ungrouped } from "../lib/config/groups.ts";
+import { isPlainObject } from "../lib/config/parse.ts";
+import { preset, presets } from "../lib/config/presets.ts";
+import { parseRunConfig, type RunConfig, runFieldTypes } from "../lib/config/run.ts";
+import { type Classes, type DatasetName, type LabelKind, sources } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
+import { shown } from "../lib/shown.ts";
+import { architectureOf } from "../lib/models/architecture.ts";
 import { readSmallText } from "../lib/files.ts";
 
 /** `batchSize` as `batch-size`. */
@@ -47,24 +46,33 @@ export async function readRunConfig(
 ): Promise<RunConfig> {
   const file = options.config === undefined ? {} : await readJson(options.config as string);
   const given: Record<string, unknown> = { ...file };
+  const origin = new Map<string, string>();
   for (const [key, { type }] of Object.entries(runFieldTypes)) {
-    if (options[key] !== undefined) given[key] = parseOption(key, type, options[key] as string);
+    if (options[key] === undefined) continue;
+    given[key] = parseOption(key, type, options[key] as string);
+    origin.set(key, `--${kebab(key)}`);
   }
   const config: Record<string, unknown> = { ...base, ...given };
   const dataChanged = given.dataset !== undefined || given.labels !== undefined;
-  if (dataChanged && given.numClasses === undefined) config.numClasses = classCount(config);
-  return parseRunConfig(config);
+  if (dataChanged && given.numClasses === undefined) {
+    config.numClasses = classCount(config) ?? base.numClasses;
+  }
+  const parsed = parseRunConfig(config, origin);
+  // Before data is fetched for a model of an absurd size.
+  architectureOf(parsed);
+  return parsed;
 }
 
-/** Classes of the data set that a configuration names. */
-function classCount(config: Record<string, unknown>): number {
-  if (config.dataset === "cifar10") return 10;
-  return config.dataset === "cifar100" && config.labels === "coarse" ? 20 : 100;
+/** Classes of the data set that a configuration names; undefined where there is none such. */
+function classCount({ dataset, labels }: Record<string, unknown>): number | undefined {
+  if (!Object.hasOwn(sources, dataset as string)) return undefined;
+  const classes: Classes = sources[dataset as DatasetName].classes;
+  return classes[labels as LabelKind] ?? classes.fine;
 }
 
 function parseOption(key: string, type: string, text: string): unknown {
   const wrong = (what: string) =>
-    new UserError(`Option --${kebab(key)} cannot be "${text}": it must be ${what}.`);
+    new UserError(`Option --${kebab(key)} cannot be ${shown(text)}: it must be ${what}.`);
   if (type === "number" || type === "integer") {
     const value = Number(text);
     if (text.trim() === "" || Number.isNaN(value)) throw wrong("a number");
@@ -93,21 +101,14 @@ async function readJson(path: string): Promise<Record<string, unknown>> {
       `Cannot read the configuration file "${path}": ${(error as Error).message}`,
     );
   }
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-      const unknown = Object.keys(value).find((key) => !Object.hasOwn(runFieldTypes, key));
-      if (unknown === undefined) return value as Record<string, unknown>;
-      throw new UserError(
-        `Unknown configuration key "${unknown}" in "${path}"` +
-          didYouMean(unknown, Object.keys(runFieldTypes)),
-      );
-    }
-  } catch (error) {
-    if (error instanceof UserError) throw error;
-    throw new UserError(
-      `The configuration file "${path}" is no valid JSON: ${(error as Error).message}`,
-    );
+    value = JSON.parse(text);
+  } catch {
+    throw new UserError(`The configuration file "${path}" is no valid JSON.`);
   }
-  throw new UserError(`The configuration file "${path}" must hold a JSON object.`);
+  if (isPlainObject(value)) return ungrouped(value, ` in "${path}"`);
+  throw new UserError(
+    `The configuration file "${path}" must hold a JSON object, not ${shown(value)}.`,
+  );
 }

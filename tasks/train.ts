@@ -1,9 +1,9 @@
 /** `deno task train`: trains a Vision Transformer and keeps the run in a folder. */
 import { type BackendChoice, selectBackendOfRun } from "../lib/backend/select.ts";
-import type { RunFolder } from "../lib/checkpoint/run_folder.ts";
+import { readHistory, type RunFolder } from "../lib/checkpoint/run_folder.ts";
 import type { RunConfig } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
-import { formatSummary, shellWord } from "../lib/report/summary.ts";
+import { bestEpoch, formatSummary, shellWord } from "../lib/report/summary.ts";
 import { tf } from "../lib/tfjs.ts";
 import { checkStart, type SplitCounts } from "../lib/train/check_start.ts";
 import { trainRun } from "../lib/train/run.ts";
@@ -13,15 +13,12 @@ import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { loadRunData } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { OutputClosed, screen } from "./output.ts";
-import { bestEpoch, eventCallbacks } from "./run_events.ts";
+import { askToReach } from "./permissions.ts";
 import { addRunOptions } from "./run_options.ts";
 import { listenForStop } from "./signals.ts";
 import { TrainDisplay } from "./train_display.ts";
 import { prepareStart, type StartOptions } from "./train_start.ts";
 import { tuneKernels } from "./tuning.ts";
-
-/** Steps between two reads of the metrics on a device where a read means waiting for it. */
-const DEVICE_READ_EVERY = 10;
 
 const command = addRunOptions(
   newCommand("train", "Train a Vision Transformer; missing data is downloaded first.")
@@ -36,6 +33,11 @@ const command = addRunOptions(
     .option(
       "--resume <run>",
       "go on with the run in this folder from its newest valid state; auto: with the newest in runs/",
+    )
+    .option(
+      "--reschedule",
+      "with --resume and other --epochs: let the learning rate jump to that run's schedule",
+      false,
     )
     .option(
       "--init-from <path>",
@@ -66,10 +68,13 @@ const command = addRunOptions(
         "  deno task train --init-from runs/my-run --dataset cifar10\n\n" +
         "Names of other tools are understood too, such as --lr, --bs, --wd, --num-train-epochs and\n" +
         "--output-dir; what is true or false also as --flip and --no-flip.\n\n" +
-        "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at\n" +
-        "once. Exit codes: 0 the run is complete, 2 an error that you can mend, 130 ended by Ctrl-C,\n" +
-        "143 by SIGTERM, 141 nobody reads the output any more. So `train && deploy` goes on with\n" +
-        "complete runs alone.",
+        "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at " +
+        "once.\n\nExit codes, so that `train && deploy` goes on with complete runs alone:\n" +
+        "  0    the run is complete\n" +
+        "  2    an error that you can mend; standard error says how\n" +
+        "  130  ended by Ctrl-C, and saved\n" +
+        "  143  ended by SIGTERM, and saved\n" +
+        "  141  nobody reads the output any more; saved too",
     ) as ReturnType<typeof newCommand>,
 );
 
@@ -77,6 +82,7 @@ interface TrainOptions extends StartOptions {
   backend: string;
   data?: string;
   md5?: string;
+  reschedule: boolean;
   saveEvery: string;
   keep: string;
   onNan: string;
@@ -96,6 +102,7 @@ await runTask(async () => {
   const lines = new Lines(screen, json);
   const onNotice = (text: string) => lines.notice(text);
   await using owned = new AsyncDisposableStack();
+  await askToReach("--data", options.data);
   const start = await prepareStart(options, given, owned, onNotice);
   if (start === null) return;
   const { config, resume, initial } = start;
@@ -116,14 +123,16 @@ await runTask(async () => {
     if (start.trains) tellOfValidation(config, counts, onNotice);
     const display = new TrainDisplay(lines, {
       compiles: start.trains && choice.name === "webgpu",
+      signal: stop.signal,
       ...(choice.isSoftware && !resume && given.preset !== "tiny" && { hint: hintToTiny }),
     });
     return await trainRun({
-      ...{ config, dataset, folder: run, lock, resume, initial, saveEvery, keep, onNan },
+      ...{ config, dataset, folder: run, lock, onNan, save: { every: saveEvery, keep } },
+      start: resume ? { resume } : initial && { initial },
+      reschedule: options.reschedule,
       versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
-      readEvery: choice.name === "webgpu" ? DEVICE_READ_EVERY : 1,
       signal: stop.signal,
-      ...eventCallbacks(config, counts.train, resume?.step ?? 0, (event) => {
+      onEvent: (event) => {
         // What cannot be printed is no reason to lose what was trained.
         try {
           if (!broken) display.handle(event);
@@ -131,11 +140,12 @@ await runTask(async () => {
           broken = { error };
           stop.stop();
         }
-      }),
+      },
     });
   })().catch(async (error: unknown) => {
-    await lock.release();
-    if (!resume) await removeIfUnused(run);
+    // The first error is the one to report, whatever has become of the folder.
+    await lock.release().catch(() => {});
+    if (!resume) await removeIfUnused(run).catch(() => {});
     throw error;
   });
   await lock.release();
@@ -144,15 +154,15 @@ await runTask(async () => {
   const goOn = `Stopped and saved at step ${step}; go on with: deno task train --resume ` +
     shellWord(run.path);
   if (broken) {
-    if (!(broken.error instanceof OutputClosed)) console.error(goOn);
+    if (test === null && !(broken.error instanceof OutputClosed)) console.error(goOn);
     throw broken.error;
   }
-  const seconds = (performance.now() - began) / 1000;
+  const seconds = Math.round(performance.now() - began) / 1000;
   if (skippedSteps > 0) {
     onNotice(`${skippedSteps} updates were left out, their gradient being NaN or infinite.`);
   }
   const { epochs } = config;
-  const best = test && await bestEpoch(run.history);
+  const best = test && bestEpoch(await readHistory(run.history));
   if (json) {
     const figures = test && { loss: test.loss, accuracy: test.accuracy, top5: test.top5 };
     const object = { run: run.path, complete: test !== null, step, epochs, skippedSteps, seconds };
@@ -177,8 +187,7 @@ function firstLine(
 }
 
 function hintToTiny(duration: string): string {
-  return `About ${duration} are left, since a processor computes here; --preset tiny is small ` +
-    `enough for one.`;
+  return `About ${duration} left, as a processor computes here; --preset tiny suits one.`;
 }
 
 /** That no image is held out although some should be. */

@@ -1,5 +1,5 @@
 /** What a person sees of training: a line that renews itself on a terminal, else one now and then. */
-import type { EpochRecord, RunEvent, StepEvent } from "../lib/train/events.ts";
+import type { EpochLine, RunEvent, StepEvent } from "../lib/train/events.ts";
 import { Pace } from "../lib/report/pace.ts";
 import type { Lines } from "./lines.ts";
 import { formatDuration, formatEpoch, formatProgress } from "../lib/report/progress.ts";
@@ -13,6 +13,8 @@ export interface DisplayOptions {
   compiles?: boolean;
   /** Said once where training will take over an hour; it gets the time as `2d 07:33:20`. */
   hint?: (duration: string) => string;
+  /** Aborted when the run is to end, from when on no hint helps. */
+  signal?: AbortSignal;
 }
 
 /** Prints the progress of a run: with JSON an object an epoch, and nothing for people. */
@@ -38,7 +40,7 @@ export class TrainDisplay {
       case "test":
         return this.lines.evaluation("Testing", event.done, event.count);
       case "epoch":
-        return this.epoch(event.record, event.isBest);
+        return this.epoch(event.line, event.isBest);
       case "notice":
         return this.lines.notice(event.text);
       case "save":
@@ -76,35 +78,37 @@ export class TrainDisplay {
     this.lines.progress(formatProgress(line, this.lines.width));
   }
 
-  private epoch(record: EpochRecord, isBest: boolean): void {
-    if (this.lines.json) this.lines.say(JSON.stringify(record));
+  private epoch(epoch: EpochLine, isBest: boolean): void {
+    if (this.lines.json) this.lines.say(JSON.stringify(epoch));
     else {
       const line = {
-        epoch: record.epoch,
+        epoch: epoch.epoch,
         epochs: this.epochs,
-        steps: record.step - this.epochFirstStep,
-        seconds: record.seconds,
+        steps: epoch.step - this.epochFirstStep,
+        seconds: epoch.seconds,
         speed: this.pace.speed,
         metrics: {
-          loss: record.loss,
-          accuracy: record.accuracy,
-          top5: record.top5,
-          val_loss: record.valLoss,
-          val_accuracy: record.valAccuracy,
-          val_top5: record.valTop5,
+          loss: epoch.loss,
+          accuracy: epoch.accuracy,
+          top5: epoch.top5,
+          val_loss: epoch.valLoss,
+          val_accuracy: epoch.valAccuracy,
+          val_top5: epoch.valTop5,
         },
         isBest,
       };
       this.lines.say(formatEpoch(line, this.lines.width));
     }
-    this.epochFirstStep = record.step;
-    this.pace.begin(record.step, this.lines.now());
+    this.epochFirstStep = epoch.step;
+    this.pace.begin(epoch.step, this.lines.now());
   }
 
   /** A smaller model, once, where training will take long. */
   private suggest(secondsLeft: number | null): void {
-    const { hint } = this.options;
-    if (!hint || this.hasHinted || secondsLeft === null || secondsLeft <= longRun) return;
+    const { hint, signal } = this.options;
+    if (
+      !hint || this.hasHinted || signal?.aborted || secondsLeft === null || secondsLeft <= longRun
+    ) return;
     this.hasHinted = true;
     this.lines.notice(hint(formatDuration(secondsLeft)));
   }

@@ -18,6 +18,7 @@ import {
   loadInitialWeights,
 } from "../lib/train/initial_weights.ts";
 import { runsFolder } from "./cli.ts";
+import { askToWrite } from "./permissions.ts";
 import { readRunConfig } from "./run_options.ts";
 import { findRun } from "./run_weights.ts";
 
@@ -77,6 +78,7 @@ async function prepareResumed(
       `There is no run in ${runsFolder}/ to go on with; start one without --resume.`,
     );
   }
+  await askToWrite("--resume", path);
   const { run, config: saved, lock, state, notices } = await reopenRun(path);
   owned.use(lock);
   for (const notice of notices) onNotice(notice);
@@ -119,23 +121,24 @@ async function prepareNew(
   const initial = initFrom === undefined ? undefined : await loadInitialWeights(initFrom);
   const presetName = given.preset as string ?? "keras-cifar100";
   const base = preset(presetName);
-  // The classes are the data set's, not the weights'.
+  // A preset that is named decides all; else the model is the weights', but for the data's classes.
+  const takesModel = initial !== undefined && given.preset === undefined;
   const config = await readRunConfig(
     given,
-    initial && { ...base, ...initial.model, numClasses: base.numClasses },
+    takesModel ? { ...base, ...initial.model, numClasses: base.numClasses } : base,
   );
   if (initial) {
-    // Now, because a download may come before all else is checked.
+    // Before data is fetched that it would be of no use for.
     checkInitialWeights(initial, config);
     onNotice(
-      `Weights and model from ${initial.source}; all else from the preset ${presetName} and this ` +
-        `command line: ${config.dataset}, batches of ${config.batchSize}, ${
-          epochs(config.epochs)
-        }.`,
+      `${takesModel ? "Weights and model" : "Weights"} from ${initial.source}; all else from the ` +
+        `preset ${presetName} and this command line: ${config.dataset}, batches of ` +
+        `${config.batchSize}, ${epochs(config.epochs)}.`,
     );
   }
   const name = `${config.dataset}-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
   const path = options.out ?? `${runsFolder}/${name}`;
+  await askToWrite("--out", path);
   // Now, because a download may come before the folder is made.
   await checkRunFolderIsFree(path);
   const open = async () => {

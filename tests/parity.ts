@@ -5,18 +5,21 @@
  *
  * Builds the model from the file's `__metadata__.config`, loads `param.*` and prints the largest
  * absolute and relative error of each group that the file has: tokens, logits, loss, gradients, and
- * the parameters after three AdamW steps in both conventions. Exit code 1 above tolerance.
+ * the parameters after three AdamW steps in both conventions. Exit code 1 above tolerance, 2 where
+ * there is nothing to compare.
  */
 import { parseViTConfig, type ViTConfig } from "../lib/config/run.ts";
 import { readSafetensorsFile, type TensorData } from "../lib/checkpoint/safetensors.ts";
 import { assertGpuHealthy } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
 import { UserError } from "../lib/errors.ts";
+import { shown } from "../lib/shown.ts";
 import { softmaxCrossEntropy } from "../lib/kernels/softmax_cross_entropy.ts";
+import { architectureOf } from "../lib/models/architecture.ts";
 import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
-import { assignWeights } from "../lib/train/run.ts";
+import { assignWeights } from "../lib/train/weights.ts";
 
 /** The errors of one tensor against its reference. */
 export interface TensorError {
@@ -38,17 +41,21 @@ const tolerances = { output: 1e-4, grad: 1e-3, adamw: 1e-4 };
  */
 const zeroGradient = /attention\.key\.bias$/;
 
-/** Builds, runs and compares on the current backend. */
+/**
+ * Builds, runs and compares on the current backend.
+ * @throws {UserError} if the file holds no reference values, or not those of its configuration.
+ */
 export async function parityErrors(path: string): Promise<TensorError[]> {
   const { metadata, tensors } = await readSafetensorsFile(path);
   const config = modelConfig(metadata.config, path);
+  checkReferences(tensors, config, path);
   const reference = (name: string) => tensors.get(name)?.data as Float32Array | undefined;
   const model = createViTClassifier(config);
   const variables = namedVariables(model);
   const load = () => assignWeights(model, parameters(tensors), path);
   load();
-  const images = tensorOf(tensors, "input.images", path);
-  const labels = tf.tidy(() => tensorOf(tensors, "input.labels", path).toInt() as tf.Tensor1D);
+  const images = tensorOf(tensors, "input.images");
+  const labels = tf.tidy(() => tensorOf(tensors, "input.labels").toInt() as tf.Tensor1D);
   const list = [...variables.values()];
   const errors: TensorError[] = [];
   const compare = async (name: string, actual: tf.Tensor, tolerance: number) => {
@@ -102,9 +109,6 @@ function errorOf(
   expected: Float32Array,
   tolerance: number,
 ): TensorError {
-  if (actual.length !== expected.length) {
-    throw new UserError(`${name} has ${expected.length} entries, the model ${actual.length}.`);
-  }
   let absolute = 0;
   let scale = 0;
   for (let i = 0; i < expected.length; i++) {
@@ -122,10 +126,92 @@ function errorOf(
 }
 
 function modelConfig(json: string | undefined, path: string): ViTConfig {
-  if (json === undefined) throw new UserError(`${path} has no "config" in its metadata.`);
-  const { batch: _batch, seed: _seed, ...shape } = JSON.parse(json);
+  if (json === undefined) throw unusable(path, 'it has no "config" in its metadata');
+  let value: Record<string, unknown>;
+  try {
+    value = Object.assign({}, JSON.parse(json));
+  } catch {
+    throw unusable(path, 'the "config" in its metadata is no JSON');
+  }
+  const { batch: _batch, seed: _seed, ...shape } = value;
   const rates = { attentionDropout: 0, mlpDropout: 0, headDropout: 0, layerNormEpsilon: 1e-6 };
-  return parseViTConfig({ ...rates, ...shape });
+  try {
+    return parseViTConfig({ ...rates, ...shape });
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw unusable(path, error.message.replace(/\.$/, ""));
+  }
+}
+
+/**
+ * The shapes of all tensors that a file of reference values may hold. Those of the input and the
+ * parameters are needed, and one of the others at least.
+ */
+function referenceShapes(config: ViTConfig, batch: number): Map<string, readonly number[]> {
+  const { imageSize, channels, numClasses, projectionDim } = config;
+  const { tokens, weights } = architectureOf(config);
+  const shapes = new Map<string, readonly number[]>([
+    ["input.images", [batch, imageSize, imageSize, channels]],
+    ["input.labels", [batch]],
+    ["output.tokens", [batch, tokens, projectionDim]],
+    ["output.logits", [batch, numClasses]],
+    ["output.loss", []],
+  ]);
+  for (const [name, shape] of weights) {
+    for (const group of ["param", "grad", "adamw_tfa", "adamw"]) {
+      shapes.set(`${group}.${name}`, shape);
+    }
+  }
+  return shapes;
+}
+
+function checkReferences(
+  tensors: ReadonlyMap<string, TensorData>,
+  config: ViTConfig,
+  path: string,
+): void {
+  const { transformerLayers } = config;
+  if (transformerLayers > tensors.size) {
+    throw unusable(
+      path,
+      `it has ${tensors.size} tensors for ${transformerLayers} transformerLayers`,
+    );
+  }
+  const [batch = 0] = tensors.get("input.labels")?.shape ?? [];
+  const shapes = referenceShapes(config, batch);
+  for (const [name, shape] of shapes) {
+    const found = tensors.get(name);
+    if (!found) {
+      if (!/^(input|param)\./.test(name)) continue;
+      throw unusable(path, `it has no tensor ${name}`);
+    }
+    const isLabels = name === "input.labels";
+    const dtypes = isLabels ? ["I32", "F32"] : ["F32"];
+    if (!dtypes.includes(found.dtype)) {
+      throw unusable(path, `its ${name} is ${found.dtype}, not ${dtypes.join(" or ")}`);
+    }
+    if (`${found.shape}` !== `${shape}`) {
+      throw unusable(path, `its ${name} has the shape [${found.shape}], the model's [${shape}]`);
+    }
+    const numbers = found.data as Float32Array | Int32Array;
+    const isFine = isLabels
+      ? (value: number) => Number.isInteger(value) && value >= 0 && value < config.numClasses
+      : Number.isFinite;
+    const wrong = numbers.find((value) => !isFine(value));
+    if (wrong === undefined) continue;
+    const what = isLabels ? `a class of 0 to ${config.numClasses - 1}` : "a finite number";
+    throw unusable(path, `its ${name} holds ${wrong}, which is not ${what}`);
+  }
+  if (batch === 0) throw unusable(path, "it has no images");
+  const unknown = [...tensors.keys()].find((name) => !shapes.has(name));
+  if (unknown !== undefined) throw unusable(path, `it has a tensor ${shown(unknown)}`);
+  if (![...tensors.keys()].some((name) => /^(output|grad|adamw|adamw_tfa)\./.test(name))) {
+    throw unusable(path, "it holds no reference output, so there is nothing to compare");
+  }
+}
+
+function unusable(path: string, fault: string): UserError {
+  return new UserError(`${path} is no file of reference values that can be used: ${fault}.`);
 }
 
 function parameters(tensors: Map<string, TensorData>) {
@@ -136,10 +222,10 @@ function parameters(tensors: Map<string, TensorData>) {
   ]));
 }
 
-function tensorOf(tensors: Map<string, TensorData>, name: string, path: string): tf.Tensor {
-  const found = tensors.get(name);
-  if (!found) throw new UserError(`${path} has no tensor "${name}".`);
-  return tf.tensor(found.data as Float32Array | Int32Array, [...found.shape]);
+/** A tensor of a file that has been checked. */
+function tensorOf(tensors: ReadonlyMap<string, TensorData>, name: string): tf.Tensor {
+  const { data, shape } = tensors.get(name)!;
+  return tf.tensor(data as Float32Array | Int32Array, [...shape]);
 }
 
 function summary(errors: TensorError[]): string[] {
@@ -160,15 +246,16 @@ function summary(errors: TensorError[]): string[] {
 
 if (import.meta.main) {
   const { newCommand, parseArguments, runTask } = await import("../tasks/cli.ts");
+  const { print } = await import("../tasks/output.ts");
   await runTask(async () => {
     const command = newCommand("parity", "Compare a model with reference values")
       .argument("<file>", "safetensors file of reference values")
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto");
     parseArguments(command);
     const choice = await selectBackend(command.opts().backend);
-    console.log(choice.reason);
+    print(choice.reason);
     const errors = await parityErrors(command.args[0]!);
-    console.log(summary(errors).join("\n"));
+    print(summary(errors).join("\n"));
     if (failures(errors).length > 0) Deno.exit(1);
   });
 }

@@ -1,14 +1,113 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { encodeSafetensors, readSafetensorsFile } from "../lib/checkpoint/safetensors.ts";
+import type { SafetensorsFile, TensorData } from "../lib/checkpoint/safetensors.ts";
+import { UserError } from "../lib/errors.ts";
 import { forEachBackend } from "./backends.ts";
+import { inFolder } from "./checkpoint/folder.ts";
 import { failures, parityErrors } from "./parity.ts";
+import { assertRefused, runTask } from "./tasks/run_task.ts";
+
+const pathOf = (name: string) => new URL(`golden/${name}.safetensors`, import.meta.url).pathname;
 
 for (const name of ["small-flatten", "small-mean"]) {
   forEachBackend(`${name}.safetensors agrees with float64 reference values`, async () => {
-    const path = new URL(`golden/${name}.safetensors`, import.meta.url).pathname;
-    const errors = await parityErrors(path);
+    const errors = await parityErrors(pathOf(name));
     assertEquals(failures(errors), []);
     // Tokens, logits, loss, and for every parameter a gradient and two results of AdamW.
     const parameters = errors.filter((error) => error.name.startsWith("grad.")).length;
     assertEquals(errors.length, 3 + 3 * parameters);
   });
 }
+
+/** Writes small-mean.safetensors with a change. */
+async function changed(path: string, change: (file: SafetensorsFile) => void): Promise<void> {
+  const file = await readSafetensorsFile(pathOf("small-mean"));
+  change(file);
+  await Deno.writeFile(path, encodeSafetensors(file.tensors, file.metadata));
+}
+
+const put = (name: string, tensor: TensorData) => ({ tensors }: SafetensorsFile) =>
+  void tensors.set(name, tensor);
+const config = (json: string) => ({ metadata }: SafetensorsFile) => void (metadata.config = json);
+const f32 = (...values: number[]): TensorData => ({
+  dtype: "F32",
+  shape: [values.length],
+  data: Float32Array.from(values),
+});
+
+/** A change of a good file, and what its refusal must say. */
+const unusable: Record<string, [(file: SafetensorsFile) => void, message: string]> = {
+  "no reference output": [
+    ({ tensors }) => {
+      for (const name of tensors.keys()) if (!/^(input|param)\./.test(name)) tensors.delete(name);
+    },
+    "nothing to compare",
+  ],
+  "no configuration": [({ metadata }) => void delete metadata.config, 'no "config"'],
+  "a configuration that is no JSON": [config("{"), "is no JSON"],
+  "a configuration that is null": [config("null"), "imageSize"],
+  "a configuration that is a number": [config("7"), "imageSize"],
+  "a configuration without a patchSize": [
+    ({ metadata }) => void (metadata.config = metadata.config!.replace("patchSize", "patchsize")),
+    "patchsize",
+  ],
+  "a thousand million blocks": [
+    ({ metadata }) =>
+      void (metadata.config = metadata.config!.replace(
+        '"transformerLayers": 3',
+        '"transformerLayers": 1000000000',
+      )),
+    "transformerLayers",
+  ],
+  "a label that is no class": [put("input.labels", f32(0, 7, 1)), "holds 7, which is not a class"],
+  "a negative label": [put("input.labels", f32(0, -1, 1)), "holds -1"],
+  "half a label": [put("input.labels", f32(0, 0.5, 1)), "holds 0.5"],
+  "labels of 64 bits": [
+    put("input.labels", { dtype: "I64", shape: [3], data: new BigInt64Array(3) }),
+    "input.labels is I64",
+  ],
+  "no images": [({ tensors }) => void tensors.delete("input.images"), "no tensor input.images"],
+  "fewer images than labels": [
+    put("input.images", { dtype: "F32", shape: [2, 32, 32, 3], data: new Float32Array(6144) }),
+    "input.images has the shape [2,32,32,3]",
+  ],
+  "output of another shape": [put("output.logits", f32(1, 2)), "output.logits has the shape [2]"],
+  "output in F64": [
+    put("output.loss", { dtype: "F64", shape: [], data: new Float64Array(1) }),
+    "output.loss is F64",
+  ],
+  "output that is NaN": [
+    put("output.loss", { dtype: "F32", shape: [], data: Float32Array.of(NaN) }),
+    "holds NaN",
+  ],
+  "a weight too few": [({ tensors }) => void tensors.delete("param.norm.beta"), "param.norm.beta"],
+  "a tensor that is none of the model's": [put("grad.other", f32(1)), 'tensor "grad.other"'],
+};
+for (const [name, [change, message]] of Object.entries(unusable)) {
+  Deno.test(`a file of reference values is refused with ${name}`, () =>
+    inFolder(async (folder) => {
+      const path = `${folder}/a.safetensors`;
+      await changed(path, change);
+      const error = await assertRejects(() => parityErrors(path), UserError, message);
+      assertStringIncludes(error.message, path);
+    }));
+}
+
+Deno.test("parity ends with 0 where all agrees, 1 above tolerance, 2 where nothing is compared", () =>
+  inFolder(async (folder) => {
+    const parity = (path: string) => runTask("parity", [path, "--backend", "cpu"]);
+    assertEquals((await parity(pathOf("small-mean"))).code, 0);
+    const path = `${folder}/a.safetensors`;
+    await changed(path, ({ tensors }) => {
+      const { data } = tensors.get("output.logits")!;
+      data[0] = Number(data[0]) + 1;
+    });
+    const above = await parity(path);
+    assertEquals(above.code, 1, above.stderr);
+    assertStringIncludes(above.stdout, "ABOVE");
+    await changed(path, unusable["no reference output"]![0]);
+    assertRefused(await parity(path), "nothing to compare");
+    assertRefused(await parity("README.md"), "README.md is not a valid safetensors file");
+    assertRefused(await parity(folder), "is a folder, not a regular file");
+    assertRefused(await parity(`${folder}/none`), "no such file");
+  }));

@@ -5,31 +5,26 @@ import { inFolder } from "./data/fixtures.ts";
 /** What another project would write. */
 const program = (origin: string) => `
 import {
-  AdamW,
+  createShapes,
   createViTClassifier,
+  DeviceDataset,
+  fit,
   modelConfigOf,
-  namedVariables,
   preset,
+  readImageFile,
   selectBackend,
-  tf,
-  trainStep,
 } from "${origin}/mod.ts";
 
 await selectBackend("wasm");
-const config = { ...preset("tiny"), transformerLayers: 2, numClasses: 10, mlpDropout: 0 };
+const same = { flip: false, rotation: 0, zoom: 0, validationSplit: 0 };
+const config = { ...preset("tiny"), ...same, transformerLayers: 2, batchSize: 8, epochs: 3 };
 const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
-const variables = [...namedVariables(model).values()];
-const optimizer = new AdamW(config);
-const batch = {
-  images: tf.randomNormal([8, 32, 32, 3], 0, 1, "float32", 1) as tf.Tensor4D,
-  labels: tf.tensor1d([0, 1, 2, 3, 4, 5, 6, 7], "int32"),
-};
+const data = new DeviceDataset(createShapes({ train: 8, test: 1 }), config);
 const losses: number[] = [];
-for (let step = 0; step < 3; step++) {
-  const stats = trainStep(model, variables, optimizer, batch, tf.tensor1d([1, step], "int32"));
-  losses.push((await stats.data<"float32">()).filter((_, i) => i % 3 === 0).reduce((a, b) => a + b) / 8);
-}
-console.log(JSON.stringify({ losses, parameters: model.countParams() }));
+await fit({ config, model, data, onEvent: (event) => event.type === "step" && losses.push(event.loss) });
+const picture = await readImageFile("picture.jpg");
+const { width, height } = picture;
+console.log(JSON.stringify({ losses, parameters: model.countParams(), size: [width, height] }));
 `;
 
 /** Serves mod.ts and lib/ as a file host would; the pattern leaves no way out of the repository. */
@@ -45,7 +40,7 @@ async function serveModule(request: Request): Promise<Response> {
   }
 }
 
-Deno.test("another project imports mod.ts from a URL and trains for three steps", () =>
+Deno.test("another project imports mod.ts from a URL, trains for three steps and reads a picture", () =>
   inFolder(async (folder) => {
     await using server = Deno.serve(
       { hostname: "127.0.0.1", port: 0, onListen: () => {} },
@@ -59,6 +54,8 @@ Deno.test("another project imports mod.ts from a URL and trains for three steps"
     }
 
     await Deno.writeTextFile(`${folder}/deno.json`, "{}");
+    const picture = new URL("data/pictures/exif-orientation-6.jpg", import.meta.url);
+    await Deno.copyFile(picture, `${folder}/picture.jpg`);
     await Deno.writeTextFile(`${folder}/main.ts`, program(`http://${host}`));
     const { code, stdout, stderr } = await new Deno.Command("deno", {
       args: [
@@ -77,8 +74,9 @@ Deno.test("another project imports mod.ts from a URL and trains for three steps"
     }).output();
     const errors = new TextDecoder().decode(stderr);
     assertEquals(code, 0, errors);
-    const { losses, parameters } = JSON.parse(new TextDecoder().decode(stdout));
+    const { losses, parameters, size } = JSON.parse(new TextDecoder().decode(stdout));
     assertEquals(losses.length, 3);
     assert(losses[1] < losses[0] && losses[2] < losses[1], `${losses} do not fall`);
-    assertEquals(parameters, 74_954);
+    assertEquals(parameters, 80804);
+    assertEquals(size, [37, 53]);
   }));

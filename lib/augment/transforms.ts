@@ -5,7 +5,7 @@
  */
 import { randomUniform, streamKey, streams } from "../random.ts";
 
-/** What happens to one image. */
+/** Change of one image. */
 export interface ImageTransform {
   /** Mirrored left to right. */
   flip: boolean;
@@ -17,9 +17,9 @@ export interface ImageTransform {
   zoomWidth: number;
 }
 
-/** How transforms are drawn. */
+/** Options of {@linkcode drawTransforms}. */
 export interface TransformOptions {
-  /** How many images. */
+  /** Number of images. */
   batch: number;
   /** The position in the step's batch of the first image; 0 unless a batch is made in parts. */
   firstIndex?: number;
@@ -38,8 +38,42 @@ export interface TransformOptions {
 /** Numbers of one affine map. */
 const COEFFICIENTS = 6;
 
-/** Random numbers that one image takes: flip, angle, zoom in height, zoom in width. */
-const DRAWS = 4;
+/** One augmentation. */
+export interface Augmentation {
+  /** Place of its random numbers: `count` from `first` on, of the `ofImage` of a stream's image. */
+  draws: { stream: number; ofImage: number; first: number; count: number };
+  /** Changes what happens to an image; `draw(n)` is its n-th number, in [0, 1). */
+  apply(transform: ImageTransform, draw: (n: number) => number, options: TransformOptions): void;
+}
+
+/** The three of release 0.1.0 have one stream, four numbers an image. */
+const firstThree = { stream: streams.augment, ofImage: 4 };
+
+/**
+ * The augmentations by name. A new one takes a stream of its own: whoever leaves it off then has
+ * the numbers that he had before.
+ */
+export const augmentations = {
+  flip: {
+    draws: { ...firstThree, first: 0, count: 1 },
+    apply: (transform, draw, { flip }) => {
+      transform.flip = flip && draw(0) < 0.5;
+    },
+  },
+  rotation: {
+    draws: { ...firstThree, first: 1, count: 1 },
+    apply: (transform, draw, { rotation }) => {
+      transform.angle = (2 * draw(0) - 1) * rotation * 2 * Math.PI;
+    },
+  },
+  zoom: {
+    draws: { ...firstThree, first: 2, count: 2 },
+    apply: (transform, draw, { zoom }) => {
+      transform.zoomHeight = 1 + (2 * draw(0) - 1) * zoom;
+      transform.zoomWidth = 1 + (2 * draw(1) - 1) * zoom;
+    },
+  },
+} satisfies Record<string, Augmentation>;
 
 /**
  * The six numbers t of a map of a square image of `size` pixels: output pixel (x, y) is sampled at
@@ -62,29 +96,19 @@ export function composeTransform(transform: ImageTransform, size: number): numbe
  * and the image's position in the batch alone.
  */
 export function drawTransforms(options: TransformOptions): Float32Array {
-  const { batch, firstIndex = 0, size, seed, step, flip, rotation, zoom } = options;
-  const key = streamKey(seed, streams.augment, step);
+  const { batch, firstIndex = 0, size, seed, step } = options;
+  const chosen = Object.values<Augmentation>(augmentations).map(({ draws, apply }) => ({
+    ...{ draws, apply },
+    key: streamKey(seed, draws.stream, step),
+  }));
   const transforms = new Float32Array(batch * COEFFICIENTS);
   for (let i = 0; i < batch; i++) {
-    const first = (firstIndex + i) * DRAWS;
-    const draw = (n: number) => randomUniform(key, first + n);
-    const transform = {
-      flip: flip && draw(0) < 0.5,
-      angle: (2 * draw(1) - 1) * rotation * 2 * Math.PI,
-      zoomHeight: 1 + (2 * draw(2) - 1) * zoom,
-      zoomWidth: 1 + (2 * draw(3) - 1) * zoom,
-    };
+    const transform = { flip: false, angle: 0, zoomHeight: 1, zoomWidth: 1 };
+    for (const { draws, apply, key } of chosen) {
+      const first = (firstIndex + i) * draws.ofImage + draws.first;
+      apply(transform, (n) => randomUniform(key, first + n), options);
+    }
     transforms.set(composeTransform(transform, size), i * COEFFICIENTS);
-  }
-  return transforms;
-}
-
-/** Maps that leave every image as it is, `[batch * 6]`. */
-export function identityTransforms(batch: number): Float32Array {
-  const transforms = new Float32Array(batch * COEFFICIENTS);
-  for (let i = 0; i < batch; i++) {
-    transforms[i * COEFFICIENTS] = 1;
-    transforms[i * COEFFICIENTS + 4] = 1;
   }
   return transforms;
 }

@@ -2,12 +2,13 @@
  * Own WGSL kernels on the tfjs WebGPU backend: several outputs, outputs in place, no shader-key
  * strings, pipelines and uniform buffers cached, explicit layouts.
  *
- * A dispatch made here is recorded into the same command encoder as tfjs's own kernels, so order
+ * A dispatch made here goes into the same command encoder as tfjs's own kernels, so order
  * is kept and no extra submit happens. Bindings are numbered: inputs, then outputs, then one
  * uniform block when there is one. Uniform contents must not change from step to step (they are
  * cached by content); what changes per step belongs in a tensor.
  */
 import { type TensorInfo, tf, type WebGPUBackend } from "../tfjs.ts";
+import { isTimed, type WebgpuInternals, webgpuInternals } from "./tfjs_internals.ts";
 
 /** One dispatch of one WGSL module. */
 export interface Dispatch {
@@ -28,21 +29,6 @@ export interface Dispatch {
   workgroups: [number, number, number];
 }
 
-/** The private members of tfjs's backend that recording needs; the one place that names them. */
-interface Recorder {
-  device: GPUDevice;
-  tensorMap: { get(dataId: object): { values: unknown; resource?: GPUBuffer } };
-  commandEncoder: GPUCommandEncoder;
-  computePassEncoder: GPUComputePassEncoder | null;
-  commandQueueOwnedIds: { add(dataId: object): void };
-  dispatchCountInPass: number;
-  activeTimers: { name: string; query: Promise<number> }[] | null;
-  supportTimestampQuery: boolean;
-  querySet: GPUQuerySet | null;
-  querySetCount: number;
-  getQueryTime(): Promise<number>;
-}
-
 interface DeviceCache {
   pipelines: Map<string, { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout }>;
   layouts: Map<string, GPUBindGroupLayout>;
@@ -52,7 +38,7 @@ interface DeviceCache {
 const caches = new WeakMap<GPUDevice, DeviceCache>();
 const writtenBindings = new WeakMap<GPUBindGroupLayout, { from: number; to: number }>();
 
-/** How many dispatches this module has recorded, for benches and tests. */
+/** Number of dispatches that this module has made, for benches and tests. */
 export let dispatchCount = 0;
 
 /** The current tfjs backend as a WebGPU backend. */
@@ -61,7 +47,7 @@ export function webgpuBackend(): WebGPUBackend {
 }
 
 /**
- * Which bindings of a dispatch are written to: `from` to below `to`. Pipelines that are not ours are
+ * Bindings of a dispatch that are written to: `from` to below `to`. Pipelines that are not ours are
  * tfjs's, which binds its one output first.
  */
 export function writtenBindingsOf(layout: GPUBindGroupLayout): { from: number; to: number } {
@@ -80,72 +66,72 @@ export function uniformWords(fields: ["u" | "i" | "f", number][]): Uint32Array {
   return words;
 }
 
-/** Records one dispatch and returns its outputs. */
+/** Encodes one dispatch and returns its outputs. */
 export function dispatch(request: Dispatch): TensorInfo[] {
   const backend = webgpuBackend();
-  const recorder = backend as unknown as Recorder;
+  const internals = webgpuInternals();
   const outputs = request.outputs.map((output) =>
     "dataId" in output ? output : backend.makeTensorInfo(output.shape, output.dtype)
   );
   const tensors = [...request.inputs, ...outputs];
   for (const tensor of tensors) backend.uploadToGPU(tensor.dataId);
   // A cached host copy of a tensor written in place would be stale.
-  for (const output of outputs) recorder.tensorMap.get(output.dataId).values = null;
+  for (const output of outputs) internals.tensorMap.get(output.dataId).values = null;
 
   const cache = cacheOf(backend.device);
   const { pipeline, layout } = pipelineOf(backend.device, cache, request, outputs.length);
   const entries: GPUBindGroupEntry[] = tensors.map((tensor, binding) => ({
     binding,
-    resource: { buffer: recorder.tensorMap.get(tensor.dataId).resource! },
+    resource: { buffer: internals.tensorMap.get(tensor.dataId).resource! },
   }));
   if (request.uniforms) {
     const buffer = uniformBuffer(backend.device, cache, request.uniforms);
     entries.push({ binding: tensors.length, resource: { buffer } });
   }
-  record(backend, request, pipeline, backend.device.createBindGroup({ layout, entries }));
-  for (const tensor of tensors) recorder.commandQueueOwnedIds.add(tensor.dataId);
-  submitWhenFull(backend, request.key);
+  const group = backend.device.createBindGroup({ layout, entries });
+  encode(internals, request, pipeline, group);
+  for (const tensor of tensors) internals.commandQueueOwnedIds.add(tensor.dataId);
+  submitWhenFull(internals, request.key);
   return outputs;
 }
 
-function record(
-  backend: WebGPUBackend,
+function encode(
+  backend: WebgpuInternals,
   request: Dispatch,
   pipeline: GPUComputePipeline,
   bindGroup: GPUBindGroup,
 ): void {
-  const recorder = backend as unknown as Recorder;
   backend.ensureCommandEncoderReady();
-  if (recorder.activeTimers !== null && recorder.activeTimers !== undefined) {
-    // Under tf.time() every kernel gets a pass of its own, bracketed by timestamps.
+  const encoder = backend.commandEncoder!;
+  if (isTimed(backend)) {
+    // Every kernel gets a pass of its own, bracketed by timestamps.
     backend.endComputePassEncoder();
-    recorder.querySet ??= backend.device.createQuerySet({
+    backend.querySet ??= backend.device.createQuerySet({
       type: "timestamp",
-      count: recorder.querySetCount,
+      count: backend.querySetCount,
     });
-    recorder.computePassEncoder = recorder.commandEncoder.beginComputePass({
+    backend.computePassEncoder = encoder.beginComputePass({
       timestampWrites: {
-        querySet: recorder.querySet,
+        querySet: backend.querySet,
         beginningOfPassWriteIndex: 0,
         endOfPassWriteIndex: 1,
       },
     });
   }
-  recorder.computePassEncoder ??= recorder.commandEncoder.beginComputePass();
-  recorder.computePassEncoder.setPipeline(pipeline);
-  recorder.computePassEncoder.setBindGroup(0, bindGroup);
-  recorder.computePassEncoder.dispatchWorkgroups(...request.workgroups);
-  recorder.dispatchCountInPass++;
+  const pass = backend.computePassEncoder ??= encoder.beginComputePass();
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, bindGroup);
+  pass.dispatchWorkgroups(...request.workgroups);
+  backend.dispatchCountInPass++;
   dispatchCount++;
 }
 
-function submitWhenFull(backend: WebGPUBackend, name: string): void {
-  const recorder = backend as unknown as Recorder;
-  if (recorder.activeTimers !== null && recorder.activeTimers !== undefined) {
+function submitWhenFull(backend: WebgpuInternals, name: string): void {
+  if (isTimed(backend)) {
     backend.endComputePassEncoder();
-    recorder.activeTimers.push({ name, query: recorder.getQueryTime() });
+    backend.activeTimers!.push({ name, query: backend.getQueryTime() });
   } else if (
-    recorder.dispatchCountInPass >= tf.env().getNumber("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE")
+    backend.dispatchCountInPass >= tf.env().getNumber("WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE")
   ) {
     backend.endComputePassEncoder();
     backend.submitQueue();

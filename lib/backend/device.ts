@@ -4,9 +4,10 @@
  * of the device noticed.
  *
  * WebGPU reports a validation error after the fact and tfjs ignores it: the invalid dispatch is
- * skipped and zeros come back. So every error that nobody captures is recorded here, and
+ * skipped and zeros come back. So every error that nobody captures is kept here, and
  * {@linkcode assertGpuHealthy} throws it. The event arrives one turn of the event loop after the
- * faulty call, so an awaited read of a tensor that the GPU made is late enough to ask; {@linkcode checkGpu} waits.
+ * faulty call, so an awaited read of a tensor that the GPU made is late enough to ask; {@linkcode
+ * checkGpu} waits.
  */
 import { UserError } from "../errors.ts";
 import { tf, WebGPUBackend } from "../tfjs.ts";
@@ -15,7 +16,7 @@ import { tf, WebGPUBackend } from "../tfjs.ts";
 export interface Gpu {
   /** The device itself. */
   readonly device: GPUDevice;
-  /** What the driver says of itself. */
+  /** Information that the driver gives of itself. */
   readonly info: GPUAdapterInfo;
   /** One line for people: the driver's own name of the adapter. */
   readonly description: string;
@@ -25,17 +26,15 @@ export interface Gpu {
   readonly features: ReadonlySet<string>;
   /** The largest storage buffer, in bytes, hence the largest tensor. */
   readonly bufferLimit: number;
-  /** Set by a trainer: lets the error about a buffer that is too large name a batch that fits. */
-  batchSize?: number;
   /** The first error that nobody captured. */
   firstError?: GPUError;
-  /** How many errors nobody captured. */
+  /** Number of errors that nobody captured. */
   errorCount: number;
   /** Set when the device is lost, also by `device.destroy()`. */
   lost?: GPUDeviceLostInfo;
 }
 
-/** What {@linkcode requestGpu} may be told. */
+/** Options of {@linkcode requestGpu}. */
 export interface GpuOptions {
   /** A lower limit than the device's own, in bytes; WebGPU itself grants none below 256 MiB. */
   bufferLimit?: number;
@@ -120,7 +119,16 @@ export function currentGpu(): Gpu | undefined {
  * it after each awaited read of metrics.
  *
  * @throws {UserError} when the device is lost or out of memory.
- * @throws {Error} with the WebGPU text of the first error that nobody captured.
+ * @throws {GpuError} with the WebGPU text of the first error that nobody captured; once.
+ *
+ * @example
+ * ```ts
+ * import { assertGpuHealthy, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * console.log(await tf.add(1, 2).data()); // 3
+ * assertGpuHealthy();
+ * ```
  */
 export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
   if (gpu?.lost) {
@@ -130,15 +138,34 @@ export function assertGpuHealthy(gpu: Gpu | undefined = currentGpu()): void {
         `run the same command again with --resume.`,
     );
   }
-  if (gpu?.firstError) {
-    const { constructor: { name }, message } = gpu.firstError;
-    const more = gpu.errorCount > 1 ? ` (the first of ${gpu.errorCount} errors)` : "";
-    const text = `${name} on ${gpu.description}${more}: ${message.trim()}`;
-    if (gpu.firstError instanceof GPUOutOfMemoryError) {
-      throw new UserError(`${text}; take a smaller batch (--batch-size), or --backend wasm.`);
-    }
-    throw new Error(text);
+  if (!gpu?.firstError) return;
+  const { firstError, errorCount } = gpu;
+  // It belongs to the call that meets it first, and not to all that follow.
+  clearGpuErrors(gpu);
+  const more = errorCount > 1 ? ` (the first of ${errorCount} errors)` : "";
+  const text = `${firstError.constructor.name} on ${gpu.description}${more}: ` +
+    firstError.message.trim();
+  if (firstError instanceof GPUOutOfMemoryError) {
+    throw new UserError(`${text}; take a smaller batch (--batch-size), or --backend wasm.`);
   }
+  throw new GpuError(text);
+}
+
+/**
+ * Error of WebGPU that nobody captured: what the device computed since may be wrong.
+ *
+ * @example
+ * ```ts
+ * import { checkGpu, GpuError } from "../../mod.ts";
+ *
+ * await checkGpu().catch((error) => {
+ *   console.log(error instanceof GpuError ? "a fault of a kernel" : "lost, or out of memory");
+ * });
+ * ```
+ */
+export class GpuError extends Error {
+  /** Name of the class. */
+  override readonly name = "GpuError";
 }
 
 /**
@@ -163,7 +190,19 @@ export async function withGpuCheck<T>(read: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Waits until the GPU has done all submitted work, then {@linkcode assertGpuHealthy}. */
+/**
+ * Waits until the GPU has done all submitted work, then {@linkcode assertGpuHealthy}.
+ *
+ * @example
+ * ```ts
+ * import { checkGpu, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const product = tf.matMul(tf.ones([2, 3]), tf.ones([3, 2]));
+ * await checkGpu();
+ * product.dispose();
+ * ```
+ */
 export async function checkGpu(gpu: Gpu | undefined = currentGpu()): Promise<void> {
   if (gpu) {
     await gpu.device.queue.onSubmittedWorkDone();
@@ -173,7 +212,7 @@ export async function checkGpu(gpu: Gpu | undefined = currentGpu()): Promise<voi
   assertGpuHealthy(gpu);
 }
 
-/** Forgets recorded errors, after a test or a probe that meant to cause them. */
+/** Forgets errors kept so far, after a test or a probe that meant to cause them. */
 export function clearGpuErrors(gpu: Gpu): void {
   delete gpu.firstError;
   gpu.errorCount = 0;
@@ -200,20 +239,36 @@ export function assertFits(
   tensor: { name: string; bytes: number; batchSize: number },
   limit: number = bufferLimit(),
 ): void {
-  if (tensor.bytes > limit) throw tooLarge(tensor.name, tensor.bytes, limit, tensor.batchSize);
+  if (tensor.bytes <= limit) return;
+  throw adviseBatch(new TooLarge(tensor.name, tensor.bytes, limit), tensor.batchSize);
 }
 
-function tooLarge(name: string, bytes: number, limit: number, batchSize = 0): UserError {
-  const batch = batchSize > 0 ? largestBatch(bytes / batchSize, limit) : 0;
-  const advice = batch > 0
-    ? `take a batch of at most ${batch} instead of ${batchSize} (--batch-size ${batch})`
-    : `take a smaller model, or --backend wasm`;
-  return new UserError(
-    `${name} would take ${mebibytes(bytes)}, above this GPU's limit of ${
-      mebibytes(limit)
-    } a buffer; ` +
-      `${advice}.`,
-  );
+/** Error of a tensor above the device's limit on one buffer. */
+class TooLarge extends UserError {
+  constructor(
+    readonly tensor: string,
+    readonly bytes: number,
+    readonly limit: number,
+    advice = "take a smaller model, or --backend wasm",
+  ) {
+    super(
+      `${tensor} would take ${mebibytes(bytes)}, above this GPU's limit of ${mebibytes(limit)} ` +
+        `a buffer; ${advice}.`,
+    );
+  }
+}
+
+/**
+ * An error as it is, but that of a tensor above the device's limit names the batch that fits.
+ * @param batchSize images of the batch that the tensor was made for; 0 when it has none
+ */
+export function adviseBatch(error: unknown, batchSize: number): unknown {
+  if (!(error instanceof TooLarge) || batchSize === 0) return error;
+  const { tensor, bytes, limit } = error;
+  const fits = largestBatch(bytes / batchSize, limit);
+  if (fits === 0) return error;
+  const advice = `take a batch of at most ${fits} instead of ${batchSize} (--batch-size ${fits})`;
+  return new TooLarge(tensor, bytes, limit, advice);
 }
 
 function mebibytes(bytes: number): string {
@@ -229,7 +284,7 @@ function refuseLargeBuffers(gpu: Gpu): void {
     const limit = isStorage ? gpu.bufferLimit : device.limits.maxBufferSize;
     if (descriptor.size > limit) {
       const name = descriptor.label ? `The tensor "${descriptor.label}"` : "A tensor";
-      throw tooLarge(name, descriptor.size, limit, gpu.batchSize);
+      throw new TooLarge(name, descriptor.size, limit);
     }
     return createBuffer(descriptor);
   };

@@ -8,41 +8,21 @@
  * allocate all outputs first, then take the views.
  */
 import { type TensorInfo, tf } from "../tfjs.ts";
+import { hostInternals } from "./tfjs_internals.ts";
 
 /** Element types a host kernel can take. */
-export type HostDType = "float32" | "int32";
-
-/** What the two backends offer beyond `KernelBackend`; tfjs does not export these types. */
-interface WasmLike {
-  typedArrayFromHeap(info: TensorInfo): Float32Array | Int32Array;
-  makeOutput(shape: number[], dtype: HostDType): TensorInfo;
-  dataIdMap: { get(dataId: object): { id: number; memoryOffset: number } };
-  wasm: {
-    tfjs: {
-      disposeData(id: number): void;
-      registerTensor(id: number, size: number, offset: number): void;
-    };
-  };
-}
-interface CpuLike {
-  data: { get(dataId: object): { values: Float32Array | Int32Array } };
-  makeTensorInfo(shape: number[], dtype: HostDType, values: Float32Array | Int32Array): TensorInfo;
-}
+type HostDType = "float32" | "int32";
 
 /** The backends whose tensors live in host memory. */
 export const hostBackends = ["wasm", "cpu"] as const;
 
-function isWasm(backend: unknown): backend is WasmLike {
-  return typeof (backend as WasmLike).typedArrayFromHeap === "function";
-}
-
 /** A new tensor of unspecified content on the current host backend. */
 export function hostAllocate(shape: number[], dtype: HostDType = "float32"): TensorInfo {
-  const backend: unknown = tf.backend();
-  if (isWasm(backend)) return backend.makeOutput(shape, dtype);
+  const backend = hostInternals();
+  if ("wasm" in backend) return backend.wasm.makeOutput(shape, dtype);
   const size = tf.util.sizeFromShape(shape);
   const values = dtype === "float32" ? new Float32Array(size) : new Int32Array(size);
-  return (backend as CpuLike).makeTensorInfo(shape, dtype, values);
+  return backend.cpu.makeTensorInfo(shape, dtype, values);
 }
 
 /** The tensor's own floats, not a copy; valid until the next allocation. */
@@ -58,14 +38,15 @@ export function hostFloats(info: TensorInfo): Float32Array {
  * matrix product's right operand for the tensor's life: it would go on with the old values.
  */
 export function hostFloatsInPlace(info: TensorInfo): Float32Array {
-  const backend: unknown = tf.backend();
-  if (isWasm(backend)) {
-    const { id, memoryOffset } = backend.dataIdMap.get(info.dataId);
-    backend.wasm.tfjs.disposeData(id);
-    backend.wasm.tfjs.registerTensor(id, tf.util.sizeFromShape(info.shape), memoryOffset);
+  const backend = hostInternals();
+  if ("wasm" in backend) {
+    const { dataIdMap, wasm: { tfjs } } = backend.wasm;
+    const { id, memoryOffset } = dataIdMap.get(info.dataId);
+    tfjs.disposeData(id);
+    tfjs.registerTensor(id, tf.util.sizeFromShape(info.shape), memoryOffset);
     return hostFloats(info);
   }
-  return (backend as CpuLike).data.get(info.dataId).values = hostFloats(info).slice();
+  return backend.cpu.data.get(info.dataId).values = hostFloats(info).slice();
 }
 
 /** The tensor's own integers, not a copy; valid until the next allocation. */
@@ -74,9 +55,9 @@ export function hostInts(info: TensorInfo): Int32Array {
 }
 
 function hostView(info: TensorInfo): Float32Array | Int32Array {
-  const backend: unknown = tf.backend();
-  if (isWasm(backend)) return backend.typedArrayFromHeap(info);
-  const stored = (backend as CpuLike).data.get(info.dataId);
+  const backend = hostInternals();
+  if ("wasm" in backend) return backend.wasm.typedArrayFromHeap(info);
+  const stored = backend.cpu.data.get(info.dataId);
   const wanted = info.dtype === "float32" ? Float32Array : Int32Array;
   // The cpu backend may hold plain arrays or other element types; its own kernels accept both.
   if (!(stored.values instanceof wanted)) {

@@ -1,12 +1,13 @@
 /**
- * Which tfjs backend a run computes on, and why.
+ * Choice of the tfjs backend that a run computes on, and its reason.
  *
- * `auto` takes a hardware GPU, else a software one where two processors or more are there, else wasm,
- * else whatever starts. A software adapter and wasm compute on the same processors, but tfjs's wasm
- * backend uses one of them only in Deno. Measured side by side (`llvmpipe`, a training step, time of
- * webgpu by that of wasm): on two processors 0.53 for `tiny` with batch 128, 0.99 and 0.87 for
- * `keras-cifar100` with batch 8 and 64; on one processor 0.88 and, with batch 8, 1.71.
+ * `auto` takes a hardware GPU, else a software one where two processors or more are there, else
+ * wasm, else whatever starts. A software adapter and wasm compute on the same processors, but
+ * tfjs's wasm backend uses one of them only in Deno. Measured side by side (`llvmpipe`, a training
+ * step, time of webgpu by that of wasm): on two processors 0.53 for `tiny` with batch 128, 0.99 and
+ * 0.87 for `keras-cifar100` with batch 8 and 64; on one processor 0.88 and, with batch 8, 1.71.
  */
+import type { ComputedOn } from "./computed_on.ts";
 import { UserError } from "../errors.ts";
 import { tf } from "../tfjs.ts";
 import {
@@ -20,16 +21,19 @@ import {
 
 /** The backends a run can compute on. */
 export const backendNames = ["webgpu", "wasm", "cpu"] as const;
-/** One of {@linkcode backendNames}. */
-export type BackendName = typeof backendNames[number];
+/** @internal */
+type Names = typeof backendNames;
 
-/** What is known of this machine when a backend is chosen. */
+/** Backend that a run can compute on. */
+export type BackendName = Names[number];
+
+/** Facts of this machine by which a backend is chosen. */
 export interface BackendFacts {
   /** The WebGPU adapter, if there is one. */
   adapter?: { readonly description: string; readonly isSoftware: boolean };
-  /** Why an adapter that is there cannot be used. */
+  /** Reason why an adapter that is there cannot be used. */
   webgpuProblem?: string;
-  /** Why wasm cannot be used; undefined when nothing speaks against it. */
+  /** Reason why wasm cannot be used; undefined when nothing speaks against it. */
   wasmProblem?: string;
   /** Processors of this machine. */
   processors: number;
@@ -51,7 +55,7 @@ export interface BackendChoice extends BackendDecision {
   readonly isSoftware: boolean;
 }
 
-/** How to get a WebGPU adapter on this kind of machine. */
+/** Way to a WebGPU adapter on this kind of machine. */
 export const adapterAdvice: string =
   "install the GPU vendor's Vulkan driver, or Mesa's software driver with " +
   "`apt-get install mesa-vulkan-drivers libvulkan1`";
@@ -119,11 +123,19 @@ function nameOf(adapter: { description: string; isSoftware: boolean }): string {
 let registered: Gpu | null = null;
 
 /**
- * Makes the wanted backend the current one of tfjs. The GPU device is made once and kept; a lost one
- * is replaced.
+ * Makes the wanted backend the current one of tfjs. The GPU device is made once and kept; a lost
+ * one is replaced.
  *
  * @param wanted "auto" or one of {@linkcode backendNames}.
  * @throws {UserError} when the wanted backend is unknown or cannot be had.
+ *
+ * @example
+ * ```ts
+ * import { selectBackend } from "../../mod.ts";
+ *
+ * const { name, reason } = await selectBackend("auto");
+ * console.log(name, "because", reason);
+ * ```
  */
 export function selectBackend(wanted: string = "auto"): Promise<BackendChoice> {
   return select(wanted);
@@ -159,15 +171,7 @@ async function renewGpu(adapter: AdapterFacts | null): Promise<void> {
   if (registered) registerWebgpu(registered);
 }
 
-/** What computes a run's numbers; another would round them otherwise. */
-export interface ComputedOn {
-  /** By its name in tfjs. */
-  backend: string;
-  /** On webgpu. */
-  adapter?: string;
-}
-
-/** What computes now. */
+/** Backend and adapter that compute now. */
 export function computedOn(): ComputedOn {
   const adapter = currentGpu()?.description;
   return { backend: tf.getBackend(), ...(adapter !== undefined && { adapter }) };
@@ -180,6 +184,15 @@ export function computedOn(): ComputedOn {
  * @param before what {@linkcode computedOn} gave then; undefined for a new run
  * @param onNotice told in a sentence when the run goes on with other rounding
  * @throws {UserError} when the demanded backend cannot be had
+ *
+ * @example
+ * ```ts
+ * import { selectBackendOfRun } from "../../mod.ts";
+ *
+ * const before = { backend: "cpu" };
+ * const { name } = await selectBackendOfRun("auto", before, console.warn);
+ * console.log(name); // cpu
+ * ```
  */
 export async function selectBackendOfRun(
   wanted: string,

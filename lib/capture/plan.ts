@@ -1,16 +1,62 @@
 /**
  * Gives the virtual buffers of a recording memory.
  *
- * Buffers whose lifetimes do not meet share memory, also when their sizes differ: largest first, each
- * takes the smallest shared buffer that is free all its life (Pisarchyk and Lee, "Efficient Memory
- * Management for Deep Neural Net Inference", 2020, section 4.3). Whole buffers and not parts of one,
- * since WebGPU forbids a dispatch to read one part of a buffer and write another.
+ * Buffers whose lifetimes do not meet share memory, also when their sizes differ: largest first,
+ * each takes the smallest shared buffer that is free all its life (Pisarchyk and Lee, "Efficient
+ * Memory Management for Deep Neural Net Inference", 2020, section 4.3). Whole buffers and not parts
+ * of one, since WebGPU forbids a dispatch to read one part of a buffer and write another.
  *
- * What is only read may lie in parts of one buffer: all inputs together, so that a replay writes them
- * at once, and all constants and uniform blocks together, equal ones once.
+ * What is only read may lie in parts of one buffer: all inputs together, so that a replay writes
+ * them at once, and all constants and uniform blocks together, equal ones once.
  */
-import { type Command, isVirtual, type VirtualBuffer } from "./notes.ts";
 import { writtenBindingsOf } from "../backend/compute.ts";
+
+/** A buffer of a recording, before it has memory. To tfjs it looks like any other. */
+export interface VirtualBuffer extends GPUBuffer {
+  /** Position among the buffers of its recording. */
+  readonly index: number;
+  /** Index of the input whose values it holds. */
+  input?: number;
+  /** Bytes that come from JavaScript and are the same at every replay. */
+  content?: Uint8Array;
+  /** Belongs to a tensor that outlives the function. */
+  survives: boolean;
+  /** The operation that asked for it. */
+  readonly op: string;
+}
+
+/** A binding of a dispatch: a {@linkcode VirtualBuffer} or a buffer from before. */
+export interface Binding {
+  binding: number;
+  buffer: GPUBuffer;
+  offset?: number;
+  size?: number;
+}
+
+/** One thing that a recording asks of the device. */
+export type Command =
+  | {
+    kind: "dispatch";
+    op: string;
+    pipeline: GPUComputePipeline;
+    layout: GPUBindGroupLayout;
+    bindings: Binding[];
+    workgroups: [number, number, number];
+  }
+  | {
+    kind: "copy";
+    op: string;
+    source: GPUBuffer;
+    sourceOffset: number;
+    target: GPUBuffer;
+    targetOffset: number;
+    size: number;
+  };
+
+/** Whether a buffer is one of a recording that has no memory yet. */
+export function isVirtual(buffer: GPUBuffer): buffer is VirtualBuffer {
+  return Object.hasOwn(buffer, "index");
+}
 
 /** A part of a buffer. */
 export interface Place {
@@ -25,9 +71,11 @@ interface Slot {
   offset: number;
 }
 
-/** Where everything goes, before any memory is asked for. */
+/** Places of everything, before any memory is asked for. */
 export interface Plan {
-  /** By the virtual buffer's index: its slot, shared buffer or own buffer; null when it is unused. */
+  /**
+   * By the virtual buffer's index: its slot, shared buffer or own buffer; null when it is unused.
+   */
   homes: (Slot | { shared: number } | { own: number } | null)[];
   /** Sizes of shared buffers, in bytes. */
   shared: number[];
@@ -171,7 +219,7 @@ class Block {
   }
 }
 
-/** The memory of a record. */
+/** The memory of a capture. */
 export class Memory {
   readonly inputs: GPUBuffer | null;
   private readonly constants: GPUBuffer | null;
@@ -181,7 +229,7 @@ export class Memory {
   private readonly isLent: (buffer: GPUBuffer) => boolean;
 
   /**
-   * @param lender memory of a record that is never replayed at the same time: its buffers of
+   * @param lender memory of a capture that is never replayed at the same time: its buffers of
    * intermediate results are used where they are large enough
    * @throws {UserError} when a block is above the device's limit
    */
@@ -195,8 +243,8 @@ export class Memory {
     const make = (size: number, usage: number, label: string) =>
       device.createBuffer({ size, label, usage: usage | STORAGE | COPY_SRC | COPY_DST });
     const { inputBytes, constantBytes } = plan;
-    this.inputs = inputBytes ? make(inputBytes, 0, "inputs of a record") : null;
-    this.constants = constantBytes ? make(constantBytes, UNIFORM, "constants of a record") : null;
+    this.inputs = inputBytes ? make(inputBytes, 0, "inputs of a capture") : null;
+    this.constants = constantBytes ? make(constantBytes, UNIFORM, "constants of a capture") : null;
     if (this.constants) {
       const bytes = new Uint8Array(constantBytes);
       for (const { offset, content } of plan.constants) bytes.set(content, offset);
@@ -205,16 +253,16 @@ export class Memory {
     const lent = lender?.shared ?? [];
     this.isLent = (buffer) => lent.includes(buffer);
     this.shared = plan.shared.map((size, i) =>
-      lent[i] && lent[i].size >= size ? lent[i] : make(size, 0, "shared buffer of a record")
+      lent[i] && lent[i].size >= size ? lent[i] : make(size, 0, "shared buffer of a capture")
     );
-    this.own = plan.own.map((size) => make(size, 0, "output of a record"));
+    this.own = plan.own.map((size) => make(size, 0, "output of a capture"));
   }
 
-  /** Where a buffer of the recording lies, or a part of it; other buffers stay what they are. */
+  /** Place of a buffer of the recording, or of a part of it; other buffers stay what they are. */
   placeOf(buffer: GPUBuffer, offset = 0, size = buffer.size - offset): Place {
     if (!isVirtual(buffer)) return { buffer, offset, size };
     const home = this.plan.homes[buffer.index];
-    if (!home) throw new Error("A buffer of the record has no place.");
+    if (!home) throw new Error("A buffer of the recording has no place.");
     if ("own" in home) return { buffer: this.own[home.own]!, offset, size };
     if ("shared" in home) return { buffer: this.shared[home.shared]!, offset, size };
     return { buffer: this.blockOf(home), offset: home.offset + offset, size };
@@ -232,7 +280,7 @@ export class Memory {
     return (block === "inputs" ? this.inputs : this.constants)!;
   }
 
-  /** How many buffers it has of its own. */
+  /** Number of buffers of its own. */
   get count(): number {
     return this.all().length;
   }

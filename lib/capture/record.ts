@@ -11,23 +11,43 @@
  * A variable that got new data by `assign` is given back its own at the end, and the notes get a copy
  * from the new buffer into the old one: so the next replay reads what this one wrote.
  */
-import { tf, type WebGPUBackend } from "../tfjs.ts";
-import { noteEncoder, type Notes } from "./encoder.ts";
-import { callOnce, Hooks, readMessage } from "./intercept.ts";
+import { type TensorInfo, tf } from "../tfjs.ts";
 import {
-  type CapturableBackend,
-  CaptureError,
-  type Command,
   engine,
-  type External,
   flushBackend,
-  type InputSpec,
-  isVirtual,
-  type Recording,
+  isTimed,
   type TensorData,
-  tensorsIn,
-  type VirtualBuffer,
-} from "./notes.ts";
+  type WebgpuInternals,
+} from "../backend/tfjs_internals.ts";
+import {
+  callOnce,
+  CaptureError,
+  type External,
+  Hooks,
+  interceptDevice,
+  type Notes,
+} from "./intercept.ts";
+import { type Command, isVirtual, type VirtualBuffer } from "./plan.ts";
+
+/** Shape and type of an input. */
+export type InputSpec = Pick<TensorInfo, "shape" | "dtype">;
+
+/** Account of what one call of the function did. */
+export interface Recording<T> {
+  outputs: T;
+  commands: Command[];
+  buffers: VirtualBuffer[];
+  externals: External[];
+  /** Variables whose data it reads or writes. */
+  variables: { variable: tf.Variable; dataId: object }[];
+}
+
+/** The tensors in what a function returned. */
+export function tensorsIn(container: unknown): tf.Tensor[] {
+  if (container instanceof tf.Tensor) return [container];
+  if (typeof container !== "object" || container === null) return [];
+  return Object.values(container).flatMap(tensorsIn);
+}
 
 /**
  * Calls `fn` once and notes what it does.
@@ -35,11 +55,11 @@ import {
  * @throws {CaptureError} when it does what cannot be replayed
  */
 export function record<T>(
-  webgpu: WebGPUBackend,
+  backend: WebgpuInternals,
   inputs: Record<string, InputSpec>,
   fn: (inputs: Record<string, tf.Tensor>) => T,
 ): Recording<T> {
-  return new Recorder(webgpu as unknown as CapturableBackend).run(inputs, fn);
+  return new Recorder(backend).run(inputs, fn);
 }
 
 class Recorder implements Notes {
@@ -48,16 +68,16 @@ class Recorder implements Notes {
   private readonly externals = new Map<object, External>();
   readonly externalBuffers = new Map<GPUBuffer, External>();
   /** Data made during the call. */
-  private readonly made = new Map<object, string>();
+  readonly made = new Map<object, string>();
   /** Data from before, which the call gave up and which must outlive it. */
   private readonly parked = new Set<object>();
   private readonly hooks = new Hooks();
   private refusal: CaptureError | undefined;
 
   /** Replaced while recording; uploads of tensors from before need it. */
-  private readonly manager: CapturableBackend["bufferManager"];
+  private readonly manager: WebgpuInternals["bufferManager"];
 
-  constructor(private readonly backend: CapturableBackend) {
+  constructor(private readonly backend: WebgpuInternals) {
     this.manager = backend.bufferManager;
   }
 
@@ -66,7 +86,7 @@ class Recorder implements Notes {
     fn: (inputs: Record<string, tf.Tensor>) => T,
   ): Recording<T> {
     const { backend } = this;
-    if (backend.activeTimers !== null && backend.activeTimers !== undefined) {
+    if (isTimed(backend)) {
       throw new CaptureError("A function cannot be captured inside tf.time() or tf.profile().");
     }
     flushBackend(backend);
@@ -76,7 +96,7 @@ class Recorder implements Notes {
     const inputs: Record<string, tf.Tensor> = {};
     let outputs: T | undefined;
     let failure: unknown;
-    this.install();
+    interceptDevice(this.hooks, backend, this);
     try {
       this.makeInputs(specs, inputs);
       outputs = callOnce(fn, { ...inputs });
@@ -115,59 +135,7 @@ class Recorder implements Notes {
     return this.refusal;
   }
 
-  private install(): void {
-    const { backend } = this;
-    const real = {
-      write: backend.write.bind(backend),
-      disposeData: backend.disposeData.bind(backend),
-      createTensorFromGPUData: backend.createTensorFromGPUData.bind(backend),
-    };
-    const refuseRead = () => this.refuse(readMessage(this.op));
-    this.hooks.replace(backend, {
-      bufferManager: {
-        acquireBuffer: (size: number) => this.newBuffer(size),
-        releaseBuffer: () => {},
-        numBytesUsed: 0,
-        numBytesAllocated: 0,
-      },
-      queue: { submit: () => {}, writeBuffer: this.noteWrite },
-      write: (values: unknown, shape: number[], dtype: tf.DataType) => {
-        const dataId = real.write(values, shape, dtype);
-        this.made.set(dataId, this.op);
-        return dataId;
-      },
-      createTensorFromGPUData: (...rest: unknown[]) => {
-        const tensor = real.createTensorFromGPUData(...rest);
-        this.made.set(tensor.dataId, this.op);
-        return tensor;
-      },
-      uploadToGPU: (dataId: object) => this.upload(dataId),
-      disposeData: (dataId: object, force?: boolean) =>
-        this.made.has(dataId) ? real.disposeData(dataId, force) : this.park(dataId),
-      shouldExecuteOnCPU: () => false,
-      // A rejection would go unnoticed where nobody awaits, so the promise stays pending.
-      read: () => {
-        refuseRead();
-        return new Promise(() => {});
-      },
-      readSync: (dataId: object) => {
-        const { values, resource } = backend.tensorMap.get(dataId);
-        // Constants made by the function itself have not left the host yet.
-        if (this.made.has(dataId) && values && !resource) return values;
-        throw refuseRead();
-      },
-      readToGPU: () => {
-        throw refuseRead();
-      },
-    });
-    this.hooks.replace(backend.device, {
-      createBindGroup: (descriptor: GPUBindGroupDescriptor) => descriptor,
-      createCommandEncoder: () => noteEncoder(this),
-    });
-    this.hooks.followOps();
-  }
-
-  private newBuffer(size: number): GPUBuffer {
+  newBuffer(size: number): GPUBuffer {
     // tfjs tells buffers from textures by their class.
     const buffer = Object.create(GPUBuffer.prototype, {
       size: { value: size },
@@ -183,17 +151,12 @@ class Recorder implements Notes {
     return buffer;
   }
 
-  /** Uniform contents: the only writes that tfjs sends to the queue. */
-  private readonly noteWrite = (
-    buffer: GPUBuffer,
-    _offset: number,
-    data: ArrayBuffer,
-  ): void => {
+  writeUniforms(buffer: GPUBuffer, data: ArrayBuffer): void {
     if (!isVirtual(buffer)) throw this.refuse(`${this.op} writes to a buffer through the queue.`);
     buffer.content = new Uint8Array(data.slice(0));
-  };
+  }
 
-  private upload(dataId: object): void {
+  upload(dataId: object): void {
     const { tensorMap } = this.backend;
     const data = tensorMap.get(dataId);
     if (!data.resource) {
@@ -223,7 +186,7 @@ class Recorder implements Notes {
     return buffer;
   }
 
-  private park(dataId: object): boolean {
+  park(dataId: object): boolean {
     const { tensorMap } = this.backend;
     if (!tensorMap.has(dataId)) return true;
     const data = tensorMap.get(dataId);
@@ -300,7 +263,7 @@ class Recorder implements Notes {
     });
   }
 
-  /** Lets go of data from before that the function gave up, unless the record needs it. */
+  /** Lets go of data from before that the function gave up, unless it is used. */
   private settleParked(): void {
     const { backend } = this;
     for (const dataId of this.parked) {
@@ -310,7 +273,7 @@ class Recorder implements Notes {
       if (used) {
         this.refuse(
           `The function disposes a tensor [${used.shape}] that it did not make and that ` +
-            `${used.op} uses; keep it while the record lives.`,
+            `${used.op} uses; keep it while the capture lives.`,
         );
       }
       this.hooks.atEnd(() => {
@@ -334,7 +297,7 @@ class Recorder implements Notes {
     for (const [dataId, op] of this.made) {
       if (!tensorMap.has(dataId)) continue;
       const data = tensorMap.get(dataId);
-      // The buffer is the record's, so that tfjs must not put it into its pool.
+      // The buffer is the capture's, so that tfjs must not put it into its pool.
       data.external = true;
       if (data.resource && isVirtual(data.resource)) data.resource.survives = true;
       if (!returned.has(dataId)) {

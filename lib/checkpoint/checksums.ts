@@ -70,6 +70,14 @@ function together(bodies: readonly Uint8Array[]): number[][] {
   return groups;
 }
 
+/** Checks of a file with checksums while it is read; each may throw. */
+export interface SealedChecks {
+  /** Called once the header is verified, before a tensor is read. */
+  checkHeader?: (header: SafetensorsHeader) => Promise<void>;
+  /** Called with each tensor that is read and verified. */
+  checkTensor?: (name: string, tensor: TensorData) => void;
+}
+
 /**
  * Reads a file with checksums, or the tensors of it that `select` takes, and verifies the header
  * and each tensor read.
@@ -77,34 +85,47 @@ function together(bodies: readonly Uint8Array[]): number[][] {
  */
 export async function readSealedFile(
   path: string,
-  options: { select?: (name: string) => boolean } = {},
+  options: SealedChecks & { select?: (name: string) => boolean } = {},
 ): Promise<SafetensorsFile> {
-  await using reader = await SafetensorsReader.open(path);
-  await verifyHead(reader.rawHead, reader.header, path);
   const tensors = new Map<string, TensorData>();
-  for (const entry of reader.header.entries) {
-    if (options.select && !options.select(entry.name)) continue;
-    const bytes = await reader.read(entry);
-    if (reader.header.metadata[tensorKey(entry.name)] !== await sha256(bytes)) {
-      throw damaged(path, `tensor ${entry.name}`);
-    }
-    tensors.set(entry.name, tensorOf(entry, bytes));
-  }
-  return { metadata: reader.header.metadata, tensors };
+  const metadata = await eachSealedTensor(path, options, (name, tensor) => {
+    tensors.set(name, tensor);
+  });
+  return { metadata, tensors };
 }
 
 /**
  * Verifies every byte of a file with checksums, one tensor in memory at a time.
+ * @returns the metadata.
  * @throws {UserError} naming the file and what is damaged, or that it has no checksums.
  */
-export async function verifySealedFile(path: string): Promise<void> {
+export async function verifySealedFile(
+  path: string,
+  checks: SealedChecks = {},
+): Promise<Record<string, string>> {
+  return await eachSealedTensor(path, checks, () => {});
+}
+
+async function eachSealedTensor(
+  path: string,
+  options: Parameters<typeof readSealedFile>[1] & object,
+  take: (name: string, tensor: TensorData) => void,
+): Promise<Record<string, string>> {
   await using reader = await SafetensorsReader.open(path);
+  const { metadata, entries } = reader.header;
   await verifyHead(reader.rawHead, reader.header, path);
-  for (const entry of reader.header.entries) {
-    if (reader.header.metadata[tensorKey(entry.name)] !== await sha256(await reader.read(entry))) {
+  await options.checkHeader?.(reader.header);
+  for (const entry of entries) {
+    if (options.select && !options.select(entry.name)) continue;
+    const bytes = await reader.read(entry);
+    if (metadata[tensorKey(entry.name)] !== await sha256(bytes)) {
       throw damaged(path, `tensor ${entry.name}`);
     }
+    const tensor = tensorOf(entry, bytes);
+    options.checkTensor?.(entry.name, tensor);
+    take(entry.name, tensor);
   }
+  return metadata;
 }
 
 async function verifyHead(

@@ -6,7 +6,7 @@
  * the file says (who, since when) is only for people.
  */
 import { UserError } from "../errors.ts";
-import { ioError, writeFull } from "../files.ts";
+import { ioError, isNamed, openInPlace, writeFull } from "../files.ts";
 
 /** A lock that this process holds. */
 export interface RunLock extends AsyncDisposable {
@@ -14,6 +14,12 @@ export interface RunLock extends AsyncDisposable {
   readonly takenFrom?: number;
   /** False where the file system has no locks: nobody is kept out. */
   readonly isHeld: boolean;
+  /**
+   * Checks that the folder is still the one that was locked: another may have been put in its
+   * place, and what is saved there would be lost.
+   * @throws {UserError} if the lock's file is gone from its path.
+   */
+  check(): Promise<void>;
   /** Removes the file and lets others in; does nothing the second time. */
   release(): Promise<void>;
 }
@@ -26,57 +32,75 @@ export function lockPath(folder: string): string {
 /**
  * Locks a run's folder for this process.
  * @throws {UserError} naming the folder and the process that trains there, or when the file cannot
- * be written.
+ * be written, or is a link.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, lockRun, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * await createRunFolder(path, preset("tiny"));
+ * await using lock = await lockRun(path);
+ * console.log(lock.isHeld); // true: another process that trains here is refused
+ * ```
  */
 export async function lockRun(folder: string): Promise<RunLock> {
   const path = lockPath(folder);
   while (true) {
-    let file: Deno.FsFile;
+    // A file may be left from a process that was killed.
+    const file = await openInPlace(path);
     try {
-      // Not createNew: a file may be left from a process that was killed.
-      file = await Deno.open(path, { read: true, write: true, create: true });
-    } catch (error) {
-      throw ioError(error, "write", path);
-    }
-    try {
-      const isHeld = await tryLock(file, folder, path);
+      const isHeld = await tryLock(file, folder);
       // Its last owner may have removed the file between our opening and our locking it.
-      if (!await isStillThere(file, path)) {
+      if (!await isNamed(await file.stat(), path)) {
         file.close();
         continue;
       }
       const takenFrom = ownerOf(await readText(file))?.pid;
-      await writeOwner(file, path);
-      return heldLock(file, path, isHeld, takenFrom);
+      const lock = heldLock(file, folder, isHeld, takenFrom);
+      await writeOwner(file).catch(async (error) => {
+        if (isHeld) await lock.release();
+        throw error;
+      });
+      return lock;
     } catch (error) {
-      file.close();
-      throw error;
+      close(file);
+      throw ioError(error, "write", path);
     }
   }
 }
 
 function heldLock(
   file: Deno.FsFile,
-  path: string,
+  folder: string,
   isHeld: boolean,
   takenFrom: number | undefined,
 ): RunLock {
+  const path = lockPath(folder);
   let released = false;
+  const check = async () => {
+    if (released || await isNamed(await statOf(file, path), path)) return;
+    throw new UserError(
+      `The run ${folder} was moved, removed or replaced while it was trained; put it back and go ` +
+        `on with --resume, or start a new run.`,
+    );
+  };
   const release = async () => {
     if (released) return;
     released = true;
     // Removed before it is unlocked, or another might lock a file that then goes away. Windows
     // removes no file that is open.
     const windows = Deno.build.os === "windows";
+    const isOurs = await file.stat().then((info) => isNamed(info, path)).catch(() => false);
     if (windows) file.close();
-    await Deno.remove(path).catch(() => {});
+    if (isOurs) await Deno.remove(path).catch(() => {});
     if (!windows) file.close();
   };
-  return { takenFrom, isHeld, release, [Symbol.asyncDispose]: release };
+  return { takenFrom, isHeld, check, release, [Symbol.asyncDispose]: release };
 }
 
 /** Locks the file; false where the file system cannot. */
-async function tryLock(file: Deno.FsFile, folder: string, path: string): Promise<boolean> {
+async function tryLock(file: Deno.FsFile, folder: string): Promise<boolean> {
   let locked: boolean;
   try {
     locked = await file.tryLock(true);
@@ -85,28 +109,32 @@ async function tryLock(file: Deno.FsFile, folder: string, path: string): Promise
   }
   if (locked) return true;
   // Where locks are mandatory the owner's text cannot be read.
-  const owner = ownerOf(await Deno.readTextFile(path).catch(() => ""));
+  const owner = ownerOf(await readText(file).catch(() => ""));
   const who = owner ? `process ${owner.pid} (since ${owner.since})` : "another process";
   throw new UserError(
     `The run ${folder} is being trained by ${who}; wait for it, stop it, or train in another folder.`,
   );
 }
 
-async function isStillThere(file: Deno.FsFile, path: string): Promise<boolean> {
-  const named = await Deno.stat(path).catch(() => null);
-  const opened = await file.stat();
-  // On Windows both are null, and an open file stays.
-  return named !== null && named.ino === opened.ino && named.dev === opened.dev;
+async function writeOwner(file: Deno.FsFile): Promise<void> {
+  const owner = { pid: Deno.pid, since: new Date().toISOString() };
+  await file.truncate(0);
+  await file.seek(0, Deno.SeekMode.Start);
+  await writeFull(file, new TextEncoder().encode(JSON.stringify(owner) + "\n"));
 }
 
-async function writeOwner(file: Deno.FsFile, path: string): Promise<void> {
-  const owner = { pid: Deno.pid, since: new Date().toISOString() };
+function statOf(file: Deno.FsFile, path: string): Promise<Deno.FileInfo> {
+  return file.stat().catch((error) => {
+    throw ioError(error, "read", path);
+  });
+}
+
+/** Closes a file that may be closed already. */
+function close(file: Deno.FsFile): void {
   try {
-    await file.truncate(0);
-    await file.seek(0, Deno.SeekMode.Start);
-    await writeFull(file, new TextEncoder().encode(JSON.stringify(owner) + "\n"));
+    file.close();
   } catch (error) {
-    throw ioError(error, "write", path);
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }
 
@@ -116,7 +144,7 @@ async function readText(file: Deno.FsFile): Promise<string> {
   return new TextDecoder().decode(bytes.subarray(0, count));
 }
 
-/** What a lock file says; undefined where it says nothing that can be used. */
+/** Owner that a lock file names; undefined where it says nothing that can be used. */
 function ownerOf(text: string): { pid: number; since: string } | undefined {
   try {
     const { pid, since } = JSON.parse(text);

@@ -1,6 +1,7 @@
 /** Taking up a run again, after whatever ended it. */
 import type { RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
+import { checkHistory } from "./consistency.ts";
 import { lockRun, type RunLock } from "./lock.ts";
 import { openRunFolder, readHistory, readOrigin, type RunFolder } from "./run_folder.ts";
 import type { TrainingState } from "./state.ts";
@@ -9,6 +10,7 @@ import { removeTemporaries } from "../files.ts";
 
 /** A run that this process may go on with. */
 export interface ReopenedRun {
+  /** Its folder. */
   run: RunFolder;
   /** As `config.json` has it. */
   config: RunConfig;
@@ -16,7 +18,7 @@ export interface ReopenedRun {
   lock: RunLock;
   /** The newest valid state; undefined where the run ended before its first save. */
   state?: TrainingState;
-  /** What a person should know of, a sentence each. */
+  /** Notices for a person, a sentence each. */
   notices: string[];
 }
 
@@ -24,6 +26,17 @@ export interface ReopenedRun {
  * Locks a run's folder, clears away what a killed process left half written, and loads the newest
  * valid state.
  * @throws {UserError} if there is no run, another process trains it, or none of its states is valid.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, preset, reopenRun } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * await createRunFolder(path, preset("tiny"));
+ * const { state, notices, lock } = await reopenRun(path);
+ * console.log(state, notices); // undefined: it ended before its first save
+ * await lock.release();
+ * ```
  */
 export async function reopenRun(path: string): Promise<ReopenedRun> {
   const { run, config } = await openRunFolder(path);
@@ -37,6 +50,7 @@ export async function reopenRun(path: string): Promise<ReopenedRun> {
       if (found.refused.length > 0 || found.path !== run.last) {
         notices.push(`Going on from the state before it, ${found.path}, step ${found.state.step}.`);
       }
+      checkHistory(await readHistory(run.history), found.state, run.history);
       return { run, config, lock, state: found.state, notices };
     }
     await assertHasNotBegun(run);
@@ -48,7 +62,7 @@ export async function reopenRun(path: string): Promise<ReopenedRun> {
   }
 }
 
-/** What is to be said of a lock, a sentence each. */
+/** Notices of a lock, a sentence each. */
 export function noticesOf(run: RunFolder, lock: RunLock): string[] {
   const notices: string[] = [];
   if (lock.takenFrom !== undefined) {

@@ -1,35 +1,26 @@
 /**
- * The folder of one run: `config.json`, `history.jsonl` (one record an epoch), `best.safetensors`,
+ * The folder of one run: `config.json`, `history.jsonl` (one line an epoch), `best.safetensors`,
  * `last.safetensors`, the states before it (see states.ts); `lock.json` while it is trained, and
  * `origin.json` where it began from other weights.
  */
-import { parseRunConfig, type RunConfig } from "../config/run.ts";
+import { parseRunConfig, type RunConfig, storedConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
-import { ioError, readSmallText, writeFileAtomic, writeFull } from "../files.ts";
+import {
+  ioError,
+  isAbsent,
+  isTemporary,
+  kindOf,
+  readFolder,
+  readSmallText,
+  removeFile,
+  removeTemporaries,
+  writeFileAtomic,
+} from "../files.ts";
+import { shownPath } from "../io_error.ts";
+import { lockRun, type RunLock } from "./lock.ts";
 
-// JSON has no NaN, and a run that diverged has such losses.
-const metric = z.number().nullable();
-
-const recordSchema = z.looseObject({
-  /** From 1, as a person counts. */
-  epoch: z.int().min(1),
-  /** Optimizer steps since the run began. */
-  step: z.int().min(0),
-  loss: metric,
-  /** 0 to 1, as all accuracies. */
-  accuracy: metric,
-  top5: metric,
-  valLoss: metric.optional(),
-  valAccuracy: metric.optional(),
-  valTop5: metric.optional(),
-  learningRate: z.number().optional(),
-  /** Wall-clock seconds of the epoch, validation included. */
-  seconds: z.number().optional(),
-});
-
-/** One epoch in `history.jsonl`; other fields may stand beside these. */
-export type HistoryRecord = z.infer<typeof recordSchema>;
+export { appendHistory, type HistoryLine, readHistory, rewindHistory } from "./history.ts";
 
 /** The files of a run. */
 export interface RunFolder {
@@ -37,7 +28,7 @@ export interface RunFolder {
   readonly path: string;
   /** Its configuration, JSON. */
   readonly config: string;
-  /** One JSON record an epoch. */
+  /** One line of JSON an epoch. */
   readonly history: string;
   /** The weights with the best val_accuracy. */
   readonly best: string;
@@ -45,8 +36,14 @@ export interface RunFolder {
   readonly last: string;
 }
 
-/** The paths of a run's files, whether they exist or not. */
+/**
+ * The paths of a run's files, whether they exist or not.
+ * @throws {UserError} if the path is empty.
+ */
 export function runFolder(path: string): RunFolder {
+  if (path === "") {
+    throw new UserError('The folder of a run cannot be ""; name one, such as runs/my-run.');
+  }
   const root = path.replace(/(?<=.)\/+$/, "");
   return {
     path: root,
@@ -58,17 +55,24 @@ export function runFolder(path: string): RunFolder {
 }
 
 /**
- * Checks that a new run may have the folder, without making it.
+ * Checks that a new run may have the folder, without making it. What a process leaves that is
+ * killed before its run has a configuration does not count.
  * @throws {UserError} if it exists and is not empty, is a file, or cannot be looked at.
  */
 export async function checkRunFolderIsFree(path: string): Promise<void> {
-  const entry = await entryOf(runFolder(path).path);
+  const run = runFolder(path);
+  const entry = await entryOf(run);
   if (entry === "file") {
-    throw new UserError(`${path} is a file, not a folder; choose another place for the run.`);
-  }
-  if (entry === "folder") {
     throw new UserError(
-      `The run folder ${path} exists and is not empty; choose another name or remove it first.`,
+      `${shownPath(path)} is a file, not a folder; choose another place for the run.`,
+    );
+  }
+  if (entry === "full") {
+    throw new UserError(
+      `The run folder ${
+        shownPath(path)
+      } exists and is not empty; choose another name or remove it ` +
+        `first.`,
     );
   }
 }
@@ -77,12 +81,37 @@ export async function checkRunFolderIsFree(path: string): Promise<void> {
  * Makes the folder of a new run, with its parents, and writes its configuration.
  * @param origin the file whose weights the run begins from, kept in `origin.json`; none for random
  * @throws {UserError} if the folder exists and is not empty, or cannot be made.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * const { config, best } = await createRunFolder(path, preset("tiny"));
+ * console.log(config, best); // …/config.json …/best.safetensors
+ * ```
  */
 export async function createRunFolder(
   path: string,
   config: RunConfig,
   origin?: string,
 ): Promise<RunFolder> {
+  const { run, lock } = await startRun(path, config, origin);
+  await lock.release();
+  return run;
+}
+
+/**
+ * Makes the folder of a new run as {@linkcode createRunFolder} does, and keeps it locked.
+ * @returns the run and its lock, to be released in the end.
+ * @throws {UserError} if the folder exists and is not empty, cannot be made, or another process
+ * makes a run there; a folder that was made for it is removed.
+ */
+export async function startRun(
+  path: string,
+  config: RunConfig,
+  origin?: string,
+): Promise<{ run: RunFolder; lock: RunLock }> {
   await checkRunFolderIsFree(path);
   const run = runFolder(path);
   try {
@@ -90,10 +119,45 @@ export async function createRunFolder(
   } catch (error) {
     throw ioError(error, "make", path);
   }
-  // Before the configuration, which makes the folder a run that may be resumed.
-  if (origin !== undefined) await writeJson(originPath(run), { initFrom: origin });
-  await writeConfig(run, config);
-  return run;
+  let lock: RunLock | undefined;
+  let isOurs = false;
+  try {
+    lock = await lockRun(run.path);
+    await removeTemporaries(run.path);
+    // Another process may have made a run here since the check.
+    await checkRunFolderIsFree(path);
+    isOurs = true;
+    // Before the configuration, which makes the folder a run that may be resumed.
+    if (origin !== undefined) await writeJson(originPath(run), { initFrom: origin });
+    else await removeFile(originPath(run));
+    await writeConfig(run, config);
+    return { run, lock };
+  } catch (error) {
+    await lock?.release();
+    if (isOurs || !lock) await removeUnusedRun(run);
+    throw error;
+  }
+}
+
+/**
+ * Removes the folder of a run that has saved nothing, so that its name may be used again; does
+ * nothing where the folder holds anything else, is trained by another process, or cannot be
+ * removed.
+ */
+export async function removeUnusedRun(run: RunFolder): Promise<void> {
+  try {
+    const unused = (entry: Deno.DirEntry) =>
+      isTemporary(entry) || ["config.json", "origin.json", "lock.json"].includes(entry.name);
+    if (!(await readFolder(run.path)).every(unused)) return;
+    const lock = await lockRun(run.path);
+    // The lock's file goes last, that nobody finds half of a run.
+    for (const name of ["config.json", "origin.json"]) await removeFile(`${run.path}/${name}`);
+    await removeTemporaries(run.path);
+    await lock.release();
+    await Deno.remove(run.path);
+  } catch {
+    // What ended the run is the error to report.
+  }
 }
 
 /** The file whose weights a run began from; undefined for random ones. */
@@ -121,7 +185,7 @@ function originPath(run: RunFolder): string {
  * @throws {UserError} if the file cannot be written.
  */
 export async function writeConfig(run: RunFolder, config: RunConfig): Promise<void> {
-  await writeJson(run.config, config);
+  await writeJson(run.config, storedConfig(config));
 }
 
 async function writeJson(path: string, value: unknown): Promise<void> {
@@ -132,18 +196,23 @@ async function writeJson(path: string, value: unknown): Promise<void> {
 /**
  * Opens the folder of an existing run and reads its configuration.
  * @throws {UserError} if there is no run, or its configuration is not valid.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, openRunFolder, preset } from "../../mod.ts";
+ *
+ * const path = `${await Deno.makeTempDir()}/run`;
+ * await createRunFolder(path, preset("tiny"));
+ * const { run, config } = await openRunFolder(path);
+ * console.log(run.path === path, config.pooling); // true mean
+ * ```
  */
 export async function openRunFolder(path: string): Promise<{ run: RunFolder; config: RunConfig }> {
   const run = runFolder(path);
-  let text: string;
-  try {
-    text = await readSmallText(run.config);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      throw new UserError(`${path} is not the folder of a run: it has no config.json.`);
-    }
-    throw error;
-  }
+  await checkRunFiles(run);
+  const text = await readSmallText(run.config).catch((error) => {
+    throw ioError(error, "read", run.config);
+  });
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -156,6 +225,45 @@ export async function openRunFolder(path: string): Promise<{ run: RunFolder; con
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`${run.config} cannot be used: ${error.message}`);
   }
+}
+
+/** The files of a run by name; of states there are several. */
+const runFiles =
+  /^(config\.json|origin\.json|lock\.json|history\.jsonl|(best|last|step-\d+)\.safetensors)$/;
+
+/**
+ * Checks that a folder is a run's, and that what has the name of one of its files is one: a link
+ * might lead to anything, and be written through.
+ */
+async function checkRunFiles(run: RunFolder): Promise<void> {
+  const shown = shownPath(run.path);
+  const entries = await readFolder(run.path).catch((error) => {
+    if (!isAbsent(error)) throw error;
+    throw new UserError(`${shown} is not the folder of a run: it has no config.json.`);
+  });
+  for (const entry of entries) {
+    if (entry.isFile || !runFiles.test(entry.name)) continue;
+    const path = `${run.path}/${entry.name}`;
+    const kind = kindOf(await Deno.lstat(path).catch(() => entry));
+    throw new UserError(
+      `${shownPath(path)} is ${kind}, and the files of a run are regular files of its own; put a ` +
+        `copy in its place or remove it.`,
+    );
+  }
+  if (entries.some(({ name }) => name === "config.json")) return;
+  if (entries.length > 0 && entries.every(isBeforeRun)) {
+    throw new UserError(
+      `${shown} holds no run: the one that was to be made there ended before it had begun; start ` +
+        `it with --out ${shown}.`,
+    );
+  }
+  throw new UserError(`${shown} is not the folder of a run: it has no config.json.`);
+}
+
+/** Whether an entry may be left of a run that was ended before it had a configuration. */
+function isBeforeRun(entry: Deno.DirEntry): boolean {
+  return isTemporary(entry) ||
+    (entry.isFile && (entry.name === "lock.json" || entry.name === "origin.json"));
 }
 
 /**
@@ -186,79 +294,14 @@ export async function latestRun(root: string): Promise<string | undefined> {
   return latest?.path;
 }
 
-/**
- * Appends one record to a history and syncs it; half a last line, left by a crash, is cut off
- * first.
- * @throws {UserError} if the file cannot be written.
- */
-export async function appendHistory(path: string, record: HistoryRecord): Promise<void> {
-  try {
-    using file = await Deno.open(path, { read: true, write: true, create: true });
-    const content = new TextDecoder().decode(await readAll(file));
-    const whole = new TextEncoder().encode(content.slice(0, content.lastIndexOf("\n") + 1)).length;
-    await file.truncate(whole);
-    await file.seek(whole, Deno.SeekMode.Start);
-    await writeFull(file, new TextEncoder().encode(JSON.stringify(record) + "\n"));
-    await file.sync();
-  } catch (error) {
-    throw ioError(error, "write", path);
-  }
-}
-
-/** A hundred thousand epochs; no run is so long. */
-const maxHistoryBytes = 1 << 25;
-
-/**
- * Reads a history; an absent file is an empty one, and half a last line is left out.
- * @throws {UserError} naming the line that is wrong, or if the file has over 32 MiB.
- */
-export async function readHistory(path: string): Promise<HistoryRecord[]> {
-  let text: string;
-  try {
-    const { size } = await Deno.stat(path);
-    if (size > maxHistoryBytes) {
-      throw new UserError(`${path} has ${size} bytes, more than 32 MiB; it is no history.`);
-    }
-    text = await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw ioError(error, "read", path);
-  }
-  const lines = text.split("\n");
-  // What follows the last line feed was not written whole, even if it parses.
-  lines.pop();
-  return lines.map((line, index) => {
-    try {
-      return recordSchema.parse(JSON.parse(line));
-    } catch {
-      throw new UserError(
-        `Line ${index + 1} of ${path} is no history record; remove that line or the file.`,
-      );
-    }
-  });
-}
-
-/**
- * Drops the records after `epoch`: a run that resumes from a state writes them again.
- * @param epoch the last epoch to keep, counted from 1
- */
-export async function rewindHistory(path: string, epoch: number): Promise<void> {
-  const records = await readHistory(path);
-  const kept = records.filter((record) => record.epoch <= epoch);
-  if (kept.length === records.length) return;
-  const text = kept.map((record) => JSON.stringify(record) + "\n").join("");
-  await writeFileAtomic(path, [new TextEncoder().encode(text)]);
-}
-
-async function entryOf(path: string): Promise<"absent" | "empty" | "folder" | "file"> {
+async function entryOf({ path }: RunFolder): Promise<"free" | "full" | "file"> {
   try {
     if (!(await Deno.stat(path)).isDirectory) return "file";
-    for await (const _ of Deno.readDir(path)) return "folder";
-    return "empty";
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "absent";
+    if (error instanceof Deno.errors.NotFound) return "free";
     throw ioError(error, "read", path);
   }
+  return (await readFolder(path)).every(isBeforeRun) ? "free" : "full";
 }
 
 async function modificationTime(path: string): Promise<number> {
@@ -267,14 +310,4 @@ async function modificationTime(path: string): Promise<number> {
   } catch {
     return -Infinity;
   }
-}
-
-async function readAll(file: Deno.FsFile): Promise<Uint8Array> {
-  const bytes = new Uint8Array((await file.stat()).size);
-  for (let done = 0; done < bytes.length;) {
-    const count = await file.read(bytes.subarray(done));
-    if (count === null) return bytes.subarray(0, done);
-    done += count;
-  }
-  return bytes;
 }

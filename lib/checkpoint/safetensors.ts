@@ -4,7 +4,6 @@
  * Typed arrays are written and read as they lie in memory, which is little-endian on every
  * processor that Deno runs on.
  */
-import { UserError } from "../errors.ts";
 import {
   type Dtype,
   dtypeBytes,
@@ -15,7 +14,7 @@ import {
   type SafetensorsHeader,
   type TensorEntry,
 } from "./safetensors_header.ts";
-import { ioError } from "../files.ts";
+import { ioError, openRegularFile } from "../files.ts";
 
 export { type Dtype, type SafetensorsHeader, type TensorEntry } from "./safetensors_header.ts";
 
@@ -47,7 +46,7 @@ export type TensorData = {
   };
 }[Dtype];
 
-/** What a file holds. */
+/** Contents of a file. */
 export interface SafetensorsFile {
   readonly metadata: Record<string, string>;
   readonly tensors: Map<string, TensorData>;
@@ -127,18 +126,14 @@ export class SafetensorsReader {
 
   /** @throws {UserError} naming the file and the fault, also when it cannot be opened. */
   static async open(path: string): Promise<SafetensorsReader> {
-    const file = await Deno.open(path).catch((error) => {
-      throw ioError(error, "read", path);
-    });
+    const { file, size } = await openRegularFile(path);
     try {
-      const info = await file.stat();
-      if (!info.isFile) throw new UserError(`${path} is not a file.`);
-      const prefix = new Uint8Array(Math.min(9, info.size));
+      const prefix = new Uint8Array(Math.min(9, size));
       await readFull(file, prefix, path);
-      const head = new Uint8Array(8 + headerLength(prefix, info.size, path));
+      const head = new Uint8Array(8 + headerLength(prefix, size, path));
       head.set(prefix);
       await readFull(file, head.subarray(prefix.length), path);
-      const header = parseHeader(head.subarray(8), info.size - head.length, path);
+      const header = parseHeader(head.subarray(8), size - head.length, path);
       return new SafetensorsReader(file, path, header, head);
     } catch (error) {
       file.close();
@@ -149,7 +144,9 @@ export class SafetensorsReader {
   /** The bytes of one tensor. */
   async read(entry: TensorEntry): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = new Uint8Array(entry.end - entry.begin);
-    await this.file.seek(this.rawHead.length + entry.begin, Deno.SeekMode.Start);
+    await this.file.seek(this.rawHead.length + entry.begin, Deno.SeekMode.Start).catch((error) => {
+      throw ioError(error, "read", this.path);
+    });
     await readFull(this.file, bytes, this.path);
     return bytes;
   }
@@ -194,7 +191,7 @@ export function bytesOf(tensor: TensorData): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Where each tensor goes: wide elements first, so that every tensor is aligned to its element
+ * Place of each tensor: wide elements first, so that every tensor is aligned to its element
  * when the data begins at a multiple of 8; otherwise in the order of the map.
  */
 export function layOut(tensors: ReadonlyMap<string, TensorData>): TensorEntry[] {
@@ -229,7 +226,9 @@ export function encodeHead(
 
 async function readFull(file: Deno.FsFile, into: Uint8Array, path: string): Promise<void> {
   for (let done = 0; done < into.length;) {
-    const count = await file.read(into.subarray(done));
+    const count = await file.read(into.subarray(done)).catch((error) => {
+      throw ioError(error, "read", path);
+    });
     if (count === null) throw invalid(path, "it was cut short while it was read");
     done += count;
   }

@@ -30,7 +30,7 @@ export const dtypeBytes = {
 /** An element type of the format. */
 export type Dtype = keyof typeof dtypeBytes;
 
-/** Where one tensor lies: `begin` and `end` count bytes from the end of the header. */
+/** Place of one tensor: `begin` and `end` count bytes from the end of the header. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: Dtype;
@@ -45,7 +45,7 @@ export interface SafetensorsHeader {
   readonly metadata: Record<string, string>;
   /** In the order of the data: no holes, no overlaps, the last ends where the file ends. */
   readonly entries: readonly TensorEntry[];
-  /** Where each metadata value's text lies in the header's bytes, without its quotes. */
+  /** Place of each metadata value's text in the header's bytes, without its quotes. */
   readonly metadataSpans: ReadonlyMap<string, readonly [begin: number, end: number]>;
 }
 

@@ -1,19 +1,22 @@
-/** What a run may be told when it goes on, and what would make it another run. */
-import { modelFields, type RunConfig } from "../config/run.ts";
+/** Changes that a run may be told of when it goes on, and those that would make it another run. */
+import { modelFields } from "../config/model.ts";
+import type { RunConfig } from "../config/run.ts";
+import { trainingCount } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";
+import { scheduleFactor, schedules } from "../optim/schedules.ts";
 import type { DatasetIdentity } from "./state.ts";
 
 /**
  * Fields that a resumed run may change: they decide when training ends, not its numbers. When it is
  * saved, what it prints and what it computes on are no fields, and may change too.
  */
-export const resumableFields: readonly (keyof RunConfig)[] = ["epochs"];
+export const resumableFields: readonly (keyof RunConfig)[] = ["epochs", "patience"];
 
 const dataFields: readonly (keyof RunConfig)[] = [
   ...["dataset", "labels", "limit", "validationSplit"] as const,
 ];
 
-/** Why a field must stay as it was. */
+/** Reason why a field must stay as it was. */
 function reasonOf(key: keyof RunConfig): string {
   if (key === "seed") return "another seed is another order of images and other dropout";
   if (dataFields.includes(key)) return "it decides which images are trained on";
@@ -41,6 +44,33 @@ export function checkConfig(
         `weights along).`,
     );
   }
+}
+
+/**
+ * Checks that the learning rate goes on where it stood. Under a schedule that ends with the run it
+ * does not when `epochs` is another, unless the run has not begun.
+ * @throws {UserError} naming both numbers of epochs and what the next step's rate is under each.
+ */
+export function checkSchedule(
+  state: { config: RunConfig; dataset: DatasetIdentity; step: number },
+  config: RunConfig,
+): void {
+  const { config: saved, dataset, step } = state;
+  const { schedule, epochs } = config;
+  if (epochs === saved.epochs || step === 0 || !schedules[schedule].followsEpochs) return;
+  const perEpoch = Math.ceil(trainingCount(dataset.trainCount, saved) / saved.batchSize);
+  const rate = (at: RunConfig, shownStep: number) => {
+    return (at.learningRate * scheduleFactor(at, shownStep, perEpoch)).toExponential(2);
+  };
+  const before = rate(saved, Math.min(step, saved.epochs * perEpoch - 1));
+  throw new UserError(
+    `With schedule ${schedule} the learning rate depends on epochs: the steps done followed the ` +
+      `curve of ${saved.epochs}, and on that of ${epochs} the rate would jump from ${before} to ` +
+      `${
+        rate(config, Math.min(step, epochs * perEpoch - 1))
+      }; leave epochs at ${saved.epochs}, or ` +
+      `ask for the other curve with --reschedule.`,
+  );
 }
 
 /**

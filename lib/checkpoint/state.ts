@@ -2,12 +2,16 @@
  * The state of a training run in one safetensors file: weights under their own names, Adam's
  * moments under `optimizer.m.NAME` and `optimizer.v.NAME`, the rest as JSON in the metadata.
  */
-import { parseRunConfig, type RunConfig } from "../config/run.ts";
+import { computedOnSchema } from "../backend/computed_on.ts";
+import { parseRunConfig, type RunConfig, storedConfig } from "../config/run.ts";
+import { preprocessingSchema } from "../data/preprocessing.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
-import { encodeSealed, readSealedFile, sha256 } from "./checksums.ts";
-import type { TensorData } from "./safetensors.ts";
+import { encodeSealed, readSealedFile, sha256, verifySealedFile } from "./checksums.ts";
+import { checkDescription, checkNumbers, checkTensors, momentPrefixes } from "./consistency.ts";
+import type { SafetensorsHeader, TensorData } from "./safetensors.ts";
 import { writeFileAtomic } from "../files.ts";
+import { progressFields } from "./progress.ts";
 
 /** A float32 array of a model, row-major. */
 export interface FloatTensor {
@@ -25,56 +29,38 @@ const datasetSchema = z.strictObject({
   trainCount: z.int().min(0),
 });
 
+/**
+ * In the order in which files have them.
+ */
 const progressSchema = z.strictObject({
-  /** Optimizer steps taken since the run began. */
-  step: z.int().min(0),
-  /** The epoch that training goes on in, from 0. */
-  epoch: z.int().min(0),
-  /** Steps taken in that epoch. */
-  positionInEpoch: z.int().min(0),
+  step: progressFields.step,
+  epoch: progressFields.epoch,
+  positionInEpoch: progressFields.positionInEpoch,
   seed: z.int().min(0),
-  /** 0 to 1; -1 while no epoch has been validated. */
-  bestValAccuracy: z.number(),
-  /** Updates left out because a gradient was NaN or infinite; absent for 0. */
-  skippedSteps: z.int().min(0).optional(),
+  bestValAccuracy: progressFields.bestValAccuracy,
+  skippedSteps: progressFields.skippedSteps,
   dataset: datasetSchema,
-  /** Sums over the images that the current epoch has seen; a resumed epoch goes on from them. */
-  sums: z.strictObject({
-    loss: z.number(),
-    top1: z.number(),
-    top5: z.number(),
-    images: z.int().min(0),
-    /** How many of the images are in no other sum, their loss being NaN or infinite. */
-    skipped: z.int().min(0).optional(),
-  }),
-  /** How stored bytes become model input. */
-  preprocessing: z.strictObject({
-    /** Of a stored image, in pixels. */
-    height: z.int().min(1),
-    width: z.int().min(1),
-    channels: z.int().min(1),
-    /** Of each channel over all train images, pixel values 0..255. */
-    mean: z.array(z.number()),
-    variance: z.array(z.number()),
-  }),
+  sums: progressFields.sums,
+  /** Preparation of stored bytes as model input. */
+  preprocessing: preprocessingSchema,
   /** In the order of the logits. */
   classNames: z.array(z.string()),
   /** Of the libraries that made the file. */
   versions: z.record(z.string(), z.string()),
-  /** What computed the numbers; another would round them otherwise. Absent where it is not known. */
-  computedOn: z.strictObject({
-    /** By its name in tfjs. */
-    backend: z.string(),
-    /** On webgpu. */
-    adapter: z.string().optional(),
-  }).optional(),
+  /** Absent where it is not known. */
+  computedOn: computedOnSchema.optional(),
 });
 
-/** Which data a run was trained on. */
-export type DatasetIdentity = z.infer<typeof datasetSchema>;
+/** @internal */
+type DatasetSchema = typeof datasetSchema;
+/** @internal */
+type ProgressSchema = typeof progressSchema;
 
-/** Weights and how they came to be: enough to evaluate and to begin from, not to resume. */
-export interface WeightsState extends z.infer<typeof progressSchema> {
+/** Identity of the data that a run was trained on. */
+export type DatasetIdentity = z.infer<DatasetSchema>;
+
+/** Weights and their origin: enough to evaluate and to begin from, not to resume. */
+export interface WeightsState extends z.infer<ProgressSchema> {
   /** By name, such as `blocks.0.attention.query.kernel`. */
   weights: ReadonlyMap<string, FloatTensor>;
   /** Of the run. */
@@ -89,22 +75,34 @@ export interface TrainingState extends WeightsState {
   moments2: ReadonlyMap<string, FloatTensor>;
 }
 
-/** What a loaded state also carries. */
+/** Addition to a state that was loaded. */
 export interface Loaded {
   /** SHA-256 of the configuration as the file has it, its keys in alphabetical order. */
   configHash: string;
 }
 
-/** What the metadata of a checkpoint gives as its format. */
+/** Format that the metadata of a checkpoint gives. */
 export const checkpointFormat = "deno-vit/1";
-const prefix1 = "optimizer.m.";
-const prefix2 = "optimizer.v.";
+const { first: prefix1, second: prefix2 } = momentPrefixes;
 const reserved = "optimizer.";
 
 /**
  * Saves a state at one stroke. The arrays are not copied and must not change until then.
  * @param beforeRename called when the new file is whole and about to take its name
  * @throws {UserError} if the file cannot be written; an older file of that name stays as it was.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, createShapes, loadState } from "../../mod.ts";
+ * import { saveState, preset, selectBackend, trainRun } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 54 };
+ * const folder = await createRunFolder(`${await Deno.makeTempDir()}/run`, config);
+ * await trainRun({ config, dataset: createShapes({ train: 60, test: 20 }), folder });
+ * const state = await loadState(folder.last);
+ * await saveState(`${folder.path}/copy.safetensors`, { ...state, versions: { note: "a copy" } });
+ * ```
  */
 export async function saveState(
   path: string,
@@ -134,17 +132,25 @@ export async function saveWeights(path: string, state: WeightsState): Promise<vo
 
 /**
  * Loads a whole state, every byte of it verified.
- * @throws {UserError} if the file is absent, damaged, foreign, or holds weights only.
+ * @throws {UserError} if the file is absent, damaged, foreign, contradicts itself, or holds weights
+ * only.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, createShapes, loadState } from "../../mod.ts";
+ * import { preset, selectBackend, trainRun } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 54 };
+ * const folder = await createRunFolder(`${await Deno.makeTempDir()}/run`, config);
+ * await trainRun({ config, dataset: createShapes({ train: 60, test: 20 }), folder });
+ * const { step, moments1 } = await loadState(folder.last);
+ * console.log(step, moments1.has("classifier.kernel")); // 1 true
+ * ```
  */
 export async function loadState(path: string): Promise<TrainingState & Loaded> {
-  const { metadata, tensors } = await readSealedFile(path);
-  const { kind, ...state } = await parseMetadata(metadata, path);
-  if (kind !== "state") {
-    throw new UserError(
-      `${path} holds weights only, without the optimizer's state; resume from another checkpoint ` +
-        `or begin a new run from these weights.`,
-    );
-  }
+  const { metadata, tensors } = await readSealedFile(path, checksOf(path, "state"));
+  const { kind: _, ...state } = await parseMetadata(metadata, path);
   const weights = new Map<string, FloatTensor>();
   const moments1 = new Map<string, FloatTensor>();
   const moments2 = new Map<string, FloatTensor>();
@@ -155,38 +161,65 @@ export async function loadState(path: string): Promise<TrainingState & Loaded> {
       ? moments2
       : weights;
     const plain = into === weights ? name : name.slice(prefix1.length);
-    into.set(plain, floatTensor(name, tensor, path));
-  }
-  for (const moments of [moments1, moments2]) {
-    for (const [name, { shape }] of moments) {
-      if (`${weights.get(name)?.shape}` !== `${shape}`) {
-        throw new UserError(`${path} holds a moment of ${name} but no such weight of its shape.`);
-      }
-    }
+    into.set(plain, floatTensor(tensor));
   }
   return { ...state, weights, moments1, moments2 };
 }
 
 /**
  * Loads the weights of a whole state or of a file of weights; only they are read and verified.
- * @throws {UserError} if the file is absent, damaged or foreign.
+ * @throws {UserError} if the file is absent, damaged or foreign, or contradicts itself.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, createShapes, loadWeights } from "../../mod.ts";
+ * import { preset, selectBackend, trainRun } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 54 };
+ * const folder = await createRunFolder(`${await Deno.makeTempDir()}/run`, config);
+ * await trainRun({ config, dataset: createShapes({ train: 60, test: 20 }), folder });
+ * const { weights, classNames } = await loadWeights(folder.best);
+ * console.log(weights.has("classifier.kernel"), classNames.length); // true 100
+ * ```
  */
 export async function loadWeights(path: string): Promise<WeightsState & Loaded> {
   const select = (name: string) => !name.startsWith(reserved);
-  const { metadata, tensors } = await readSealedFile(path, { select });
+  const { metadata, tensors } = await readSealedFile(path, { ...checksOf(path), select });
   const { kind: _, ...state } = await parseMetadata(metadata, path);
   const weights = new Map<string, FloatTensor>();
-  for (const [name, tensor] of tensors) weights.set(name, floatTensor(name, tensor, path));
+  for (const [name, tensor] of tensors) weights.set(name, floatTensor(tensor));
   return { ...state, weights };
 }
 
 /**
- * The step of a checkpoint; of its tensors none is read or verified.
- * @throws {UserError} if the file is absent, foreign, or its header damaged.
+ * Makes all checks of {@linkcode loadState} with one tensor in memory at a time.
+ * @returns the step of the state.
+ * @throws {UserError} as {@linkcode loadState}.
  */
-export async function loadStep(path: string): Promise<number> {
-  const { metadata } = await readSealedFile(path, { select: () => false });
+export async function verifyState(path: string): Promise<number> {
+  const metadata = await verifySealedFile(path, checksOf(path, "state"));
   return (await parseMetadata(metadata, path)).step;
+}
+
+/** The checks of a checkpoint while it is read; of any kind unless one is named. */
+function checksOf(path: string, needed?: "state") {
+  return {
+    // Before a tensor is read, so that a foreign file takes no memory.
+    checkHeader: async ({ metadata, entries }: SafetensorsHeader) => {
+      const { kind, ...described } = await parseMetadata(metadata, path);
+      if (needed !== undefined && kind !== needed) {
+        throw new UserError(
+          `${path} holds weights only, without the optimizer's state; resume from another ` +
+            `checkpoint or begin a new run from these weights.`,
+        );
+      }
+      checkDescription(described, path);
+      checkTensors(entries, described, kind, path);
+    },
+    checkTensor: (name: string, { data }: TensorData) =>
+      checkNumbers(name, data as Float32Array, path),
+  };
 }
 
 /** SHA-256 of a configuration as it is stored, independent of the order of its keys. */
@@ -217,8 +250,8 @@ async function write(
   const chunks = await encodeSealed(tensors, {
     format: checkpointFormat,
     kind,
-    config: JSON.stringify(state.config),
-    configHash: await hashConfig(state.config),
+    config: JSON.stringify(storedConfig(state.config)),
+    configHash: await hashConfig(storedConfig(state.config)),
     progress: JSON.stringify(progress),
   });
   await writeFileAtomic(path, chunks, beforeRename);
@@ -263,11 +296,9 @@ function parseJson(text: string | undefined, path: string, key: string): unknown
   }
 }
 
-function floatTensor(name: string, tensor: TensorData, path: string): FloatTensor {
-  if (tensor.dtype !== "F32") {
-    throw new UserError(`${path} holds ${name} as ${tensor.dtype}; only F32 can be loaded.`);
-  }
-  return { shape: tensor.shape, data: tensor.data };
+/** @param tensor of a file whose dtypes have been checked */
+function floatTensor({ shape, data }: TensorData): FloatTensor {
+  return { shape, data: data as Float32Array };
 }
 
 function inconsistent(path: string, key: string): UserError {

@@ -3,10 +3,9 @@
  * the ones before it. An older one goes only when a newer is whole and synced.
  */
 import { UserError } from "../errors.ts";
-import { verifySealedFile } from "./checksums.ts";
 import type { RunFolder } from "./run_folder.ts";
-import { type Loaded, loadState, loadStep, saveState, type TrainingState } from "./state.ts";
-import { ioError } from "../files.ts";
+import { type Loaded, loadState, saveState, type TrainingState, verifyState } from "./state.ts";
+import { ioError, readFolder, removeFile } from "../files.ts";
 
 /** A loaded state and what was passed over to find it. */
 export interface FoundState {
@@ -80,22 +79,22 @@ export class StateKeeper {
     const behind = steps.filter((each) => each < step);
     for (const each of steps) {
       if (behind.indexOf(each) >= 0 && behind.indexOf(each) < keep - 1) continue;
-      await Deno.remove(earlierPath(run, each)).catch((error) => {
-        throw ioError(error, "remove", earlierPath(run, each));
-      });
+      await removeFile(earlierPath(run, each));
     }
   }
 }
 
 /** Gives a file a second name, the first of which is about to go to another file. */
 async function keepAs(path: string, other: string): Promise<void> {
-  await Deno.remove(other).catch(() => {});
+  await removeFile(other);
   try {
     // A link and not a renaming, so that there is a `last` at every moment.
     await Deno.link(path, other);
   } catch {
     // Some file systems have no links.
-    await Deno.rename(path, other);
+    await Deno.rename(path, other).catch((error) => {
+      throw ioError(error, "write", other);
+    });
   }
 }
 
@@ -103,8 +102,7 @@ async function keepAs(path: string, other: string): Promise<void> {
 async function stepOfGood(path: string): Promise<number | null> {
   if (!await exists(path)) return null;
   try {
-    await verifySealedFile(path);
-    return await loadStep(path);
+    return await verifyState(path);
   } catch (error) {
     if (error instanceof UserError) return null;
     throw error;
@@ -114,7 +112,7 @@ async function stepOfGood(path: string): Promise<number | null> {
 /** The steps of the states that are kept beside `last`, highest first. */
 async function earlierSteps(run: RunFolder): Promise<number[]> {
   const steps: number[] = [];
-  for await (const { name } of Deno.readDir(run.path)) {
+  for (const { name } of await readFolder(run.path)) {
     const digits = /^step-(\d{8,15})\.safetensors$/.exec(name)?.[1];
     if (digits !== undefined) steps.push(Number(digits));
   }

@@ -4,13 +4,15 @@
  */
 import { createTarDecoder } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import { openRegularFile } from "../files.ts";
 import { writing } from "./download.ts";
+import { printable } from "../shown.ts";
 
-/** What {@linkcode unpack} must be told. */
+/** Options of {@linkcode unpack}. */
 export interface UnpackOptions {
   /** The base names of the files to take; all must be there, others are skipped. */
   files: readonly string[];
-  /** Where the temporary folder is made; on the file system of the final place. */
+  /** Place of the temporary folder; on the file system of the final place. */
   parent: string;
   /** Bytes that the unpacked archive may have at most, skipped files included. */
   maxBytes: number;
@@ -49,6 +51,7 @@ async function unpackInto(
   { files, maxBytes, onProgress }: UnpackOptions,
 ): Promise<void> {
   const missing = new Set(files);
+  const others = new Set<string>();
   const entries = ReadableStream.from(piecesOf(source))
     .pipeThrough(counted((done) => onProgress?.(done)))
     .pipeThrough(new DecompressionStream("gzip"))
@@ -62,6 +65,7 @@ async function unpackInto(
       checkEntry(archive, header.name, header.type);
       const name = header.name.split("/").at(-1)!;
       if (header.type === "directory" || !files.includes(name)) {
+        if (header.type !== "directory" && others.size < 5) others.add(name);
         // Read and not cancelled: the decoder waits for ever where the body has not come yet.
         for await (const _ of body);
         continue;
@@ -79,7 +83,10 @@ async function unpackInto(
     );
   }
   if (missing.size > 0) {
-    throw new UserError(`${archive} lacks ${[...missing].join(", ")}; it is another archive.`);
+    const held = others.size === 0 ? "" : ` and holds ${[...others].map(printable).join(", ")}`;
+    throw new UserError(
+      `${archive} lacks ${[...missing].join(", ")}${held}; it is another archive.`,
+    );
   }
 }
 
@@ -95,7 +102,8 @@ async function writeEntry(path: string, body: ReadableStream<Uint8Array>): Promi
 
 function checkEntry(archive: string, name: string, type = "file"): void {
   const refuse = (why: string) => {
-    throw new UserError(`${archive} holds the entry "${name}", ${why}, so it is refused.`);
+    const entry = printable(name);
+    throw new UserError(`${archive} holds the entry "${entry}", ${why}, so it is refused.`);
   };
   if (/^([/\\]|[A-Za-z]:)/.test(name)) refuse("an absolute path");
   if (name.split(/[/\\]/).includes("..")) refuse("which climbs out of its folder");
@@ -103,12 +111,7 @@ function checkEntry(archive: string, name: string, type = "file"): void {
 }
 
 async function openArchive(archive: string): Promise<Deno.FsFile> {
-  let file: Deno.FsFile;
-  try {
-    file = await Deno.open(archive);
-  } catch (error) {
-    throw new UserError(`Cannot read ${archive} (${(error as Error).message}).`, { cause: error });
-  }
+  const { file } = await openRegularFile(archive);
   const magic = new Uint8Array(2);
   await file.read(magic);
   if (magic[0] === 0x1f && magic[1] === 0x8b) {

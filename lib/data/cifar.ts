@@ -13,17 +13,17 @@ const plane = side * side;
 const imageBytes = 3 * plane;
 const recordsPerRead = 1000;
 
-/** Where one kind of labels is. */
+/** Place of one kind of labels. */
 export interface LabelLayout {
-  /** Which byte of the record. */
+  /** Byte of the record. */
   offset: number;
   /** The file with one class name a line. */
   namesFile: string;
-  /** How many classes there are. */
+  /** Number of classes. */
   classes: number;
 }
 
-/** Where the parts of one of the two data sets are. */
+/** Places of the parts of one of the two data sets. */
 export interface CifarLayout {
   /** As `--dataset` names it. */
   name: "cifar10" | "cifar100";
@@ -99,7 +99,7 @@ export async function readCifar(
 
   const sizes = new Map<string, number>();
   for (const path of [...trainPaths, ...testPaths]) {
-    const { size } = await reading(path, () => Deno.stat(path));
+    const size = await sizeOf(path);
     if (size === 0 || size % recordBytes !== 0) {
       throw new UserError(
         `${path} has ${size} bytes, which is no whole number of ${recordBytes}-byte records; ` +
@@ -185,12 +185,20 @@ async function* readRecords(path: string, recordBytes: number): AsyncGenerator<U
 }
 
 async function readNames(path: string, classes: number): Promise<string[]> {
+  await sizeOf(path);
   const text = await reading(path, () => readSmallText(path));
   const names = text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
   if (names.length !== classes) {
     throw new UserError(`${path} names ${names.length} classes, but there must be ${classes}.`);
   }
   return names;
+}
+
+/** Only a regular file has a size: a device or a pipe would be read without end. */
+async function sizeOf(path: string): Promise<number> {
+  const { isFile, size } = await reading(path, () => Deno.stat(path));
+  if (isFile) return size;
+  throw new UserError(`${path} is not a regular file; unpack the whole archive again.`);
 }
 
 async function reading<T>(path: string, action: () => Promise<T>): Promise<T> {

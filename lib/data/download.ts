@@ -5,90 +5,129 @@
  */
 import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
-import { readSmallText } from "../files.ts";
+import { openRegularFile, readSmallText, writeFull } from "../files.ts";
+import { failureOf, type PartOrigin, receive, Refused, StartOver } from "./http.ts";
+import { isPage } from "./identify.ts";
+import { publicUrl } from "./public_url.ts";
 
-/** How far a download is. */
+/** Progress of a download. */
 export interface DownloadProgress {
   /** Bytes received, those of earlier connections included. */
   received: number;
   /** Bytes in all; null where the server does not say. */
   total: number | null;
-  /** Why the connection is being made again, where it is. */
+  /** Reason why the connection is being made again, where it is. */
   retry?: string;
 }
 
-/** What {@linkcode download} may be told. */
+/** Options of {@linkcode download}. */
 export interface DownloadOptions {
   /** MD5 in hexadecimal that the file must have; anything is accepted without. */
   md5?: string;
+  /** Bytes that the file may have at most. */
+  maxBytes: number;
   /** Told after every piece received. */
   onProgress?: (progress: DownloadProgress) => void;
-  /** Connections in a row that may bring nothing; 5 by default. */
+  /** Connections in a row that may bring nothing new, and new beginnings in all; 5 by default. */
   attempts?: number;
   /** Waits before the given retry, counted from 1; by default 0.5, 1, 2, ... seconds. */
   wait?: (retry: number) => Promise<void>;
-  /** Milliseconds without a byte after which the connection counts as broken; 60,000 by default. */
+  /** Milliseconds over which the rate of a connection is measured; 60,000 by default. */
   stallTimeout?: number;
+  /** Bytes a second, below which a connection counts as broken; 1000 by default. */
+  leastRate?: number;
 }
 
-/** What must be known of a partial file to go on with it: it is kept beside it as JSON. */
-interface PartOrigin {
-  url: string;
-  /** A strong ETag or a date, for `If-Range`; null where the server gave neither. */
-  validator: string | null;
-}
+/** Bytes that a connection must add, or it counts as one that brought nothing. */
+const leastGain = 1 << 14;
 
-/** Trying again cannot help. */
-class Refused extends Error {}
+/** Bytes by which a page is told from an archive. */
+const headBytes = 512;
 
 const exponentialWait = (retry: number) =>
   new Promise<void>((resolve) => setTimeout(resolve, 250 * 2 ** retry));
 
 /**
  * Fetches `url` into the file `path`.
- * @throws {UserError} if the server cannot be reached or refuses, if the checksum is wrong (the
- * bytes are then kept as `<path>.wrong-md5`), or if `path` cannot be written.
+ * @throws {UserError} if the server cannot be reached or refuses, if it sends a page, too much, too
+ * slowly or each time something else, if the checksum is wrong (the bytes are then kept as
+ * `<path>.wrong-md5`), or if `path` cannot be written. No message holds the URL's secrets.
  */
-export async function download(
-  url: string,
-  path: string,
-  options: DownloadOptions = {},
-): Promise<void> {
-  const { attempts = 5, wait = exponentialWait, stallTimeout = 60_000, onProgress } = options;
+export async function download(url: string, path: string, options: DownloadOptions): Promise<void> {
+  const { maxBytes, attempts = 5, wait = exponentialWait, onProgress } = options;
+  const { stallTimeout = 60_000, leastRate = 1000 } = options;
   const md5 = options.md5?.toLowerCase();
+  const isChecked = md5 !== undefined;
+  const shown = publicUrl(url);
   const part = `${path}.part`;
   const originPath = `${part}.json`;
   {
     // Closed before the file is renamed, which some systems demand.
     using file = await writing(part, () => openPart(part));
+    await refuseIrregular(originPath);
     let origin = await readOrigin(originPath);
     let received = (await file.stat()).size;
     // Without a validator only the checksum can tell that the two halves are of one file.
-    if (origin?.url !== url || (origin.validator === null && !md5)) received = 0;
+    const isOfUrl = origin?.url === shown && (origin.validator !== null || isChecked);
+    if (!isOfUrl || received > maxBytes) received = 0;
+    if (received === 0) origin = null;
 
+    let most = received;
+    let restarts = 0;
+    let whyRestarted: string | undefined;
     for (let failures = 0;;) {
-      const before = received;
+      const begin = performance.now();
+      let isBegun = false;
       try {
-        for await (const event of receive(url, received, origin, file, part, stallTimeout)) {
-          if (event.origin) {
-            origin = event.origin;
-            const text = JSON.stringify(origin);
-            await writing(originPath, () => Deno.writeTextFile(originPath, text));
+        const connection = { url, offset: received, origin, isChecked, maxBytes };
+        await receive({ ...connection, stallTimeout, leastRate }, async (answer) => {
+          if (answer.start < received && ++restarts >= attempts) {
+            throw new Refused(`the server let the download begin anew ${restarts} times`);
           }
-          received = event.received;
-          onProgress?.({ received, total: event.total });
-        }
+          isBegun = true;
+          received = answer.start;
+          await writing(part, () => file.truncate(received));
+          await file.seek(received, Deno.SeekMode.Start);
+          origin = answer.origin;
+          const text = JSON.stringify(origin);
+          await writing(originPath, () => writeFlat(originPath, text));
+          onProgress?.({ received, total: answer.total });
+          for await (const chunk of answer.body) {
+            const isHead = received < headBytes;
+            await writing(part, () => writeFull(file, chunk));
+            received += chunk.length;
+            if (isHead && received >= headBytes) await refusePage(part);
+            onProgress?.({ received, total: answer.total });
+          }
+          if (received < headBytes) await refusePage(part);
+        });
         break;
       } catch (error) {
         if (error instanceof UserError) throw error;
-        const reason = reasonOf(error);
-        failures = received > before ? 1 : failures + 1;
-        const hopeless = error instanceof Refused || error instanceof Deno.errors.NotCapable;
-        if (hopeless || failures >= attempts) {
-          if (received === 0) await Deno.remove(part).catch(() => {});
+        if (error instanceof StartOver || (error instanceof Refused && isBegun)) {
+          received = 0;
+          origin = null;
+        }
+        const { reason, isFinal } = failureOf(error, url);
+        if (error instanceof StartOver) {
+          restarts++;
+          whyRestarted = reason;
+        }
+        const gain = received - most;
+        const isProgress = gain >= leastGain &&
+          gain >= (leastRate * (performance.now() - begin)) / 1000;
+        failures = isProgress ? 1 : failures + 1;
+        if (isProgress) most = received;
+        if (isFinal || failures >= attempts || restarts >= attempts) {
+          if (received === 0) {
+            await Deno.remove(part).catch(() => {});
+            await Deno.remove(originPath).catch(() => {});
+          }
           throw new UserError(
-            `Cannot download ${url} (${reason}); run again to go on, or fetch it by other means ` +
-              `and name the file with --data.`,
+            `Cannot download ${shown} (${isFinal ? reason : whyRestarted ?? reason}); ${
+              isFinal ? "" : "run again to go on, or "
+            }` +
+              `fetch it by other means and name the file with --data.`,
             { cause: error },
           );
         }
@@ -98,15 +137,16 @@ export async function download(
     }
     await writing(part, () => file.sync());
   }
-  const found = md5 === undefined ? undefined : await md5OfFile(part);
-  const wrong = found !== md5;
-  const kept = wrong ? `${path}.wrong-md5` : path;
+  const found = isChecked ? await md5OfFile(part) : undefined;
+  const isWrong = found !== md5;
+  const kept = isWrong ? `${path}.wrong-md5` : path;
   await writing(kept, () => Deno.rename(part, kept));
-  await writing(originPath, () => Deno.remove(originPath));
-  if (wrong) {
+  await Deno.remove(originPath).catch(() => {});
+  if (isWrong) {
     throw new UserError(
-      `${url} has md5 ${found}, not ${md5}; run again to fetch it anew, or accept what came with ` +
-        `--data ${kept} --md5 ${found}.`,
+      `${shown} has md5 ${found}, not ${md5}: it was damaged on its way (run again to fetch it ` +
+        `anew), or the server has another packing of the files or another archive (if you trust ` +
+        `it, say --data ${kept} --md5 ${found}).`,
     );
   }
 }
@@ -118,7 +158,8 @@ export async function md5OfFile(
 ): Promise<string> {
   const hash = createHash("md5");
   let done = 0;
-  using file = await Deno.open(path);
+  const { file } = await openRegularFile(path);
+  using _ = file;
   const buffer = new Uint8Array(1 << 20);
   for (let read = await file.read(buffer); read !== null; read = await file.read(buffer)) {
     hash.update(buffer.subarray(0, read));
@@ -145,112 +186,41 @@ export async function writing<T>(path: string, action: () => Promise<T>): Promis
 
 /** Opens the partial file for one process at a time; the lock goes with the process. */
 async function openPart(part: string): Promise<Deno.FsFile> {
+  await refuseIrregular(part);
   const file = await Deno.open(part, { read: true, write: true, create: true });
   if (await file.tryLock(true)) return file;
   file.close();
   throw new UserError(`Another process is downloading to ${part}; wait until it has finished.`);
 }
 
-interface ReceiveEvent {
-  received: number;
-  total: number | null;
-  origin?: PartOrigin;
+async function writeFlat(path: string, text: string): Promise<void> {
+  await refuseIrregular(path);
+  await Deno.writeTextFile(path, text);
 }
 
-/** One connection: asks for what is missing after `offset` and appends it to the file. */
-async function* receive(
-  url: string,
-  offset: number,
-  origin: PartOrigin | null,
-  file: Deno.FsFile,
-  part: string,
-  stallTimeout: number,
-): AsyncGenerator<ReceiveEvent> {
-  const abort = new AbortController();
-  const stalled = () => abort.abort(new Error(`nothing came for ${stallTimeout / 1000} s`));
-  let timer = setTimeout(stalled, stallTimeout);
-  try {
-    const headers = new Headers({ "accept-encoding": "identity" });
-    if (offset > 0) {
-      headers.set("range", `bytes=${offset}-`);
-      if (origin?.validator) headers.set("if-range", origin.validator);
-    }
-    const response = await fetch(url, { headers, signal: abort.signal });
-    if (response.status === 416 && totalOf(response) === offset) {
-      await response.body?.cancel();
-      yield { received: offset, total: offset };
-      return;
-    }
-    if (response.status !== 200 && response.status !== 206) {
-      await response.body?.cancel();
-      // An impossible range is mended by starting over; other refusals stay refusals.
-      if (response.status === 416) yield { received: 0, total: null };
-      const text = `the server answered ${response.status} ${response.statusText}`.trim();
-      const mayPass = response.status >= 500 || [408, 416, 429].includes(response.status);
-      throw mayPass ? new Error(text) : new Refused(text);
-    }
-    let received = response.status === 206 ? offset : 0;
-    if (response.status === 206 && startOf(response) !== offset) {
-      await response.body?.cancel();
-      yield { received: 0, total: null };
-      throw new Error("the server sent another range than asked for");
-    }
-    const total = totalOf(response);
-    await writing(part, () => file.truncate(received));
-    await file.seek(received, Deno.SeekMode.Start);
-    yield { received, total, origin: { url, validator: validatorOf(response) } };
-    for await (const chunk of response.body ?? []) {
-      clearTimeout(timer);
-      timer = setTimeout(stalled, stallTimeout);
-      await writing(part, () => writeAll(file, chunk));
-      received += chunk.length;
-      yield { received, total };
-    }
-    if (total !== null && received < total) {
-      throw new Error(`the connection ended after ${received} of ${total} bytes`);
-    }
-  } finally {
-    clearTimeout(timer);
-  }
+/** What is written must not go through a link to a file elsewhere, or into a device. */
+async function refuseIrregular(path: string): Promise<void> {
+  const info = await Deno.lstat(path).catch(() => null);
+  if (info === null || info.isFile) return;
+  throw new UserError(`${path} is not a regular file, so nothing is written to it; remove it.`);
 }
 
-async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
-  for (let written = 0; written < bytes.length;) {
-    written += await file.write(bytes.subarray(written));
-  }
-}
-
-/** The whole file's length by `Content-Range`, or by `Content-Length` of a whole answer. */
-function totalOf(response: Response): number | null {
-  const range = response.headers.get("content-range")?.match(/\/(\d+)$/)?.[1];
-  const length = response.status === 200 ? response.headers.get("content-length") : null;
-  const text = range ?? length;
-  return text === null || text === undefined ? null : Number(text);
-}
-
-function startOf(response: Response): number | null {
-  const start = response.headers.get("content-range")?.match(/^bytes (\d+)-/)?.[1];
-  return start === undefined ? null : Number(start);
-}
-
-/** Weak tags are of no use for ranges (RFC 9110, section 13.1.5). */
-function validatorOf(response: Response): string | null {
-  const tag = response.headers.get("etag");
-  return tag?.startsWith('"') ? tag : response.headers.get("last-modified");
+/** A page of a login, an error or a search is what many servers send instead of a file. */
+async function refusePage(part: string): Promise<void> {
+  using file = await Deno.open(part);
+  const head = new Uint8Array(headBytes);
+  await file.read(head);
+  if (isPage(head)) throw new Refused("what the server sent is an HTML page and no archive");
 }
 
 async function readOrigin(path: string): Promise<PartOrigin | null> {
   try {
-    return JSON.parse(await readSmallText(path)) as PartOrigin;
+    const { url, validator, total } = JSON.parse(await readSmallText(path));
+    const isOrigin = typeof url === "string" &&
+      (validator === null || (typeof validator === "string" && /^[ -~]*$/.test(validator))) &&
+      (total === undefined || Number.isSafeInteger(total));
+    return isOrigin ? { url, validator, ...(total !== undefined && { total }) } : null;
   } catch {
     return null;
   }
-}
-
-/** The innermost cause says what happened; fetch itself only says that it failed. */
-function reasonOf(error: unknown): string {
-  let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  const message = inner instanceof Error ? inner.message : String(inner);
-  return message.split(": ").slice(-2).join(": ");
 }

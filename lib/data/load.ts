@@ -2,17 +2,27 @@
 import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
 import { unpack } from "./archive.ts";
-import { cifarFiles, type CifarLayout, cifarLayouts, readCifar } from "./cifar.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { download, type DownloadOptions, md5OfFile, writing } from "./download.ts";
-import { createShapes } from "./shapes.ts";
+import { refuseOtherArchive, refuseOtherFile, refuseOtherFolder } from "./identify.ts";
+import { publicUrl } from "./public_url.ts";
+import {
+  type ArchiveSource,
+  type DatasetName,
+  type DataSource,
+  type LabelKind,
+  sources,
+} from "./sources.ts";
 
+/**
+ * Bytes that an archive, and all that it holds, may have at most: three times the official ones.
+ */
 const maxUnpackedBytes = 2 ** 29;
 const wellFormedMd5 = /^[0-9a-f]{32}$/;
 
-/** What is under way, for a progress bar. */
+/** Progress of {@linkcode loadDataset}, for a bar. */
 export interface DataProgress {
-  /** What is being done. */
+  /** Work under way. */
   stage: "download" | "verify" | "unpack" | "read";
   /** The file, folder or URL. */
   source: string;
@@ -20,17 +30,19 @@ export interface DataProgress {
   done: number;
   /** Bytes in all; null where unknown. */
   total: number | null;
-  /** Why the connection is being made again, where it is. */
+  /** Reason why the connection is being made again, where it is. */
   retry?: string;
 }
 
-/** Which data, and where from. */
+/** Options of {@linkcode loadDataset}. */
 export interface LoadOptions {
-  /** Which data set. */
-  dataset: "cifar100" | "cifar10" | "shapes";
+  /** Name of the data set. */
+  dataset: DatasetName;
   /** `coarse` exists for CIFAR-100 only. */
-  labels: "fine" | "coarse";
-  /** A folder, a `.tar.gz` archive or a URL of one; without it the data is looked for, or fetched. */
+  labels: LabelKind;
+  /**
+   * A folder, a `.tar.gz` archive or a URL of one; without it the data is looked for, or fetched.
+   */
   data?: string;
   /** The archive's MD5 in hexadecimal, or `none`; the official one by default. */
   md5?: string;
@@ -39,7 +51,7 @@ export interface LoadOptions {
   /** Told how far things are. */
   onProgress?: (progress: DataProgress) => void;
   /** For tests: how a download is retried, and where the official archive is. */
-  download?: Pick<DownloadOptions, "attempts" | "wait" | "stallTimeout"> & { url?: string };
+  download?: Partial<Omit<DownloadOptions, "md5" | "onProgress">> & { url?: string };
 }
 
 /**
@@ -50,6 +62,14 @@ export interface LoadOptions {
  * official archive, or the only other one there; where there is none, the official archive is
  * fetched.
  * @throws {UserError} if the data cannot be had, is not what its checksum says, or is malformed.
+ *
+ * @example
+ * ```ts
+ * import { loadDataset } from "../../mod.ts";
+ *
+ * const shapes = await loadDataset({ dataset: "shapes", labels: "fine", root: "data" });
+ * console.log(shapes.classNames.length, shapes.train.count); // 100 10000
+ * ```
  */
 export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
   const { dataset, labels, data, root } = options;
@@ -57,33 +77,38 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
   if (md5 !== undefined && md5 !== "none" && !wellFormedMd5.test(md5)) {
     throw new UserError(`--md5 ${options.md5} is neither 32 hexadecimal digits nor "none".`);
   }
-  if (dataset === "shapes") {
-    if (labels !== "fine") throw new UserError(`shapes has no ${labels} labels; choose fine.`);
-    if (data !== undefined) {
-      throw new UserError(`shapes is generated, so --data ${data} makes no sense; leave it out.`);
-    }
-    return createShapes();
-  }
-  const layout = cifarLayouts[dataset];
-  if (!layout.labels[labels]) {
+  const source: DataSource = sources[dataset];
+  if (source.classes[labels] === undefined) {
     throw new UserError(`${dataset} has no ${labels} labels; choose fine.`);
   }
-  const job: Job = { ...options, md5, layout };
+  if (source.isGenerated) {
+    if (data === undefined) return source.make();
+    throw new UserError(`${dataset} is generated, so --data ${data} makes no sense; leave it out.`);
+  }
+  const job: Job = { ...options, md5, source: { ...source, name: dataset } };
   if (data === undefined) {
     const found = await findUnpacked(job);
-    return found ? read(job, found) : fromUrl(job, options.download?.url ?? layout.url);
+    return found ? read(job, found) : fromUrl(job, options.download?.url ?? source.url);
   }
   if (/^https?:\/\//i.test(data)) {
-    if (!URL.canParse(data)) throw new UserError(`--data ${data} is not a valid URL.`);
+    if (!URL.canParse(data)) throw new UserError(`--data ${publicUrl(data)} is not a valid URL.`);
     return fromUrl(job, data);
+  }
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(data)) {
+    throw new UserError(
+      `--data ${publicUrl(data)} is neither an http: nor an https: URL; fetch it by other means ` +
+        `and name the file.`,
+    );
   }
   const info = await statOrNull(data);
   if (info?.isDirectory) {
     if (md5 !== undefined && md5 !== "none") {
       throw new UserError(`--md5 checks an archive, but --data ${data} is a folder; leave it out.`);
     }
-    const inner = `${data}/${layout.folder}`;
-    return read(job, await statOrNull(inner) ? inner : data);
+    const inner = `${data}/${source.folder}`;
+    const folder = await statOrNull(inner) ? inner : data;
+    await refuseOtherFolder(folder, job.source);
+    return read(job, folder);
   }
   if (!info) {
     throw new UserError(
@@ -95,36 +120,36 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
 }
 
 interface Job extends LoadOptions {
-  layout: CifarLayout;
+  source: ArchiveSource & { name: DatasetName };
 }
 
 /** The checksum that an archive must have; null if any will do. */
 function expectedMd5(job: Job): string | null {
-  return job.md5 === "none" ? null : job.md5 ?? job.layout.md5;
+  return job.md5 === "none" ? null : job.md5 ?? job.source.md5;
 }
 
-function unpackedFolder({ root, layout }: Job, key: string): string {
-  return `${root}/${layout.folder}-${key.slice(0, 12)}`;
+function unpackedFolder({ root, source }: Job, key: string): string {
+  return `${root}/${source.folder}-${key.slice(0, 12)}`;
 }
 
 async function findUnpacked(job: Job): Promise<string | null> {
-  const { root, layout } = job;
+  const { root, dataset, source } = job;
   const preferred = job.md5 === undefined || job.md5 === "none"
-    ? [`${root}/${layout.folder}`, unpackedFolder(job, layout.md5)]
+    ? [`${root}/${source.folder}`, unpackedFolder(job, source.md5)]
     : [unpackedFolder(job, job.md5)];
   for (const folder of preferred) if (await statOrNull(folder)) return folder;
   if (preferred.length === 1 || !(await statOrNull(root))) return null;
 
   const others: string[] = [];
   for await (const entry of Deno.readDir(root)) {
-    const key = entry.name.slice(layout.folder.length + 1);
-    if (entry.name.startsWith(`${layout.folder}-`) && /^[0-9a-f]{12}$/.test(key)) {
+    const key = entry.name.slice(source.folder.length + 1);
+    if (entry.name.startsWith(`${source.folder}-`) && /^[0-9a-f]{12}$/.test(key)) {
       others.push(`${root}/${entry.name}`);
     }
   }
   if (others.length > 1) {
     throw new UserError(
-      `${root} holds ${others.length} copies of ${layout.name}: ${others.sort().join(", ")}; ` +
+      `${root} holds ${others.length} copies of ${dataset}: ${others.sort().join(", ")}; ` +
         `choose one with --data.`,
     );
   }
@@ -132,25 +157,32 @@ async function findUnpacked(job: Job): Promise<string | null> {
 }
 
 async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
-  const { root, layout, onProgress } = job;
+  const { root, source, onProgress } = job;
   const expected = expectedMd5(job);
   // What has no checksum to be known by is known by where it came from.
-  const key = expected ?? createHash("md5").update(url).digest("hex");
+  const shown = publicUrl(url);
+  const key = expected ?? createHash("md5").update(withoutUser(url)).digest("hex");
   const folder = unpackedFolder(job, key);
   if (await statOrNull(folder)) return read(job, folder);
 
   await makeRoot(root);
-  const archive = `${root}/${layout.folder}-${key.slice(0, 12)}.tar.gz`;
+  const archive = `${root}/${source.folder}-${key.slice(0, 12)}.tar.gz`;
   if (!(await statOrNull(archive))) {
     await download(url, archive, {
+      maxBytes: maxUnpackedBytes,
       ...job.download,
       md5: expected ?? undefined,
       onProgress: ({ received, ...rest }) =>
-        onProgress?.({ stage: "download", source: url, done: received, ...rest }),
+        onProgress?.({ stage: "download", source: shown, done: received, ...rest }),
+    }).catch(async (error) => {
+      const wrong = `${archive}.wrong-md5`;
+      if (error.message.includes(wrong)) await refuseOtherArchive(wrong, source, shown);
+      throw error;
     });
   }
   let keep = expected !== null;
   try {
+    await refuseOtherArchive(archive, source, shown);
     const dataset = await unpackAndRead(job, archive, folder);
     keep = false;
     return dataset;
@@ -160,8 +192,15 @@ async function fromUrl(job: Job, url: string): Promise<ImageDataset> {
   }
 }
 
+/** The name of a folder is no place for a password, not even as a checksum. */
+function withoutUser(url: string): string {
+  return url.replace(/\/\/[^/?#]*@/, "//");
+}
+
 async function fromArchive(job: Job, archive: string, root: string): Promise<ImageDataset> {
   const expected = expectedMd5(job);
+  await refuseOtherFile(archive, job.source);
+  await refuseOtherArchive(archive, job.source, `--data ${archive}`);
   const total = (await statOrNull(archive))?.size ?? null;
   let found: string;
   try {
@@ -174,8 +213,10 @@ async function fromArchive(job: Job, archive: string, root: string): Promise<Ima
   }
   if (expected !== null && found !== expected) {
     throw new UserError(
-      `${archive} has md5 ${found}, not ${expected}; if you trust it, say --md5 ${found} ` +
-        `(or --md5 none).`,
+      `${archive} has md5 ${found}, not ${expected}: it is another packing of the same files ` +
+        `(if you trust it, say --md5 ${found} or --md5 none), was damaged or cut short on its way ` +
+        `(fetch it again), or is another archive (name the right one, ` +
+        `${job.source.url.split("/").at(-1)}).`,
     );
   }
   const folder = unpackedFolder(job, found);
@@ -188,7 +229,7 @@ async function fromArchive(job: Job, archive: string, root: string): Promise<Ima
 async function unpackAndRead(job: Job, archive: string, folder: string): Promise<ImageDataset> {
   const total = (await statOrNull(archive))?.size ?? null;
   const temporary = await unpack(archive, {
-    files: cifarFiles(job.layout),
+    files: [...job.source.files],
     parent: job.root,
     maxBytes: maxUnpackedBytes,
     onProgress: (done) => job.onProgress?.({ stage: "unpack", source: archive, done, total }),
@@ -209,12 +250,11 @@ async function unpackAndRead(job: Job, archive: string, folder: string): Promise
   }
 }
 
-function read(job: Job, folder: string, source = folder): Promise<ImageDataset> {
-  return readCifar(
+function read(job: Job, folder: string, shownAs = folder): Promise<ImageDataset> {
+  return job.source.read(
     folder,
-    job.layout,
     job.labels,
-    (done, total) => job.onProgress?.({ stage: "read", source, done, total }),
+    (done, total) => job.onProgress?.({ stage: "read", source: shownAs, done, total }),
   );
 }
 
@@ -226,7 +266,15 @@ async function statOrNull(path: string): Promise<Deno.FileInfo | null> {
   try {
     return await Deno.stat(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied) {
+    if (error instanceof Deno.errors.NotCapable) {
+      // Deno guards some devices, whatever may be read, and then speaks of --allow-all.
+      throw new UserError(
+        `Cannot read ${path}: Deno was started without that permission, or lets no program read ` +
+          `it; name a folder or a regular file.`,
+        { cause: error },
+      );
+    }
+    if (error instanceof Deno.errors.PermissionDenied) {
       throw new UserError(`Cannot read ${path} (${(error as Error).message}).`, { cause: error });
     }
     return null;

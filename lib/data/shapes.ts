@@ -59,7 +59,7 @@ export const shapesClassNames: readonly string[] = shapeNames.flatMap((shape) =>
   colourNames.map((colour) => `${colour} ${shape}`)
 );
 
-/** How many images are made, and from which seed. */
+/** Options of {@linkcode createShapes}. */
 export interface ShapesOptions {
   /** Images to learn from; 10,000 by default. */
   train?: number;
@@ -69,7 +69,17 @@ export interface ShapesOptions {
   seed?: number;
 }
 
-/** Makes the data set; labels are balanced and in pseudo-random order. */
+/**
+ * Makes the data set; labels are balanced and in pseudo-random order.
+ *
+ * @example
+ * ```ts
+ * import { createShapes } from "../../mod.ts";
+ *
+ * const { train, classNames } = createShapes({ train: 60, test: 20 });
+ * console.log(train.count, classNames[train.labels[0]!]);
+ * ```
+ */
 export function createShapes(
   { train = 10_000, test = 1_000, seed = 0 }: ShapesOptions = {},
 ): ImageDataset {
@@ -147,7 +157,9 @@ function without(shape: Distance, hole: Distance): Distance {
   return (x, y) => Math.max(shape(x, y), -hole(x, y));
 }
 
-/** The polygon through the points x0, y0, x1, y1, ...; where its outline crosses itself, even-odd. */
+/**
+ * The polygon through the points x0, y0, x1, y1, ...; where its outline crosses itself, even-odd.
+ */
 function polygon(points: readonly number[]): Distance {
   return (x, y) => {
     let nearest = Infinity;

@@ -10,7 +10,14 @@
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { tf } from "../tfjs.ts";
-import { ioError, writeFileAtomic } from "../files.ts";
+import {
+  ioError,
+  kindOf,
+  notRegular,
+  readBoundedFile,
+  readFolder,
+  writeFileAtomic,
+} from "../files.ts";
 
 const shardBytes = 4 * 1024 * 1024;
 const maxJsonBytes = 16 * 1024 * 1024;
@@ -95,7 +102,7 @@ async function save(folder: string, artifacts: tf.io.ModelArtifacts): Promise<tf
 }
 
 async function removeOldModel(folder: string): Promise<void> {
-  const names = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
+  const names = (await readFolder(folder)).map(({ name }) => name);
   if (names.includes(modelFile)) await Deno.remove(`${folder}/${modelFile}`);
   for (const name of names) if (shardName.test(name)) await Deno.remove(`${folder}/${name}`);
 }
@@ -108,9 +115,7 @@ async function load(place: string): Promise<tf.io.ModelArtifacts> {
   const shards = await findShards(manifest, path);
   const buffers: ArrayBuffer[] = [];
   for (const { path: shard, bytes } of shards) {
-    const data = await Deno.readFile(shard).catch((error) => {
-      throw ioError(error, "read", shard);
-    });
+    const data = await readBoundedFile(shard, bytes, "this shard");
     if (data.length !== bytes) throw invalid(path, `${shard} changed while it was read`);
     buffers.push(data.buffer);
   }
@@ -123,11 +128,14 @@ async function load(place: string): Promise<tf.io.ModelArtifacts> {
 
 async function jsonPath(place: string): Promise<string> {
   const { isDirectory } = await stat(place);
-  const path = isDirectory ? `${place.replace(/(?<=.)\/+$/, "")}/${modelFile}` : place;
-  const { isFile, size } = isDirectory ? await stat(path) : await stat(place);
-  if (!isFile) throw invalid(path, "it is no file");
-  if (size > maxJsonBytes) throw invalid(path, `it has ${size} bytes, more than 16 MiB`);
-  return path;
+  return isDirectory ? `${place.replace(/(?<=.)\/+$/, "")}/${modelFile}` : place;
+}
+
+/** @param named what an error names */
+function realPath(path: string, named: string): Promise<string> {
+  return Deno.realPath(path).catch((error) => {
+    throw ioError(error, "read", named);
+  });
 }
 
 function stat(path: string): Promise<Deno.FileInfo> {
@@ -136,10 +144,8 @@ function stat(path: string): Promise<Deno.FileInfo> {
   });
 }
 
-function readText(path: string): Promise<string> {
-  return Deno.readTextFile(path).catch((error) => {
-    throw ioError(error, "read", path);
-  });
+async function readText(path: string): Promise<string> {
+  return new TextDecoder().decode(await readBoundedFile(path, maxJsonBytes, "a model.json"));
 }
 
 function parseModel(text: string, path: string): z.infer<typeof modelSchema> {
@@ -180,7 +186,7 @@ function isPlainPath(path: string): boolean {
   return path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
-/** Where the shards really lie, and their lengths, once each group's sum fits its weights. */
+/** Places of the shards, and their lengths, once each group's sum fits its weights. */
 async function findShards(
   manifest: Manifest,
   source: string,
@@ -188,21 +194,19 @@ async function findShards(
   const cut = Math.max(source.lastIndexOf("/"), source.lastIndexOf("\\"));
   const folder = cut < 0 ? "." : source.slice(0, cut + 1);
   const separator = Deno.build.os === "windows" ? "\\" : "/";
-  const root = (await Deno.realPath(folder)).replace(/(?<![\\/])$/, separator);
+  const root = (await realPath(folder, folder)).replace(/(?<![\\/])$/, separator);
   const shards: { path: string; bytes: number }[] = [];
   for (const { paths, weights } of manifest) {
     let found = 0;
     for (const relative of paths) {
-      const path = await Deno.realPath(root + relative).catch((error) => {
-        throw ioError(error, "read", `${folder}/${relative}`.replace(/\/+/g, "/"));
-      });
+      const path = await realPath(root + relative, `${folder}/${relative}`.replace(/\/+/g, "/"));
       if (!path.startsWith(root)) {
         throw invalid(source, `${shown(relative)} is a link that leads out of its folder`);
       }
-      const { isFile, size } = await stat(path);
-      if (!isFile) throw invalid(source, `${shown(relative)} is no file`);
-      shards.push({ path, bytes: size });
-      found += size;
+      const info = await stat(path);
+      if (!info.isFile) throw notRegular(path, kindOf(info));
+      shards.push({ path, bytes: info.size });
+      found += info.size;
     }
     const needed = weights.reduce((sum, weight) => sum + weightBytes(weight), 0);
     if (found !== needed) {
@@ -225,7 +229,9 @@ function invalid(path: string, fault: string): UserError {
   return new UserError(`${path} is not a model that can be loaded: ${fault}.`);
 }
 
-/** `file:///a%20b` is the path `/a b`; `file://a` is relative and taken as it is, as in tfjs-node. */
+/**
+ * `file:///a%20b` is the path `/a b`; `file://a` is relative and taken as it is, as in tfjs-node.
+ */
 function pathOfUrl(url: string): string {
   if (!url.startsWith("file:///")) return url.slice(scheme.length);
   const path = decodeURIComponent(new URL(url).pathname);

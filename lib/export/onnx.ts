@@ -15,7 +15,8 @@ import {
   type OnnxTensor,
   type OnnxValueInfo,
 } from "./onnx_schema.ts";
-import { checkWeightShapes, portableMetadata, type PortableModel } from "./portable_model.ts";
+import { architectureOf, checkWeightShapes } from "../models/architecture.ts";
+import { portableMetadata, type PortableModel } from "./portable_model.ts";
 
 /** A protobuf message is at most 2 GiB, and the graph itself takes far less than 16 MiB. */
 const maxWeightBytes = 2 ** 31 - 2 ** 24;
@@ -24,6 +25,19 @@ const maxWeightBytes = 2 ** 31 - 2 ** 24;
  * Encodes a model as an ONNX file.
  * @param options.version version of the program that makes the file
  * @throws {UserError} if the weights are not those of the configuration, or take more than 2 GiB.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, namedVariables, preset } from "../../mod.ts";
+ * import { encodeOnnx, readWeights, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
+ * }; const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * console.log(encodeOnnx(model, { version: "0.1.0" }).length > 590_000); // true
+ * ```
  */
 export function encodeOnnx(
   model: PortableModel,
@@ -66,6 +80,7 @@ export function encodeOnnx(
 }
 
 function classify(g: Graph, { config: c }: PortableModel): void {
+  const { pooling } = architectureOf(c);
   let tokens = patchEncoder(g, c);
   for (let i = 0; i < c.transformerLayers; i++) {
     const block = `blocks.${i}`;
@@ -77,21 +92,22 @@ function classify(g: Graph, { config: c }: PortableModel): void {
     tokens = g.node(block, "Add", [mapped, tokens]);
   }
   const normed = norm(g, "norm", tokens, c.layerNormEpsilon);
-  const features = mlp(g, "head", pool(g, normed, c.pooling), c.mlpHeadUnits.length);
+  const features = mlp(g, "head", pooling.onnx(g, normed), c.mlpHeadUnits.length);
   dense(g, "classifier", features, "logits");
 }
 
 type Config = PortableModel["config"];
 
 function patchEncoder(g: Graph, c: Config): string {
-  const [p, side] = [c.patchSize, c.imageSize / c.patchSize];
+  const { side, patchElements, pooling } = architectureOf(c);
+  const p = c.patchSize;
   const rows = g.node("patches", "Reshape", ["images", g.ints([-1, p, side, p * c.channels])]);
   const swapped = g.node("patches", "Transpose", [rows], { perm: [0, 2, 1, 3] });
-  const flat = g.ints([-1, side * side, p * p * c.channels]);
+  const flat = g.ints([-1, side * side, patchElements]);
   const patches = g.node("patches", "Reshape", [swapped, flat]);
   const scope = "patch_encoder";
   let tokens = dense(g, `${scope}.projection`, patches);
-  if (c.pooling === "token") {
+  if (pooling.classToken) {
     const batch = g.node(scope, "Shape", ["images"], { start: 0, end: 1 });
     const shape = g.node(scope, "Concat", [batch, g.ints([1, c.projectionDim])], { axis: 0 });
     const token = g.node(scope, "Expand", [`${scope}.class_token`, shape]);
@@ -139,14 +155,6 @@ function norm(g: Graph, scope: string, x: string, epsilon: number): string {
 function dense(g: Graph, scope: string, x: string, output?: string): string {
   const product = g.node(scope, "MatMul", [x, `${scope}.kernel`]);
   return g.node(scope, "Add", [product, `${scope}.bias`], {}, {}, output);
-}
-
-function pool(g: Graph, tokens: string, pooling: Config["pooling"]): string {
-  if (pooling === "flatten") return g.node("pooling", "Flatten", [tokens], { axis: 1 });
-  if (pooling === "token") {
-    return g.node("pooling", "Gather", [tokens, g.ints([], [0])], { axis: 1 });
-  }
-  return g.node("pooling", "ReduceMean", [tokens], { axes: [1], keepdims: 0 });
 }
 
 /** Collects nodes and constants under unique names. */

@@ -1,11 +1,16 @@
 /**
- * A classifier as other programs need it, and its exchange file: safetensors with plain names, which
- * any library of that format reads, and the configuration in the metadata.
+ * A classifier as other programs need it, and its exchange file: safetensors with plain names,
+ * which any library of that format reads, and the configuration in the metadata.
  */
-import { parseViTConfig, type ViTConfig } from "../config/run.ts";
+import { parseViTConfig, type ViTConfig } from "../config/model.ts";
+import { storedConfig } from "../config/run.ts";
+import {
+  type Preprocessing,
+  preprocessingFault,
+  preprocessingSchema,
+} from "../data/preprocessing.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
-import type { tf } from "../tfjs.ts";
 import {
   bytesOf,
   encodeHead,
@@ -16,19 +21,7 @@ import {
 } from "../checkpoint/safetensors.ts";
 import type { FloatTensor } from "../checkpoint/state.ts";
 import { writeFileAtomic } from "../files.ts";
-import { weightShapes } from "./weight_shapes.ts";
-
-const preprocessingSchema = z.strictObject({
-  /** Of a stored image, in pixels. */
-  height: z.int().min(1),
-  width: z.int().min(1),
-  channels: z.int().min(1),
-  /** Of each channel, pixel values 0..255: an input is (pixel - mean) / sqrt(variance). */
-  mean: z.array(z.number()),
-  variance: z.array(z.number()),
-}).refine(({ channels, mean, variance }) =>
-  mean.length === channels && variance.length === channels
-);
+import { checkWeightShapes } from "../models/architecture.ts";
 
 /** A classifier's weights and what their use takes. */
 export interface PortableModel {
@@ -38,8 +31,10 @@ export interface PortableModel {
   weights: ReadonlyMap<string, FloatTensor>;
   /** In the order of the logits. */
   classNames: readonly string[];
-  /** How a stored image becomes model input: normalized, then resized bilinearly to imageSize. */
-  preprocessing: z.infer<typeof preprocessingSchema>;
+  /**
+   * Preparation of a stored image as model input: normalized, then resized bilinearly to imageSize.
+   */
+  preprocessing: Preprocessing;
 }
 
 const format = "deno-vit-weights/1";
@@ -47,56 +42,29 @@ const format = "deno-vit-weights/1";
 /** The metadata that every export format carries: values are JSON. */
 export function portableMetadata(model: PortableModel): Record<string, string> {
   return {
-    config: JSON.stringify(model.config),
+    config: JSON.stringify(storedConfig(model.config)),
     classNames: JSON.stringify(model.classNames),
     preprocessing: JSON.stringify(model.preprocessing),
   };
-}
-
-/** Reads a model's weights from the device; `variables` as `namedVariables(model)` gives them. */
-export async function readWeights(
-  variables: ReadonlyMap<string, tf.Tensor>,
-): Promise<Map<string, FloatTensor>> {
-  const read = [...variables].map(async ([name, tensor]): Promise<[string, FloatTensor]> => [
-    name,
-    { shape: tensor.shape, data: await tensor.data<"float32">() },
-  ]);
-  return new Map(await Promise.all(read));
-}
-
-/**
- * Checks that weights are those of a configuration: none missing, none more, each of its shape.
- * @param shapeOf shapes by name
- * @param source named in the error
- * @throws {UserError} naming the first weight that is wrong.
- */
-export function checkWeightShapes(
-  config: ViTConfig,
-  shapeOf: ReadonlyMap<string, readonly number[]>,
-  source: string,
-): void {
-  const needed = weightShapes(config);
-  for (const [name, shape] of needed) {
-    const found = shapeOf.get(name);
-    if (`${found}` === `${shape}`) continue;
-    throw new UserError(
-      `${source} does not fit its configuration: its weight ${name} ` +
-        `${found ? `has the shape [${found}]` : "is missing"}, [${shape}] is needed.`,
-    );
-  }
-  for (const name of shapeOf.keys()) {
-    if (needed.has(name)) continue;
-    throw new UserError(
-      `${source} does not fit its configuration, which has no weight ` +
-        `${JSON.stringify(name.slice(0, 80))}.`,
-    );
-  }
 }
 
 /**
  * Saves a model's weights for other programs: no optimizer state, no checksums.
  * @throws {UserError} if the weights are not those of the configuration, or the file cannot be
  * written; an older file of that name then stays as it was.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, namedVariables, preset } from "../../mod.ts";
+ * import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
+ * }; const model = { config, weights, classNames: ["a", "b"], preprocessing }; await
+ * savePlainWeights(`${await Deno.makeTempDir()}/vit.safetensors`, model);
+ * ```
  */
 export async function savePlainWeights(path: string, model: PortableModel): Promise<void> {
   const shapes = new Map([...model.weights].map(([name, { shape }]) => [name, shape]));
@@ -113,6 +81,20 @@ export async function savePlainWeights(path: string, model: PortableModel): Prom
  * Loads a file of {@linkcode savePlainWeights}; nobody needs to vouch for it. Names, shapes and
  * dtypes are checked against the file's configuration before memory is taken for the weights.
  * @throws {UserError} naming the file and the fault.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, loadPlainWeights, modelConfigOf, namedVariables, preset } from
+ * "../../mod.ts"; import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
+ * }; const model = { config, weights, classNames: ["a", "b"], preprocessing }; const path =
+ * `${await Deno.makeTempDir()}/vit.safetensors`; await savePlainWeights(path, model);
+ * console.log((await loadPlainWeights(path)).classNames); // [ "a", "b" ]
+ * ```
  */
 export async function loadPlainWeights(path: string): Promise<PortableModel> {
   await using reader = await SafetensorsReader.open(path);
@@ -127,8 +109,10 @@ export async function loadPlainWeights(path: string): Promise<PortableModel> {
   const config = parseConfig(jsonOf(metadata, "config", path), path);
   const classNames = z.array(z.string()).safeParse(jsonOf(metadata, "classNames", path));
   if (!classNames.success) throw unusable(path, "classNames");
-  const how = preprocessingSchema.safeParse(jsonOf(metadata, "preprocessing", path));
-  if (!how.success) throw unusable(path, "preprocessing");
+  const preprocessing = preprocessingSchema.safeParse(jsonOf(metadata, "preprocessing", path));
+  if (!preprocessing.success) throw unusable(path, "preprocessing");
+  const fault = preprocessingFault(preprocessing.data);
+  if (fault !== undefined) throw new UserError(`${path} cannot be used: its ${fault}.`);
   checkWeightShapes(config, new Map(entries.map(({ name, shape }) => [name, shape])), path);
   for (const entry of entries) {
     if (entry.dtype !== "F32") {
@@ -142,7 +126,7 @@ export async function loadPlainWeights(path: string): Promise<PortableModel> {
     const { shape, data } = tensorOf(entry, await reader.read(entry));
     weights.set(entry.name, { shape, data: data as Float32Array });
   }
-  return { config, weights, classNames: classNames.data, preprocessing: how.data };
+  return { config, weights, classNames: classNames.data, preprocessing: preprocessing.data };
 }
 
 function parseConfig(value: unknown, path: string): ViTConfig {

@@ -8,12 +8,13 @@
  */
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { dispatch, uniformWords } from "../backend/compute.ts";
-import { hostBackends, hostFloats, hostInts } from "../backend/host.ts";
+import { hostFloats, hostInts } from "../backend/host.ts";
+import { registerKernels, runKernel } from "./register.ts";
 
 const KERNEL = "VitAccumulateMetrics";
 const WORKGROUP = 64;
 
-/** What a row of the totals holds: summed loss, top-1 hits, top-5 hits, images. */
+/** Numbers in a row of the totals: summed loss, top-1 hits, top-5 hits, images. */
 export const TOTALS_COLUMNS = 4;
 
 /** Fresh totals for `rows` batches, all zero. */
@@ -38,7 +39,7 @@ export function accumulateMetrics(
   }
   tf.tidy(() => {
     const at = typeof row === "number" ? tf.tensor1d([row], "int32") : row;
-    tf.engine().runKernel(KERNEL, { totals, stats, row: at });
+    runKernel(KERNEL, { totals, stats, row: at });
   });
 }
 
@@ -49,43 +50,31 @@ interface Inputs {
   row: TensorInfo;
 }
 
-for (const backendName of hostBackends) {
-  tf.registerKernel({
-    kernelName: KERNEL,
-    backendName,
-    kernelFunc: ({ inputs }) => {
-      const { totals, stats, row } = inputs as unknown as Inputs;
-      const values = hostFloats(stats);
-      const batch = stats.shape[0]!;
-      let [loss, top1, top5] = [0, 0, 0];
-      for (let i = 0; i < batch; i++) {
-        loss += values[i * 3]!;
-        top1 += values[i * 3 + 1]!;
-        top5 += values[i * 3 + 2]!;
-      }
-      const [at] = hostInts(row);
-      hostFloats(totals).set([loss, top1, top5, batch], at! * TOTALS_COLUMNS);
-      return [];
-    },
+function webgpuAccumulate({ totals, stats, row }: Inputs): void {
+  dispatch({
+    key: KERNEL,
+    wgsl: () => WGSL,
+    inputs: [stats, row],
+    outputs: [totals],
+    uniforms: uniformWords([["u", stats.shape[0]!]]),
+    workgroups: [1, 1, 1],
   });
 }
 
-tf.registerKernel({
-  kernelName: KERNEL,
-  backendName: "webgpu",
-  kernelFunc: ({ inputs }) => {
-    const { totals, stats, row } = inputs as unknown as Inputs;
-    dispatch({
-      key: KERNEL,
-      wgsl: () => WGSL,
-      inputs: [stats, row],
-      outputs: [totals],
-      uniforms: uniformWords([["u", stats.shape[0]!]]),
-      workgroups: [1, 1, 1],
-    });
-    return [];
-  },
-});
+function hostAccumulate({ totals, stats, row }: Inputs): void {
+  const values = hostFloats(stats);
+  const batch = stats.shape[0]!;
+  let [loss, top1, top5] = [0, 0, 0];
+  for (let i = 0; i < batch; i++) {
+    loss += values[i * 3]!;
+    top1 += values[i * 3 + 1]!;
+    top5 += values[i * 3 + 2]!;
+  }
+  const [at] = hostInts(row);
+  hostFloats(totals).set([loss, top1, top5, batch], at! * TOTALS_COLUMNS);
+}
+
+registerKernels({ [KERNEL]: webgpuAccumulate }, { [KERNEL]: hostAccumulate });
 
 const WGSL = /* wgsl */ `
 struct Uniforms { batch: u32 }

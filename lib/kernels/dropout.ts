@@ -2,7 +2,7 @@
  * Dropout whose mask is a function of (seed, stream, step, index), so it is never stored: the
  * backward pass draws it again, and every backend drops the same elements.
  */
-import { hostAllocate, hostBackends, hostFloats, hostInts } from "../backend/host.ts";
+import { hostAllocate, hostFloats, hostInts } from "../backend/host.ts";
 import { dispatch, uniformWords } from "../backend/compute.ts";
 import {
   dropThreshold,
@@ -14,8 +14,9 @@ import {
 } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
+import { registerGradient, registerKernels, runKernel } from "./register.ts";
 
-/** Which elements an operation drops. */
+/** Choice of the elements that an operation drops. */
 export interface Dropout {
   /** The share of elements that become zero, in [0, 1); 0 means no dropout. */
   rate: number;
@@ -25,7 +26,7 @@ export interface Dropout {
   stepKey: tf.Tensor1D;
 }
 
-/** What the inner loops need of a {@linkcode Dropout}, in numbers. */
+/** Numbers of a {@linkcode Dropout} for the inner loops. */
 export interface DropoutNumbers {
   /** Elements whose random bits are below it are dropped. */
   threshold: number;
@@ -66,11 +67,7 @@ export function hostMaskKey(stepKey: TensorInfo, stream: number): StreamKey {
 export function dropout<T extends tf.Tensor>(x: T, d: Dropout): T {
   dropoutNumbers(d.rate);
   if (!dropsAny(d) || x.size === 0) return x.clone();
-  return tf.engine().runKernel(
-    "VitDropout",
-    { x, stepKey: d.stepKey },
-    { rate: d.rate, stream: d.stream },
-  ) as T;
+  return runKernel<T>("VitDropout", { x, stepKey: d.stepKey }, { rate: d.rate, stream: d.stream });
 }
 
 interface Inputs {
@@ -94,13 +91,15 @@ function webgpuDropout({ x, stepKey }: Inputs, { rate, stream }: Attributes): Te
   })[0]!;
 }
 
+/** WGSL: the random bits of elements e to e + width - 1, under a mask's `key`. */
+export function bitsWgsl(width: 1 | 4): string {
+  if (width === 1) return "random_bits(key, e)";
+  const others = [1, 2, 3].map((i) => `random_bits(key, e + ${i}u)`);
+  return `vec4<u32>(${["random_bits(key, e)", ...others].join(", ")})`;
+}
+
 function wgsl(width: 1 | 4): string {
   const type = width === 4 ? "vec4<f32>" : "f32";
-  const bits = width === 4
-    ? `vec4<u32>(random_bits(key, e), random_bits(key, e + 1u),
-       random_bits(key, e + 2u), random_bits(key, e + 3u))`
-    : `random_bits(key, e)`;
-  const threshold = width === 4 ? `vec4<u32>(u.threshold)` : `u.threshold`;
   return /* wgsl */ `
 struct Uniforms { threads: u32, stream: u32, threshold: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> x: array<${type}>;
@@ -113,8 +112,10 @@ ${gridMainWgsl(64)} {
   if (i >= u.threads) { return; }
   let key = stream_key(step_key[0], u.stream, step_key[1]);
   let e = i * ${width}u;
-  let bits = ${bits};
-  y[i] = select(x[i] * u.scale, ${type}(), bits < ${threshold});
+  let bits = ${bitsWgsl(width)};
+  y[i] = select(x[i] * u.scale, ${type}(), bits < ${
+    width === 4 ? "vec4<u32>(u.threshold)" : "u.threshold"
+  });
 }
 `;
 }
@@ -131,24 +132,11 @@ function hostDropout({ x, stepKey }: Inputs, { rate, stream }: Attributes): Tens
   return output;
 }
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const run = backendName === "webgpu" ? webgpuDropout : hostDropout;
-  tf.registerKernel({
-    kernelName: "VitDropout",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) =>
-      run(inputs as unknown as Inputs, attrs as unknown as Attributes),
-  });
-}
+registerKernels({ VitDropout: webgpuDropout }, { VitDropout: hostDropout });
 
-tf.registerGradient({
-  kernelName: "VitDropout",
-  inputsToSave: ["stepKey"],
-  gradFunc: (dy, [stepKey], attrs) => ({
-    x: () =>
-      dropout(dy as tf.Tensor, {
-        ...(attrs as unknown as Attributes),
-        stepKey: stepKey as tf.Tensor1D,
-      }),
+registerGradient<Attributes>("VitDropout", {
+  inputs: ["stepKey"],
+  backward: ([dy], [stepKey], attributes) => ({
+    x: () => dropout(dy!, { ...attributes, stepKey: stepKey as tf.Tensor1D }),
   }),
 });

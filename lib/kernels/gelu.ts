@@ -57,11 +57,6 @@ export function normalPdf(x: number): number {
   return x === x ? 0 : NaN;
 }
 
-/** The error function; absolute error below 2e-9. */
-export function erf(x: number): number {
-  return 2 * normalCdf(x * Math.SQRT2) - 1;
-}
-
 /**
  * WGSL: `normal_parts(x)` gives Phi(x) as `cdf` and phi(x) as `pdf`; the module must have an alias
  * `Value` for f32 or vec4<f32>.

@@ -2,20 +2,45 @@
  * Softmax cross-entropy with integer labels; loss, top-1 and top-5 hits come from one pass over the
  * logits, and the gradient is made from the logits again.
  *
+ * What is asked for may be softer than one class: `share` of the label and the rest of a second one
+ * (mixed images), and of that all but `smoothing`, which is spread over all classes alike (Szegedy et
+ * al., 2015). Each is a part of the shaders that is absent where it is not used. Hits are of the first
+ * label alone.
+ *
  * A row that has no defined loss (a NaN, an infinite greatest logit, or a label outside the
  * classes) has loss NaN, no hits and a gradient of NaN on every backend, so that a trainer notices.
  */
 import { dispatch, uniformWords } from "../backend/compute.ts";
-import { hostAllocate, hostBackends, hostFloats, hostInts } from "../backend/host.ts";
-import { type TensorInfo, tf } from "../tfjs.ts";
-import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
+import type { TensorInfo, tf } from "../tfjs.ts";
+import { gridOf } from "./grid.ts";
+import { registerGradient, registerKernels, runKernel } from "./register.ts";
+import {
+  type Attributes,
+  type GradientInputs,
+  hostBackward,
+  hostForward,
+  type Inputs,
+} from "./softmax_cross_entropy/host.ts";
+import { gradientWgsl, meanWgsl, type Parts, statsWgsl } from "./softmax_cross_entropy/wgsl.ts";
 
-/** What {@linkcode softmaxCrossEntropy} returns. */
+const QUIET_NAN = 0x7fc00000;
+
+/** Result of {@linkcode softmaxCrossEntropy}. */
 export interface CrossEntropy {
   /** The mean of the losses; differentiable with respect to the logits. */
   loss: tf.Scalar;
   /** float32 [batch, 3]: the loss, 1 for a top-1 hit, 1 for a top-5 hit. Not differentiable. */
   stats: tf.Tensor2D;
+}
+
+/** What softens the labels; nothing by default. */
+export interface Softening {
+  /** Share spread over all classes, 0 to below 1. */
+  smoothing?: number;
+  /** int32 [batch]: the label that has the rest of each image's `share`. */
+  second?: tf.Tensor1D;
+  /** float32 [batch], 0 to 1: the share of the first label; needed with `second`. */
+  share?: tf.Tensor1D;
 }
 
 /**
@@ -27,49 +52,78 @@ export interface CrossEntropy {
  * @param logits float32 [batch, classes].
  * @param labels int32 [batch], each in 0..classes-1.
  * @throws {Error} when the shapes or types do not fit.
+ * @throws {RangeError} when the smoothing is outside [0, 1).
+ *
+ * @example
+ * ```ts
+ * import { selectBackend, softmaxCrossEntropy, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const { loss, stats } = softmaxCrossEntropy(tf.zeros([1, 4]), tf.tensor1d([0], "int32"));
+ * console.log(await loss.data(), await stats.data()); // 1.386 = ln 4, and its hits: 1, 1
+ * ```
  */
-export function softmaxCrossEntropy(logits: tf.Tensor2D, labels: tf.Tensor1D): CrossEntropy {
+export function softmaxCrossEntropy(
+  logits: tf.Tensor2D,
+  labels: tf.Tensor1D,
+  { smoothing = 0, second, share }: Softening = {},
+): CrossEntropy {
   const [batch, classes] = logits.shape;
   if (logits.rank !== 2 || batch * classes === 0 || logits.dtype !== "float32") {
     throw new Error(
       `Logits must be float32 [batch, classes], not ${logits.dtype} [${logits.shape}].`,
     );
   }
-  if (labels.rank !== 1 || labels.shape[0] !== batch || labels.dtype !== "int32") {
-    throw new Error(`Labels must be int32 [${batch}], not ${labels.dtype} [${labels.shape}].`);
+  assertPerImage("Labels", labels, "int32", batch);
+  if (!(smoothing >= 0 && smoothing < 1)) {
+    throw new RangeError(`The smoothing of labels must be in [0, 1), not ${smoothing}.`);
   }
-  const [loss, stats] = tf.engine().runKernel(
-    "VitSoftmaxCrossEntropy",
-    { logits, labels },
-  ) as tf.Tensor[];
+  if (second || share) {
+    assertPerImage("Second labels", second, "int32", batch);
+    assertPerImage("Shares", share, "float32", batch);
+  }
+  // tfjs wants the names of a kernel's saved inputs once for all.
+  const kernel = second ? "VitMixedCrossEntropy" : "VitSoftmaxCrossEntropy";
+  const [loss, stats] = runKernel(kernel, { logits, labels, second, share }, { smoothing });
   return { loss: loss as tf.Scalar, stats: stats as tf.Tensor2D };
 }
 
-interface Inputs {
-  logits: TensorInfo;
-  labels: TensorInfo;
-}
-interface GradientInputs extends Inputs {
-  /** float32 []: the gradient of the mean loss. */
-  dy: TensorInfo;
-}
-
-/** Lanes that share a row. */
-const LANES = 64;
-const QUIET_NAN = 0x7fc00000;
-
-function uniforms(logits: TensorInfo): Uint32Array {
-  return uniformWords([["u", logits.shape[0]!], ["u", logits.shape[1]!], ["u", QUIET_NAN]]);
+function assertPerImage(
+  what: string,
+  tensor: tf.Tensor1D | undefined,
+  dtype: "int32" | "float32",
+  batch: number,
+): void {
+  if (tensor?.rank === 1 && tensor.shape[0] === batch && tensor.dtype === dtype) return;
+  const found = tensor ? `${tensor.dtype} [${tensor.shape}]` : "absent";
+  throw new Error(`${what} must be ${dtype} [${batch}], not ${found}.`);
 }
 
-function webgpuForward({ logits, labels }: Inputs): TensorInfo[] {
+function partsOf({ second }: Inputs, { smoothing }: Attributes): Parts {
+  return { mixed: second !== undefined, smooth: smoothing > 0 };
+}
+
+function keyOf(name: string, { mixed, smooth }: Parts): string {
+  return `softmax_cross_entropy/${name}${mixed ? "+mixed" : ""}${smooth ? "+smooth" : ""}`;
+}
+
+function uniforms(logits: TensorInfo, { smoothing }: Attributes): Uint32Array {
+  return uniformWords([
+    ...[logits.shape[0]!, logits.shape[1]!, QUIET_NAN].map((x): ["u", number] => ["u", x]),
+    ...(smoothing > 0 ? [["f", smoothing] as ["f", number]] : []),
+  ]);
+}
+
+function webgpuForward(inputs: Inputs, attributes: Attributes): TensorInfo[] {
+  const { logits, labels, second, share } = inputs;
   const batch = logits.shape[0]!;
+  const parts = partsOf(inputs, attributes);
   const [stats] = dispatch({
-    key: "softmax_cross_entropy/stats",
-    wgsl: () => statsWgsl,
-    inputs: [logits, labels],
+    key: keyOf("stats", parts),
+    wgsl: () => statsWgsl(parts),
+    inputs: [logits, labels, ...(parts.mixed ? [second!, share!] : [])],
     outputs: [{ shape: [batch, 3], dtype: "float32" }],
-    uniforms: uniforms(logits),
+    uniforms: uniforms(logits, attributes),
     workgroups: gridOf(batch),
   });
   const [loss] = dispatch({
@@ -83,225 +137,44 @@ function webgpuForward({ logits, labels }: Inputs): TensorInfo[] {
   return [loss!, stats!];
 }
 
-function webgpuBackward({ logits, labels, dy }: GradientInputs): TensorInfo {
+function webgpuBackward(inputs: GradientInputs, attributes: Attributes): TensorInfo {
+  const { logits, labels, second, share, dy } = inputs;
+  const parts = partsOf(inputs, attributes);
   return dispatch({
-    key: "softmax_cross_entropy/gradient",
-    wgsl: () => gradientWgsl,
-    inputs: [logits, labels, dy],
+    key: keyOf("gradient", parts),
+    wgsl: () => gradientWgsl(parts),
+    inputs: [logits, labels, ...(parts.mixed ? [second!, share!] : []), dy],
     outputs: [{ shape: logits.shape, dtype: "float32" }],
-    uniforms: uniforms(logits),
+    uniforms: uniforms(logits, attributes),
     workgroups: gridOf(logits.shape[0]!),
   })[0]!;
 }
 
-const uniformsWgsl = /* wgsl */ `struct Uniforms { batch: u32, classes: u32, nan_bits: u32 }`;
-
-/** A tree over the workgroup, in a fixed order: the same bits in every run. */
-function reduceWgsl(name: string, memory: string, type: string, combine: string): string {
-  return /* wgsl */ `
-fn ${name}(lane: u32, value: ${type}) -> ${type} {
-  ${memory}[lane] = value;
-  workgroupBarrier();
-  for (var width = ${LANES / 2}u; width > 0u; width >>= 1u) {
-    if (lane < width) {
-      let a = ${memory}[lane];
-      let b = ${memory}[lane + width];
-      ${memory}[lane] = ${combine};
-    }
-    workgroupBarrier();
-  }
-  let result = ${memory}[0];
-  workgroupBarrier();
-  return result;
-}
-`;
-}
-
-/** The greatest logit and the sum of exponentials of a row, and whether its loss is defined. */
-const rowWgsl = /* wgsl */ `
-struct Row { greatest: f32, sum: f32, is_defined: bool }
-
-// NaN or +Infinity, told by the bits, since shaders may assume that floats are finite.
-fn spoils_row(value: f32) -> bool {
-  let bits = bitcast<u32>(value);
-  return (bits & 0x7fffffffu) > 0x7f800000u || bits == 0x7f800000u;
-}
-fn read_row(base: u32, lane: u32, label: u32) -> Row {
-  var row: Row;
-  var greatest = -3.4028234e38;
-  var spoilt = 0u;
-  for (var k = lane; k < u.classes; k += ${LANES}u) {
-    let value = logits[base + k];
-    spoilt += select(0u, 1u, spoils_row(value));
-    greatest = max(greatest, value);
-  }
-  row.greatest = reduce_max(lane, greatest);
-  let is_clean = reduce_count(lane, spoilt) == 0u;
-  var sum = 0.0;
-  for (var k = lane; k < u.classes; k += ${LANES}u) {
-    sum += exp(logits[base + k] - row.greatest);
-  }
-  row.sum = reduce_sum(lane, sum);
-  row.is_defined = is_clean && label < u.classes && row.sum > 0.0;
-  return row;
-}
-`;
-
-const reducersWgsl = /* wgsl */ `
-var<workgroup> floats: array<f32, ${LANES}>;
-var<workgroup> counts: array<u32, ${LANES}>;
-${reduceWgsl("reduce_max", "floats", "f32", "max(a, b)")}
-${reduceWgsl("reduce_sum", "floats", "f32", "a + b")}
-${reduceWgsl("reduce_count", "counts", "u32", "a + b")}
-`;
-
-const statsWgsl = /* wgsl */ `
-${uniformsWgsl}
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(1) var<storage, read> labels: array<u32>;
-@group(0) @binding(2) var<storage, read_write> stats: array<f32>;
-@group(0) @binding(3) var<uniform> u: Uniforms;
-${gridWgsl}${reducersWgsl}${rowWgsl}
-${gridMainWgsl(LANES)} {
-  let i = block_of(workgroup, workgroups);
-  if (i >= u.batch) { return; }
-  let base = i * u.classes;
-  let label = labels[i];
-  let row = read_row(base, lane, label);
-  let own = logits[base + min(label, u.classes - 1u)];
-  var above = 0u;
-  for (var k = lane; k < u.classes; k += ${LANES}u) {
-    let value = logits[base + k];
-    above += select(0u, 1u, value > own || (value == own && k < label));
-  }
-  let rank = reduce_count(lane, above);
-  if (lane == 0u) {
-    let loss = log(row.sum) - (own - row.greatest);
-    stats[i * 3u] = select(bitcast<f32>(u.nan_bits), loss, row.is_defined);
-    stats[i * 3u + 1u] = select(0.0, 1.0, row.is_defined && rank == 0u);
-    stats[i * 3u + 2u] = select(0.0, 1.0, row.is_defined && rank < 5u);
-  }
-}
-`;
-
-const meanWgsl = /* wgsl */ `
-struct Uniforms { batch: u32 }
-@group(0) @binding(0) var<storage, read> stats: array<f32>;
-@group(0) @binding(1) var<storage, read_write> loss: array<f32>;
-@group(0) @binding(2) var<uniform> u: Uniforms;
-var<workgroup> floats: array<f32, ${LANES}>;
-${reduceWgsl("reduce_sum", "floats", "f32", "a + b")}
-@compute @workgroup_size(${LANES})
-fn main(@builtin(local_invocation_index) lane: u32) {
-  var sum = 0.0;
-  for (var i = lane; i < u.batch; i += ${LANES}u) { sum += stats[i * 3u]; }
-  let total = reduce_sum(lane, sum);
-  if (lane == 0u) { loss[0] = total / f32(u.batch); }
-}
-`;
-
-const gradientWgsl = /* wgsl */ `
-${uniformsWgsl}
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(1) var<storage, read> labels: array<u32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read_write> gradient: array<f32>;
-@group(0) @binding(4) var<uniform> u: Uniforms;
-${gridWgsl}${reducersWgsl}${rowWgsl}
-${gridMainWgsl(LANES)} {
-  let i = block_of(workgroup, workgroups);
-  if (i >= u.batch) { return; }
-  let base = i * u.classes;
-  let label = labels[i];
-  let row = read_row(base, lane, label);
-  let factor = dy[0] / f32(u.batch);
-  for (var k = lane; k < u.classes; k += ${LANES}u) {
-    let share = exp(logits[base + k] - row.greatest) / row.sum;
-    let value = factor * (share - select(0.0, 1.0, k == label));
-    gradient[base + k] = select(bitcast<f32>(u.nan_bits), value, row.is_defined);
-  }
-}
-`;
-
-function hostForward({ logits, labels }: Inputs): TensorInfo[] {
-  const [batch, classes] = logits.shape as [number, number];
-  const loss = hostAllocate([]);
-  const stats = hostAllocate([batch, 3]);
-  const x = hostFloats(logits);
-  const wanted = hostInts(labels);
-  const columns = hostFloats(stats);
-  let total = 0;
-  for (let i = 0; i < batch; i++) {
-    const base = i * classes;
-    const label = wanted[i]!;
-    const { greatest, sum } = hostRow(x, base, classes, label);
-    const own = x[base + label]!;
-    let rank = 0;
-    for (let k = 0; k < classes; k++) {
-      const value = x[base + k]!;
-      if (value > own || (value === own && k < label)) rank++;
-    }
-    const value = Math.fround(Math.log(sum) - (own - greatest));
-    columns[i * 3] = value;
-    columns[i * 3 + 1] = sum > 0 && rank === 0 ? 1 : 0;
-    columns[i * 3 + 2] = sum > 0 && rank < 5 ? 1 : 0;
-    total += value;
-  }
-  hostFloats(loss)[0] = total / batch;
-  return [loss, stats];
-}
-
-function hostBackward({ logits, labels, dy }: GradientInputs): TensorInfo {
-  const [batch, classes] = logits.shape as [number, number];
-  const gradient = hostAllocate(logits.shape);
-  const x = hostFloats(logits);
-  const wanted = hostInts(labels);
-  const to = hostFloats(gradient);
-  const factor = hostFloats(dy)[0]! / batch;
-  for (let i = 0; i < batch; i++) {
-    const base = i * classes;
-    const label = wanted[i]!;
-    const { greatest, sum } = hostRow(x, base, classes, label);
-    for (let k = 0; k < classes; k++) {
-      to[base + k] = factor * (Math.exp(x[base + k]! - greatest) / sum - (k === label ? 1 : 0));
-    }
-  }
-  return gradient;
-}
-
-/** The sum is NaN when the row's loss is not defined. */
-function hostRow(x: Float32Array, base: number, classes: number, label: number) {
-  let greatest = -Infinity;
-  for (let k = base; k < base + classes; k++) greatest = Math.max(greatest, x[k]!);
-  let sum = label >= 0 && label < classes ? 0 : NaN;
-  for (let k = base; k < base + classes; k++) sum += Math.exp(x[k]! - greatest);
-  return { greatest, sum };
-}
-
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const onGpu = backendName === "webgpu";
-  tf.registerKernel({
-    kernelName: "VitSoftmaxCrossEntropy",
-    backendName,
-    kernelFunc: ({ inputs }) => (onGpu ? webgpuForward : hostForward)(inputs as unknown as Inputs),
-  });
-  tf.registerKernel({
-    kernelName: "VitSoftmaxCrossEntropyGradient",
-    backendName,
-    kernelFunc: ({ inputs }) =>
-      (onGpu ? webgpuBackward : hostBackward)(inputs as unknown as GradientInputs),
-  });
-}
-
-tf.registerGradient({
-  kernelName: "VitSoftmaxCrossEntropy",
-  inputsToSave: ["logits", "labels"],
-  gradFunc: (dys, [logits, labels]) => ({
-    logits: () =>
-      tf.engine().runKernel("VitSoftmaxCrossEntropyGradient", {
-        logits: logits!,
-        labels: labels!,
-        dy: (dys as tf.Tensor[])[0]!,
-      }) as tf.Tensor,
-  }),
+registerKernels({
+  VitSoftmaxCrossEntropy: webgpuForward,
+  VitSoftmaxCrossEntropyGradient: webgpuBackward,
+  VitMixedCrossEntropy: webgpuForward,
+}, {
+  VitSoftmaxCrossEntropy: hostForward,
+  VitSoftmaxCrossEntropyGradient: hostBackward,
+  VitMixedCrossEntropy: hostForward,
 });
+
+for (
+  const [kernel, inputs] of [
+    ["VitSoftmaxCrossEntropy", ["logits", "labels"]],
+    ["VitMixedCrossEntropy", ["logits", "labels", "second", "share"]],
+  ] as const
+) {
+  registerGradient<Attributes>(kernel, {
+    inputs: [...inputs],
+    backward: ([dy], [logits, labels, second, share], attributes) => ({
+      logits: () =>
+        runKernel<tf.Tensor>(
+          "VitSoftmaxCrossEntropyGradient",
+          { logits, labels, second, share, dy },
+          attributes,
+        ),
+    }),
+  });
+}

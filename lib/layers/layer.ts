@@ -1,5 +1,5 @@
 /**
- * What our layers share: weights drawn from the counter-based generator, and the step key that
+ * Base of our layers: weights drawn from the counter-based generator, and the step key that
  * dropout needs.
  *
  * tfjs hands `kwargs` of `model.apply(x, kwargs)` to every layer's `call`. The trainer passes
@@ -10,7 +10,7 @@ import { tf } from "../tfjs.ts";
 import type { Dropout } from "../kernels/dropout.ts";
 import { randomUniform, streamKey, streamOfName } from "../random.ts";
 
-/** What `call` receives beside the inputs. */
+/** Options of a layer's `call`. */
 export interface CallOptions {
   /** Whether dropout is on. */
   training?: boolean;
@@ -18,11 +18,13 @@ export interface CallOptions {
   stepKey?: tf.Tensor1D;
 }
 
-/** What every layer of ours accepts. */
+/** Options of every layer. */
 export interface VitLayerConfig {
+  /** Its name within the model, which its weights and its random numbers follow. */
   name?: string;
   /** Seed of the initial weights. */
   seed?: number;
+  /** Options of the layer's own. */
   [key: string]: unknown;
 }
 
@@ -31,10 +33,25 @@ export type InputShape = tf.Shape | tf.Shape[];
 
 let ownStep = 0;
 
-/** The base of our layers. */
+/**
+ * The base of our layers.
+ *
+ * @example
+ * ```ts
+ * import { Dense, selectBackend, tf, VitLayer } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const [one, other] = [1, 1].map((seed) => new Dense({ name: "head", seed, units: 3 }));
+ * const x = tf.ones([1, 8]);
+ * const gap = tf.sub(one!.apply(x) as tf.Tensor, other!.apply(x) as tf.Tensor).abs().max();
+ * console.log(one instanceof VitLayer, await gap.data()); // true, 0
+ * ```
+ */
 export abstract class VitLayer extends tf.layers.Layer {
+  /** Seed of the initial weights and of dropout that gets no step key. */
   readonly seed: number;
 
+  /** Makes a layer from name and seed. */
   constructor(config: VitLayerConfig) {
     super(config as ConstructorParameters<typeof tf.layers.Layer>[0]);
     this.seed = config.seed ?? 0;
@@ -51,7 +68,12 @@ export abstract class VitLayer extends tf.layers.Layer {
     return this.weight(name, shape, () => value);
   }
 
-  private weight(name: string, shape: number[], valueAt: (index: number) => number) {
+  /** A weight with a value for each element, named `<layer>/<name>`. */
+  private weight(
+    name: string,
+    shape: number[],
+    valueAt: (index: number) => number,
+  ): tf.LayerVariable {
     const size = tf.util.sizeFromShape(shape);
     const initializer = {
       apply: () => tf.tensor(Float32Array.from({ length: size }, (_, i) => valueAt(i)), shape),
@@ -68,6 +90,7 @@ export abstract class VitLayer extends tf.layers.Layer {
     return { rate, stream: streamOfName(`${this.name}/${use}`), stepKey };
   }
 
+  /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), seed: this.seed };
   }

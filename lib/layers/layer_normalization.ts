@@ -15,10 +15,23 @@ import {
  * on full-size temporaries. With `residual` its output is the pair `[normed, residual]`, where the
  * residual is the input: what a pre-norm residual branch needs, so that in the backward pass the
  * two gradients meet here instead of in an addition of their own.
+ *
+ * @example
+ * ```ts
+ * import { LayerNormalization, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new LayerNormalization({});
+ * const output = layer.apply(tf.zeros([2, 65, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class LayerNormalization extends VitLayer {
+  /** Name of the class in stored models. */
   static readonly className = "VitLayerNormalization";
+  /** Added to the variance. */
   readonly epsilon: number;
+  /** Whether the input is passed on beside the normalized one. */
   readonly residual: boolean;
   private gamma!: tf.LayerVariable;
   private beta!: tf.LayerVariable;
@@ -28,12 +41,14 @@ export class LayerNormalization extends VitLayer {
    */
   private readonly unclaimed = new WeakMap<object, { x: tf.Tensor; pair: tf.Tensor[] }>();
 
+  /** Makes a layer from epsilon (1e-6 by default), whether the residual is passed on, and name. */
   constructor(config: { name?: string; epsilon?: number; residual?: boolean }) {
     super(config);
     this.epsilon = config.epsilon ?? 1e-6;
     this.residual = config.residual ?? false;
   }
 
+  /** Makes the weights for a shape of inputs. */
   override build(inputShape: InputShape): void {
     const dim = firstShape(inputShape).at(-1)!;
     this.gamma = this.constantWeight("gamma", [dim], 1);
@@ -41,11 +56,13 @@ export class LayerNormalization extends VitLayer {
     super.build(inputShape);
   }
 
+  /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): InputShape {
     const shape = firstShape(inputShape);
     return this.residual ? [shape, shape] : shape;
   }
 
+  /** Output for an input, alone or with its residual. */
   override call(
     inputs: tf.Tensor | tf.Tensor[],
     options: CallOptions = {},
@@ -64,6 +81,7 @@ export class LayerNormalization extends VitLayer {
     });
   }
 
+  /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), epsilon: this.epsilon, residual: this.residual };
   }

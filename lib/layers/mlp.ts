@@ -15,20 +15,35 @@ import {
  *
  * Input `[..., dim]`, or the pair of it and a residual of the output's shape that is added after
  * the last dropout. Output `[..., units.at(-1)]`.
+ *
+ * @example
+ * ```ts
+ * import { Mlp, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new Mlp({ units: [128, 64] });
+ * const output = layer.apply(tf.zeros([2, 65, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class Mlp extends VitLayer {
+  /** Name of the class in stored models. */
   static readonly className = "VitMlp";
+  /** Widths of the dense layers in order. */
   readonly units: number[];
+  /** Dropout in training, 0 to below 1. */
   readonly dropoutRate: number;
   private kernels: tf.LayerVariable[] = [];
   private biases: tf.LayerVariable[] = [];
 
+  /** Makes a layer from widths, dropout, name, and seed of the initial weights. */
   constructor(config: { name?: string; seed?: number; units: number[]; dropoutRate?: number }) {
     super(config);
     this.units = config.units;
     this.dropoutRate = config.dropoutRate ?? 0;
   }
 
+  /** Makes the weights for a shape of inputs. */
   override build(inputShape: InputShape): void {
     let from = firstShape(inputShape).at(-1)!;
     this.units.forEach((to, index) => {
@@ -40,10 +55,12 @@ export class Mlp extends VitLayer {
     super.build(inputShape);
   }
 
+  /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     return [...firstShape(inputShape).slice(0, -1), this.units.at(-1)!];
   }
 
+  /** Output for an input, alone or with its residual. */
   override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
     return tf.tidy(() => {
       const [x, residual] = inputAndResidual(inputs);
@@ -57,6 +74,7 @@ export class Mlp extends VitLayer {
     });
   }
 
+  /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     return { ...super.getConfig(), units: this.units, dropoutRate: this.dropoutRate };
   }

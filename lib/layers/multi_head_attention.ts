@@ -21,18 +21,34 @@ interface Projection {
  *
  * Input `[batch, tokens, dim]`, or the pair of it and a residual of the same shape that is added
  * to the output. Queries are scaled by 1/sqrt(keyDim); dropout falls on the attention weights.
- * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's fans.
+ * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's
+ * fans.
+ *
+ * @example
+ * ```ts
+ * import { MultiHeadAttention, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new MultiHeadAttention({ numHeads: 4, keyDim: 16 });
+ * const output = layer.apply(tf.zeros([2, 65, 64])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class MultiHeadAttention extends VitLayer {
+  /** Name of the class in stored models. */
   static readonly className = "VitMultiHeadAttention";
+  /** Number of heads. */
   readonly numHeads: number;
+  /** Width of one head. */
   readonly keyDim: number;
+  /** Dropout in training, 0 to below 1. */
   readonly dropoutRate: number;
   private query!: Projection;
   private key!: Projection;
   private value!: Projection;
   private output_!: Projection;
 
+  /** Makes a layer from heads, their width, dropout, name, and seed of the initial weights. */
   constructor(
     config: {
       name?: string;
@@ -48,6 +64,7 @@ export class MultiHeadAttention extends VitLayer {
     this.dropoutRate = config.dropoutRate ?? 0;
   }
 
+  /** Makes the weights for a shape of inputs. */
   override build(inputShape: InputShape): void {
     const dim = firstShape(inputShape).at(-1)!;
     const { numHeads, keyDim } = this;
@@ -61,6 +78,7 @@ export class MultiHeadAttention extends VitLayer {
     super.build(inputShape);
   }
 
+  /** Weights of one projection. */
   private projection(name: string, from: number, to: number, limit: number): Projection {
     return {
       kernel: this.uniformWeight(`${name}.kernel`, [from, to], limit),
@@ -68,30 +86,37 @@ export class MultiHeadAttention extends VitLayer {
     };
   }
 
+  /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     return firstShape(inputShape);
   }
 
+  /** Output for an input, alone or with its residual. */
   override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
     return tf.tidy(() => {
+      // b n d, with h heads of width k
       const [x, residual] = inputAndResidual(inputs);
       const projections = [this.query, this.key, this.value];
+      // b n d -> b n (h k), three times
       const [query, key, value] = parallelLinear(
         x,
         projections.map(({ kernel }) => kernel.read() as tf.Tensor2D),
         projections.map(({ bias }) => bias.read() as tf.Tensor1D),
       ) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
+      // b h n n within the kernel
       const attended = attention(query, key, value, {
         numHeads: this.numHeads,
         dropout: this.dropout(this.dropoutRate, "weights", options),
       });
       const { kernel, bias } = this.output_;
+      // b n (h k) -> b n d
       return linear(attended, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
         residual,
       });
     });
   }
 
+  /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     const { numHeads, keyDim, dropoutRate } = this;
     return { ...super.getConfig(), numHeads, keyDim, dropoutRate };

@@ -10,16 +10,33 @@ const EMBEDDING_LIMIT = 0.05;
  *
  * `[batch, patches, elements]` becomes `[batch, tokens, projectionDim]`; with `classToken` a
  * learned token is put before the patches, so that tokens = patches + 1.
+ *
+ * @example
+ * ```ts
+ * import { PatchEncoder, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const layer = new PatchEncoder({ projectionDim: 64, classToken: true });
+ * const output = layer.apply(tf.zeros([2, 64, 48])) as tf.Tensor;
+ * console.log(output.shape); // [ 2, 65, 64 ]
+ * ```
  */
 export class PatchEncoder extends VitLayer {
+  /** Name of the class in stored models. */
   static readonly className = "VitPatchEncoder";
+  /** Width of a token. */
   readonly projectionDim: number;
+  /** Whether a learned token stands before the patches. */
   readonly classToken: boolean;
   private kernel!: tf.LayerVariable;
   private bias!: tf.LayerVariable;
   private positionEmbedding!: tf.LayerVariable;
   private token?: tf.LayerVariable;
 
+  /**
+   * Makes a layer from width of a token, whether a class token is added, name, and seed of the
+   * initial weights.
+   */
   constructor(
     config: { name?: string; seed?: number; projectionDim: number; classToken?: boolean },
   ) {
@@ -28,6 +45,7 @@ export class PatchEncoder extends VitLayer {
     this.classToken = config.classToken ?? false;
   }
 
+  /** Makes the weights for a shape of inputs. */
   override build(inputShape: InputShape): void {
     const [, patches, elements] = firstShape(inputShape) as [unknown, number, number];
     const dim = this.projectionDim;
@@ -46,11 +64,13 @@ export class PatchEncoder extends VitLayer {
     super.build(inputShape);
   }
 
+  /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     const [batch, patches] = firstShape(inputShape) as [number, number];
     return [batch, patches + (this.classToken ? 1 : 0), this.projectionDim];
   }
 
+  /** Output for an input, alone or with its residual. */
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
     return tf.tidy(() => {
       const [patches] = inputAndResidual(inputs);
@@ -64,6 +84,7 @@ export class PatchEncoder extends VitLayer {
     });
   }
 
+  /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     return {
       ...super.getConfig(),

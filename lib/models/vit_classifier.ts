@@ -1,6 +1,5 @@
 import { tf } from "../tfjs.ts";
-import { parseViTConfig, type ViTConfig } from "../config/run.ts";
-import { ClassToken } from "../layers/class_token.ts";
+import { parseViTConfig, type ViTConfig } from "../config/model.ts";
 import { Dense } from "../layers/dense.ts";
 import { Dropout } from "../layers/dropout.ts";
 import { LayerNormalization } from "../layers/layer_normalization.ts";
@@ -8,6 +7,7 @@ import { Mlp } from "../layers/mlp.ts";
 import { MultiHeadAttention } from "../layers/multi_head_attention.ts";
 import { PatchEncoder } from "../layers/patch_encoder.ts";
 import { Patches } from "../layers/patches.ts";
+import { architectureOf } from "./architecture.ts";
 
 /**
  * A Vision Transformer for classification (Dosovitskiy et al., 2020), in the form of the Keras
@@ -17,9 +17,12 @@ import { Patches } from "../layers/patches.ts";
  * logits. The normalization that starts a residual branch also passes its input on, and the layer
  * that ends the branch takes that as its second input and adds it.
  *
+ * Axes beside the tensors: b images, h by w pixels of c channels, n tokens of width d, patches of p
+ * by p pixels, f features.
+ *
  * @param config the shape of the model; see the presets
  * @param options.seed seed of the initial weights
- * @throws {UserError} when the configuration is wrong
+ * @throws {UserError} when the configuration is wrong, or describes an absurdly large model
  *
  * @example
  * ```ts
@@ -35,22 +38,27 @@ export function createViTClassifier(
   options: { seed?: number } = {},
 ): tf.LayersModel {
   const c = parseViTConfig(config);
+  const { pooling } = architectureOf(c);
   const seed = options.seed ?? 0;
   const epsilon = c.layerNormEpsilon;
 
+  // b h w c
   const images = tf.input({ shape: [c.imageSize, c.imageSize, c.channels], name: "images" });
+  // b (h w) (p p c)
   const patches = new Patches({ name: "patches", patchSize: c.patchSize }).apply(images);
   const normedAndResidual = (name: string, x: tf.SymbolicTensor) =>
     new LayerNormalization({ name, epsilon, residual: true }).apply(x) as tf.SymbolicTensor[];
+  // b n d
   let tokens = new PatchEncoder({
     name: "patch_encoder",
     seed,
     projectionDim: c.projectionDim,
-    classToken: c.pooling === "token",
+    classToken: pooling.classToken,
   }).apply(patches) as tf.SymbolicTensor;
 
   for (let i = 0; i < c.transformerLayers; i++) {
     const name = `blocks.${i}`;
+    // b n d -> b n d, as is the next
     tokens = new MultiHeadAttention({
       name: `${name}.attention`,
       seed,
@@ -67,7 +75,8 @@ export function createViTClassifier(
   }
 
   const normed = new LayerNormalization({ name: "norm", epsilon }).apply(tokens);
-  let features = pooling(c.pooling).apply(normed) as tf.SymbolicTensor;
+  // b n d -> b f
+  let features = pooling.layer("pooling").apply(normed) as tf.SymbolicTensor;
   if (c.headDropout > 0) {
     const dropout = new Dropout({ name: "pooling_dropout", seed, rate: c.headDropout });
     features = dropout.apply(features) as tf.SymbolicTensor;
@@ -76,20 +85,24 @@ export function createViTClassifier(
     const head = { name: "head", seed, units: c.mlpHeadUnits, dropoutRate: c.headDropout };
     features = new Mlp(head).apply(features) as tf.SymbolicTensor;
   }
+  // b f -> b classes
   const logits = new Dense({ name: "classifier", seed, units: c.numClasses }).apply(features);
   return tf.model({ inputs: images, outputs: logits as tf.SymbolicTensor, name: "vit_classifier" });
-}
-
-function pooling(kind: ViTConfig["pooling"]): tf.layers.Layer {
-  const name = "pooling";
-  if (kind === "flatten") return tf.layers.flatten({ name });
-  if (kind === "mean") return tf.layers.globalAveragePooling1d({ name });
-  return new ClassToken({ name });
 }
 
 /**
  * The model's variables by plain name, such as `blocks.0.attention.query.kernel`, in the order of
  * the layers. The names do not change from one instance of a model to the next.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, preset, selectBackend } from "../../mod.ts";
+ * import { namedVariables } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const model = createViTClassifier(modelConfigOf(preset("tiny")), { seed: 1 });
+ * console.log(namedVariables(model).get("classifier.kernel")!.shape); // [ 64, 100 ]
+ * ```
  */
 export function namedVariables(model: tf.LayersModel): Map<string, tf.Variable> {
   return new Map(model.weights.map((weight) => {

@@ -1,14 +1,16 @@
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { type AdamWGroup, adamwUpdate, isShared } from "../kernels/optimizer/adamw.ts";
+import { isShared } from "../backend/tfjs_internals.ts";
+import { assertNumber } from "../checks.ts";
+import { type AdamWGroup, adamwUpdate } from "../kernels/optimizer/adamw.ts";
 import { countNonFinite } from "../kernels/optimizer/count_non_finite.ts";
 import { squaredNorm } from "../kernels/optimizer/squared_norm.ts";
 import { type Moments, MomentStores, type Slot, type Store } from "./moments.ts";
 
-/** What the optimizer can be told; the defaults are those of the `keras-cifar100` preset. */
+/** Options of {@linkcode AdamW}; the defaults are those of the `keras-cifar100` preset. */
 export interface AdamWConfig {
   /** Step size; may be changed between steps through `optimizer.learningRate`. */
   learningRate?: number;
-  /** How much a variable shrinks; what that means depends on the convention. */
+  /** Share by which a variable shrinks; of what depends on the convention. */
   weightDecay?: number;
   /**
    * `tfa` (TensorFlow Addons): `var -= weightDecay * var` each step, whatever the learning rate.
@@ -17,21 +19,29 @@ export interface AdamWConfig {
   decayConvention?: "tfa" | "keras";
   /** Variables whose name contains one of these are not decayed, `["bias", "norm"]` for example. */
   decayExclude?: readonly string[];
+  /** Decay rate of the first moment, from 0 to below 1. */
   beta1?: number;
+  /** Decay rate of the second moment, from 0 to below 1. */
   beta2?: number;
+  /** Added to the root of the second moment, above 0. */
   epsilon?: number;
-  /** The largest global norm of the gradients; larger ones are scaled down to it. 0: no clipping. */
+  /**
+   * The largest global norm of the gradients; larger ones are scaled down to it. 0: no clipping.
+   */
   clipNorm?: number;
   /**
    * Leaves out every update whose gradients' global norm is NaN or infinite: variables and moments
-   * stay as they are. The device decides, so no gradient is read; the update still counts in `step`.
+   * stay as they are. The device decides, so no gradient is read; the update still counts in
+   * `step`.
    */
   skipNonFinite?: boolean;
 }
 
-/** tfjs's own type of this shape is not exported. */
-interface NamedTensor {
+/** Tensor with a name; tfjs's own type of this shape is not exported. */
+export interface NamedTensor {
+  /** For a gradient, the name of its variable. */
   name: string;
+  /** The tensor itself. */
   tensor: tf.Tensor;
 }
 
@@ -41,29 +51,54 @@ interface NamedTensor {
  * First the decay, then Adam as TensorFlow computes it:
  * `var -= learningRate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon)`.
  * Variables and moments are updated in place, so memory does not grow from step to step.
+ *
+ * @example
+ * ```ts
+ * import { AdamW, selectBackend, tf } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const w = tf.variable(tf.ones([2]));
+ * const optimizer = new AdamW({ learningRate: 0.1, weightDecay: 0 });
+ * optimizer.minimize(() => w.square().sum());
+ * console.log(await w.data()); // 0.9, 0.9
+ * ```
  */
 export class AdamW extends tf.Optimizer {
+  /** Name of the class in a stored optimizer. */
   static readonly className = "VitAdamW";
+  /** Step size of the next update. */
   learningRate: number;
+  /** As in {@linkcode AdamWConfig}, as are the others. */
   readonly weightDecay: number;
+  /** Convention of the weight decay. */
   readonly decayConvention: "tfa" | "keras";
+  /** Parts of the names of variables that are not decayed. */
   readonly decayExclude: readonly string[];
+  /** Decay rate of the first moment. */
   readonly beta1: number;
+  /** Decay rate of the second moment. */
   readonly beta2: number;
+  /** Added to the root of the second moment. */
   readonly epsilon: number;
+  /** Largest global norm of the gradients; 0 for none. */
   readonly clipNorm: number;
+  /** Whether updates of NaN or infinite gradients are left out. */
   readonly skipNonFinite: boolean;
-  /** How many updates were left out; made at the first update. */
+  /** Number of updates left out; made at the first update. */
   private skipped?: tf.Tensor1D;
   private readonly stores = new MomentStores();
   /** Restored moments, by the variable's name, of variables without an update since. */
   private restored = new Map<string, Moments>();
   /** Loaded moments whose variables have not been seen yet; their order decides whose they are. */
   private waiting: { name: string; shape: number[]; moments: Moments }[] = [];
-  /** What {@linkcode getWeights} gave last. */
+  /** Tensors that {@linkcode getWeights} gave last. */
   private exported: tf.Tensor[] = [];
   private step_ = 0;
 
+  /**
+   * Makes an optimizer without moments yet.
+   * @throws {UserError} when a number is out of its range
+   */
   constructor(config: AdamWConfig = {}) {
     super();
     this.learningRate = config.learningRate ?? 1e-3;
@@ -75,38 +110,52 @@ export class AdamW extends tf.Optimizer {
     this.epsilon = config.epsilon ?? 1e-7;
     this.clipNorm = config.clipNorm ?? 0;
     this.skipNonFinite = config.skipNonFinite ?? false;
+    for (const name of ["learningRate", "weightDecay", "clipNorm"] as const) {
+      assertNumber(name, this[name], { least: 0 });
+    }
+    for (const name of ["beta1", "beta2"] as const) {
+      assertNumber(name, this[name], { least: 0, below: 1 });
+    }
+    assertNumber("epsilon", this.epsilon, { least: Number.MIN_VALUE });
   }
 
-  /** How many updates have been applied. */
+  /** Number of updates applied. */
   get step(): number {
     return this.step_;
   }
 
+  /** Updates the variables by their gradients, by name, and counts the update. */
   override applyGradients(gradients: tf.NamedTensorMap | NamedTensor[]): void {
-    const update = this.updateOf(gradients);
-    tf.tidy(() => update(tf.tensor1d(this.nextScalars())));
+    tf.tidy(() => this.update(gradients, tf.tensor1d(this.scalars())));
+    this.advance();
   }
 
   /**
-   * Updates the variables with scalars that the caller holds. Counts nothing and uploads nothing, so
-   * that it can be captured.
+   * Updates the variables with scalars that lie on the device. Counts nothing and uploads nothing,
+   * so that it can be captured; {@linkcode advance} counts.
    *
-   * @param scalars float32 `[2]`: what {@linkcode nextScalars} gave
+   * @param scalars float32 `[2]`: what {@linkcode scalars} gave
    */
-  applyWith(gradients: tf.NamedTensorMap | NamedTensor[], scalars: tf.Tensor1D): void {
-    this.updateOf(gradients)(scalars);
-  }
-
-  /** The update, ready to be done once the scalars are there. */
-  private updateOf(
-    gradients: tf.NamedTensorMap | NamedTensor[],
-  ): (scalars: tf.Tensor1D) => void {
+  update(gradients: tf.NamedTensorMap | NamedTensor[], scalars: tf.Tensor1D): void {
     const named = Array.isArray(gradients)
       ? gradients
       : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
     const present = named.filter(({ tensor }) => tensor !== null && tensor !== undefined);
     const variables = present.map(({ name }) => registeredVariable(name));
     this.prepare(variables);
+    const groups = this.groupsOf(variables, present.map(({ tensor }) => tensor as TensorInfo));
+    tf.tidy(() => {
+      const { beta1, beta2, epsilon, clipNorm, skipNonFinite } = this;
+      const clipping = (clipNorm > 0 || skipNonFinite) && present.length > 0
+        ? { clipNorm, squaredNorm: squaredNorm(present.map(({ tensor }) => tensor)), skipNonFinite }
+        : undefined;
+      if (clipping && this.skipped) countNonFinite(this.skipped, clipping.squaredNorm);
+      adamwUpdate(groups, scalars, { beta1, beta2, epsilon }, clipping);
+    });
+  }
+
+  /** The members of each store, with their gradients. */
+  private groupsOf(variables: tf.Variable[], gradients: TensorInfo[]): AdamWGroup[] {
     const groups = new Map<Store, AdamWGroup>();
     variables.forEach((variable, index) => {
       const slot = this.stores.slots.get(variable.name);
@@ -115,24 +164,15 @@ export class AdamW extends tf.Optimizer {
       if (!groups.has(slot.store)) groups.set(slot.store, { m, v, members: [] });
       groups.get(slot.store)!.members.push({
         value: variable as TensorInfo,
-        grad: present[index]!.tensor as TensorInfo,
+        grad: gradients[index]!,
         offset: slot.offset,
         decay: !this.decayExclude.some((part) => variable.name.includes(part)),
       });
     });
-    const grads = present.map(({ tensor }) => tensor as TensorInfo);
-    return (scalars) =>
-      tf.tidy(() => {
-        const { beta1, beta2, epsilon, clipNorm, skipNonFinite } = this;
-        const clipping = (clipNorm > 0 || skipNonFinite) && grads.length > 0
-          ? { clipNorm, squaredNorm: squaredNorm(grads), skipNonFinite }
-          : undefined;
-        if (clipping && this.skipped) countNonFinite(this.skipped, clipping.squaredNorm);
-        adamwUpdate([...groups.values()], scalars, { beta1, beta2, epsilon }, clipping);
-      });
+    return [...groups.values()];
   }
 
-  /** How many updates were left out since the optimizer was made; reads one number from the device. */
+  /** Number of updates left out since the optimizer was made; reads one number from the device. */
   async readSkipped(): Promise<number> {
     return this.skipped ? (await this.skipped.data<"float32">())[0]! : 0;
   }
@@ -150,16 +190,22 @@ export class AdamW extends tf.Optimizer {
   }
 
   /**
-   * [step size with Adam's bias correction, factor of the decay] of the next update, which counts as
-   * done with that.
+   * [step size with Adam's bias correction, factor of the decay] of the next update.
+   * @param factor of the learning rate, as a schedule has it
    */
-  nextScalars(): Float32Array {
-    this.step_++;
-    this.incrementIterations();
-    const { learningRate, beta1, beta2, weightDecay } = this;
-    const correction = Math.sqrt(1 - beta2 ** this.step_) / (1 - beta1 ** this.step_);
+  scalars(factor = 1): Float32Array {
+    const { beta1, beta2, weightDecay } = this;
+    const learningRate = this.learningRate * factor;
+    const count = this.step_ + 1;
+    const correction = Math.sqrt(1 - beta2 ** count) / (1 - beta1 ** count);
     const decay = this.decayConvention === "tfa" ? weightDecay : learningRate * weightDecay;
     return Float32Array.of(learningRate * correction, 1 - decay);
+  }
+
+  /** Counts an update that {@linkcode update} has made. */
+  advance(): void {
+    this.step_++;
+    this.incrementIterations();
   }
 
   /** The moments that a variable starts from, if a state was loaded that has some. */
@@ -253,17 +299,20 @@ export class AdamW extends tf.Optimizer {
     this.step_ = this.iterations_;
   }
 
+  /** Frees the moments, restored ones too. */
   private disposeMoments(): void {
     this.stores.dispose();
     this.restored.clear();
     this.waiting = [];
   }
 
+  /** Frees what {@linkcode getWeights} gave last. */
   private disposeExported(): void {
     tf.dispose(this.exported);
     this.exported = [];
   }
 
+  /** Frees moments and counters. */
   override dispose(): void {
     this.disposeMoments();
     this.disposeExported();
@@ -271,6 +320,7 @@ export class AdamW extends tf.Optimizer {
     super.dispose();
   }
 
+  /** Settings as a stored optimizer has them. */
   override getConfig(): tf.serialization.ConfigDict {
     return {
       learningRate: this.learningRate,
@@ -288,6 +338,7 @@ export class AdamW extends tf.Optimizer {
     };
   }
 
+  /** Makes the optimizer of stored settings. */
   static override fromConfig<T extends tf.serialization.Serializable>(
     cls: tf.serialization.SerializableConstructor<T>,
     config: tf.serialization.ConfigDict,

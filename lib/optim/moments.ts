@@ -3,7 +3,9 @@ import { adamwGroups } from "../kernels/optimizer/adamw.ts";
 
 /** One variable's running averages of the gradient and of its square, flat. */
 export interface Moments {
+  /** Average of the gradient. */
   m: Float32Array;
+  /** Average of its square. */
   v: Float32Array;
 }
 
@@ -16,7 +18,7 @@ export interface Store {
 /** A variable's place in a store. */
 export interface Slot {
   store: Store;
-  /** Where the variable's moments begin, in elements. */
+  /** Start of the variable's moments, in elements. */
   offset: number;
   shape: number[];
   /** The variable's data after our last update: what we may write in place. */

@@ -1,4 +1,4 @@
-/** How fast training goes, from the moments at which steps were reported. */
+/** Pace of the training, from the moments at which steps were reported. */
 import type { Speed } from "./progress.ts";
 
 /** Weight of the newest step in the running means. */

@@ -6,14 +6,14 @@
 const widestBar = 20;
 const narrowestBar = 5;
 
-/** How fast it goes; null where too little was timed to say. */
+/** Pace; null where too little was timed to say. */
 export interface Speed {
   /** Wall-clock time of a step in milliseconds, a mean over recent ones. */
   msPerStep: number;
   imagesPerSecond: number;
 }
 
-/** What a progress line tells. */
+/** Contents of a progress line. */
 export interface ProgressLine {
   /** From 1. */
   epoch: number;
@@ -28,7 +28,7 @@ export interface ProgressLine {
   metrics: Readonly<Record<string, number | null>>;
 }
 
-/** What the line of a finished epoch tells. */
+/** Contents of the line of a finished epoch. */
 export interface EpochLine {
   /** From 1. */
   epoch: number;
@@ -64,8 +64,8 @@ export function formatProgress(line: ProgressLine, width: number = Infinity): st
 }
 
 /**
- * `Epoch 3/100  176/176 [====================] 22s 125ms/step 2048 img/s - loss: 3.9012 - …  (best)`;
- * where that is too wide for a terminal, the metrics stand on a second line.
+ * `Epoch 3/100  176/176 [====================] 22s 125ms/step 2048 img/s - loss: 3.9012 - …
+ * (best)`; where that is too wide for a terminal, the metrics stand on a second line.
  * @param width characters that there is room for in a line
  */
 export function formatEpoch(line: EpochLine, width: number = Infinity): string {
@@ -85,7 +85,7 @@ export function formatEpoch(line: EpochLine, width: number = Infinity): string {
   return `${first}\n${second}`;
 }
 
-/** What stands left of the metrics. */
+/** Text left of the metrics. */
 interface Layout {
   /** Never left out. */
   head: string;

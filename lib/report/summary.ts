@@ -1,4 +1,4 @@
-/** What is said when a run has ended; pure functions from results to lines. */
+/** Summary of a run that has ended; pure functions from results to lines. */
 import { formatDuration } from "./progress.ts";
 
 /** Means over images; accuracies 0 to 1. */
@@ -8,6 +8,29 @@ export interface Result {
   readonly top5: number;
 }
 
+/** An epoch and what its weights reached. */
+export interface BestEpoch {
+  /** From 1. */
+  epoch: number;
+  /** 0 to 1; null without validation. */
+  valAccuracy: number | null;
+}
+
+/**
+ * The epoch of a history whose weights are the best: the first of those equal; null for no history.
+ */
+export function bestEpoch(
+  history: readonly { epoch: number; valAccuracy?: number | null }[],
+): BestEpoch | null {
+  let best: BestEpoch | null = null;
+  for (const { epoch, valAccuracy = null } of history) {
+    // Without validation the newest weights are the best there are.
+    if (best && valAccuracy !== null && valAccuracy <= (best.valAccuracy ?? -1)) continue;
+    best = { epoch, valAccuracy };
+  }
+  return best;
+}
+
 /** A complete run. */
 export interface RunSummary {
   /** The run's folder, as the user would name it. */
@@ -15,7 +38,7 @@ export interface RunSummary {
   epochs: number;
   step: number;
   /** The epoch whose weights were tested; null where it is not known. */
-  best: { epoch: number; valAccuracy: number | null } | null;
+  best: BestEpoch | null;
   /** Of the test images. */
   test: Result;
   /** Wall-clock seconds of this process's part, evaluation included. */
@@ -32,7 +55,9 @@ export function formatResult(name: string, { loss, accuracy, top5 }: Result): st
   return `${name}: loss ${loss.toFixed(4)}  top-1 ${percent(accuracy)}  top-5 ${percent(top5)}`;
 }
 
-/** The end of a run and what to do with it next, in lines that fit 80 columns but for long paths. */
+/**
+ * The end of a run and what to do with it next, in lines that fit 80 columns but for long paths.
+ */
 export function formatSummary(summary: RunSummary): string[] {
   const { run, epochs, step, best, test, seconds } = summary;
   const validation = best?.valAccuracy == null

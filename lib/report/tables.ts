@@ -1,4 +1,6 @@
-/** Tables in Markdown, and accuracy by class. */
+/** Tables in Markdown: accuracy by class, and any other. */
+
+import { printable } from "../shown.ts";
 
 /** Accuracy within one class. */
 export interface ClassAccuracy {
@@ -59,7 +61,9 @@ export function markdownTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],
 ): string {
-  const escaped = [head, ...rows].map((row) => row.map((cell) => cell.replaceAll("|", "\\|")));
+  const escaped = [head, ...rows].map((row) =>
+    row.map((cell) => printable(cell).replaceAll("|", "\\|"))
+  );
   const widths = head.map((_, i) => Math.max(3, ...escaped.map((row) => row[i]!.length)));
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
   const padded = escaped.map((row) =>

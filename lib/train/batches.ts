@@ -1,127 +1,151 @@
 /**
  * A split of a data set on the device, and the batches taken from it.
  *
- * Images are uploaded once, as packed bytes; a batch is a list of record indices, gathered and
+ * Images are uploaded once, as packed bytes; a batch is a list of indices into them, gathered and
  * augmented there.
  */
 import { tf } from "../tfjs.ts";
 import { webgpuBackend } from "../backend/compute.ts";
+import type { InputValues } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import type { ImageSplit } from "../data/dataset.ts";
+import type { Preprocessing } from "../data/preprocessing.ts";
+import { UserError } from "../errors.ts";
 import { drawTransforms } from "../augment/transforms.ts";
 import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
 
-/** What turns stored bytes into model input. */
-export interface Preprocessing {
-  height: number;
-  width: number;
-  channels: number;
-  /** Mean of each channel over the train images, pixel values 0..255. */
-  mean: number[];
-  /** Variance of each channel over the train images. */
-  variance: number[];
+/** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
+export interface BatchLabels {
+  /** int32 `[batch]`; accuracies count hits of these alone. */
+  first: tf.Tensor1D;
+  /** int32 `[batch]`: the labels of what is mixed in. */
+  second?: tf.Tensor1D;
+  /** float32 `[batch]`, 0 to 1: the first labels' shares; comes with `second`. */
+  share?: tf.Tensor1D;
 }
 
 /** Model input and labels of one batch. */
 export interface Batch {
   /** `[batch, imageSize, imageSize, channels]`, normalized. */
   images: tf.Tensor4D;
-  /** int32 `[batch]`. */
-  labels: tf.Tensor1D;
+  /** Their classes. */
+  labels: BatchLabels;
 }
 
-/** What a step of training takes from JavaScript to make its batch. */
-export interface BatchValues {
-  /** Which records, `[batch]`. */
-  indices: Int32Array;
-  /** `[batch]`. */
-  labels: Int32Array;
-  /** `[batch, 6]`, see transforms.ts of `lib/augment/`. */
-  transforms: Float32Array;
-}
+/**
+ * Tensors that a batch is made from, by name, as {@linkcode DeviceSplit.trainingValues} has them.
+ */
+export type BatchInputs = Record<string, tf.Tensor>;
 
-/** One split of the data on the device. Owns its tensors; call `dispose`. */
+/**
+ * One split of the data on the device. Owns its tensors; call `dispose`.
+ *
+ * @example
+ * ```ts
+ * import { createShapes, DeviceDataset, DeviceSplit, preset, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const data = new DeviceDataset(createShapes({ train: 60, test: 20 }), preset("tiny"));
+ * const split = new DeviceSplit(data.dataset.test, data.preprocessing);
+ * console.log(split.count); // 20
+ * ```
+ */
 export class DeviceSplit {
   private readonly packed: tf.Tensor2D[];
 
-  constructor(private readonly split: ImageSplit, private readonly how: Preprocessing) {
-    this.packed = packImages(split.images, how.height * how.width * how.channels);
+  /**
+   * Puts a split on the device.
+   * @throws {UserError} when the bytes are not those of so many images of that size
+   */
+  constructor(private readonly split: ImageSplit, readonly preprocessing: Preprocessing) {
+    const { height, width, channels } = preprocessing;
+    if (split.images.length !== split.count * height * width * channels) {
+      throw new UserError(
+        `${split.images.length} bytes are not ${split.count} images of ` +
+          `${height}x${width}x${channels}.`,
+      );
+    }
+    this.packed = packImages(split.images, height * width * channels);
     // tfjs uploads at first use, and memory would grow when validation begins.
     if (tf.getBackend() === "webgpu") {
       for (const { dataId } of this.packed) webgpuBackend().uploadToGPU(dataId);
     }
   }
 
+  /** Images of the split. */
   get count(): number {
     return this.split.count;
   }
 
-  /** The augmented batch of `records` at training step `step`. */
-  trainingBatch(records: Int32Array, config: RunConfig, step: number): Batch {
-    const { indices, labels, transforms } = this.trainingValues(records, config, step);
-    return this.batch(indices, labels, transforms, config.imageSize);
-  }
-
-  /** What makes {@linkcode trainingBatch} differ from that of another step. */
-  trainingValues(records: Int32Array, config: RunConfig, step: number): BatchValues {
-    const { seed, flip, rotation, zoom, imageSize } = config;
-    const batch = records.length;
-    const drawn = { batch, size: imageSize, seed, step, flip, rotation, zoom };
-    return {
-      indices: records,
-      labels: this.labelsOf(records),
-      transforms: drawTransforms(drawn),
-    };
-  }
-
-  /** The batch of `records` as evaluation sees it: normalized and resized only. */
-  evaluationBatch(records: Int32Array, imageSize: number): Batch {
-    return this.batch(records, this.labelsOf(records), null, imageSize);
-  }
-
-  /** int32 `[batch]`. */
-  labelsOf(records: Int32Array): Int32Array {
-    return Int32Array.from(records, (record) => this.split.labels[record]!);
-  }
-
-  private batch(
-    records: Int32Array,
-    labels: Int32Array,
-    transforms: Float32Array | null,
-    size: number,
-  ): Batch {
-    return tf.tidy(() => ({
-      images: this.images(
-        tf.tensor1d(records, "int32"),
-        transforms && tf.tensor2d(transforms, [records.length, 6]),
-        size,
-      ),
-      labels: tf.tensor1d(labels, "int32"),
-    }));
+  /** `[count]`, the class of each image. */
+  get labels(): ArrayLike<number> {
+    return this.split.labels;
   }
 
   /**
-   * Model input of records that lie on the device already, as a captured step has them.
-   *
-   * @param indices int32 `[batch]`
-   * @param transforms float32 `[batch, 6]`; null for none
+   * What makes the augmented batch of a training step differ from that of another step.
+   * @param indices which images, `[batch]`
    */
-  images(indices: tf.Tensor1D, transforms: tf.Tensor2D | null, size: number): tf.Tensor4D {
-    return augmentBatch(this.packed, indices, transforms, { ...this.how, size });
+  trainingValues(
+    indices: Int32Array,
+    config: RunConfig,
+    step: number,
+  ): Record<string, InputValues> {
+    const batch = indices.length;
+    const drawn = drawTransforms({ ...config, batch, size: config.imageSize, step });
+    return { ...this.evaluationValues(indices), transforms: { shape: [batch, 6], values: drawn } };
   }
 
+  /**
+   * What makes a batch without augmentation, normalized and resized only.
+   * @throws {RangeError} for an image that the split does not have; devices would read others
+   */
+  evaluationValues(indices: Int32Array): Record<string, InputValues> {
+    const shape = [indices.length];
+    const labels = Int32Array.from(indices, (index) => {
+      const label = this.split.labels[index];
+      if (label === undefined) throw new RangeError(`There is no image ${index} of ${this.count}.`);
+      return label;
+    });
+    return { indices: { shape, values: indices }, labels: { shape, values: labels } };
+  }
+
+  /**
+   * The batch of such values, once they lie on the device.
+   * @param size side of the images in pixels
+   */
+  batch({ indices, labels, transforms }: BatchInputs, size: number): Batch {
+    const options = { ...this.preprocessing, size };
+    const maps = transforms as tf.Tensor2D | undefined;
+    return {
+      images: augmentBatch(this.packed, indices as tf.Tensor1D, maps ?? null, options),
+      labels: { first: labels as tf.Tensor1D },
+    };
+  }
+
+  /** Frees the images on the device. */
   dispose(): void {
     tf.dispose(this.packed);
   }
 }
 
-/** The order in which epoch `epoch` (from 0) visits `count` records. */
+/** Steps of an epoch; the last may be a smaller batch. */
+export function stepsPerEpoch(batchSize: number, count: number): number {
+  return Math.ceil(count / batchSize);
+}
+
+/** The order in which an epoch (from 0) visits `count` images. */
 export function epochOrder(count: number, seed: number, epoch: number): Int32Array {
   return permutation(count, streamKey(seed, streams.shuffle, epoch));
 }
 
-/** The record indices of a split in order, `batchSize` at a time; the last may be shorter. */
+/** The images at a position of an epoch, which counts steps from 0. */
+export function batchAt(order: Int32Array, position: number, batchSize: number): Int32Array {
+  return order.subarray(position * batchSize, (position + 1) * batchSize);
+}
+
+/** Indices of a split in order, `batchSize` at a time; the last may be fewer. */
 export function* inOrder(count: number, batchSize: number): Generator<Int32Array> {
   for (let start = 0; start < count; start += batchSize) {
     const length = Math.min(batchSize, count - start);

@@ -1,9 +1,10 @@
-/** What must hold before a run begins, so that nothing is made, written or computed in vain. */
+/** Checks before a run begins, so that nothing is made, written or computed in vain. */
 import { checkConfig } from "../checkpoint/same_run.ts";
 import type { TrainingState } from "../checkpoint/state.ts";
 import type { RunConfig } from "../config/run.ts";
-import { type ImageDataset, limitSplit, splitValidation } from "../data/dataset.ts";
+import type { ImageDataset } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";
+import { splitDataset } from "./device_dataset.ts";
 import { checkInitialWeights, type InitialWeights } from "./initial_weights.ts";
 import { assertStepFits } from "./memory.ts";
 
@@ -25,26 +26,17 @@ export function checkStart(
   dataset: ImageDataset,
   initial?: InitialWeights,
 ): SplitCounts {
+  const { train, validation, test } = splitDataset(dataset, config);
   checkClasses(config, dataset);
   if (initial) checkInitialWeights(initial, config);
-  const all = limitSplit(dataset.train, config.limit);
-  const { train, validation } = splitValidation(all, config.validationSplit);
-  if (train.count === 0) {
-    throw new UserError(
-      `validationSplit ${config.validationSplit} of ${all.count} records leaves none to train on.`,
-    );
-  }
-  const test = limitSplit(dataset.test, config.limit);
   if (test.count === 0) {
-    throw new UserError(
-      `${dataset.name} has no test images, and a run ends with a test; give it some.`,
-    );
+    throw new UserError(`${dataset.name} has no test images, on which a run ends; give it some.`);
   }
   assertStepFits(config, Math.min(config.batchSize, train.count));
   return { train: train.count, validation: validation.count, test: test.count };
 }
 
-/** What is left of a run that is taken up again: to train, to test alone, or nothing. */
+/** Rest of a run that is taken up again: to train, to test alone, or nothing. */
 export type WorkLeft = "train" | "test" | "nothing";
 
 /**

@@ -1,26 +1,31 @@
 /**
- * Which tensor of a diverged run left the range of float32 first.
+ * The tensor of a diverged run that left the range of float32 first.
  *
  * The loss shows it one step late, and by then every weight is NaN. But all of a run follows from
  * its counters, so its last steps can be repeated from a good state and looked at tensor by tensor,
  * and a run that goes well pays nothing.
  */
 import { tf } from "../tfjs.ts";
-import type { RunConfig } from "../config/run.ts";
-import { type DeviceSplit, epochOrder } from "./batches.ts";
-import { trainStep } from "./step.ts";
+import { tensorsOf } from "../capture/repeated.ts";
+import { batchAt, epochOrder, stepsPerEpoch } from "./batches.ts";
+import { stepGradients, type StepParts, stepValues } from "./step.ts";
 
 /** A run put back to a good state. */
-export interface Rewound {
-  config: RunConfig;
-  model: tf.LayersModel;
+export interface Rewound extends Omit<StepParts, "variables"> {
   /** By plain name, in the order of the layers. */
   variables: ReadonlyMap<string, tf.Variable>;
-  optimizer: tf.Optimizer;
-  train: DeviceSplit;
   /** Steps done in that state. */
   step: number;
   signal?: AbortSignal;
+}
+
+/** Tensors of a step that are looked at. */
+interface Watched {
+  stats: tf.Tensor;
+  /** By the variables' names. */
+  gradients: tf.NamedTensorMap;
+  /** Results of the layers, in the order of the calls. */
+  outputs: [string, tf.Tensor][];
 }
 
 /**
@@ -31,71 +36,57 @@ export interface Rewound {
 export async function findNonFinite(run: Rewound, lastStep: number): Promise<string | undefined> {
   for (let step = run.step; step < lastStep; step++) {
     if (run.signal?.aborted) return undefined;
-    if (step < lastStep - 2) {
-      tf.dispose(repeatStep(run, step, run.model, run.optimizer));
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      continue;
-    }
-    const found = await watchStep(run, step);
+    const isWatched = step >= lastStep - 2;
+    const weight = isWatched && await firstBad([...run.variables]);
+    if (weight) return `the weight ${weight} after step ${step}`;
+    const watched = repeatStep(run, step, isWatched);
+    const found = isWatched ? await badOf(run, watched, step + 1) : undefined;
+    const { stats, gradients, outputs } = watched;
+    tf.dispose([stats, ...Object.values(gradients), ...outputs.map(([, tensor]) => tensor)]);
     if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 0));
   }
   const weight = await firstBad([...run.variables]);
   return weight && `the weight ${weight} after step ${lastStep}`;
 }
 
-async function watchStep(run: Rewound, step: number): Promise<string | undefined> {
-  const weight = await firstBad([...run.variables]);
-  if (weight) return `the weight ${weight} after step ${step}`;
-  const gradients = new Map<string, tf.Tensor>();
+/** One step as the run did it, with what passed between its parts. */
+function repeatStep(run: Rewound, step: number, isWatched: boolean): Watched {
+  const { config, model, optimizer, train } = run;
+  const perEpoch = stepsPerEpoch(config.batchSize, train.count);
+  const order = epochOrder(train.count, config.seed, Math.floor(step / perEpoch));
+  const indices = batchAt(order, step % perEpoch, config.batchSize);
+  const parts = { ...run, variables: [...run.variables.values()] };
   const outputs: [string, tf.Tensor][] = [];
-  // Stands between the step and the optimizer, and keeps what passes.
-  const witness = {
-    applyGradients: (grads: tf.NamedTensorMap) => {
-      for (const [name, gradient] of Object.entries(grads)) {
-        gradients.set(name, tf.keep(gradient.clone()));
-      }
-      run.optimizer.applyGradients(grads);
-    },
-  } as unknown as tf.Optimizer;
-  const stopWatching = watchLayers(run.model, outputs);
-  let stats: tf.Tensor;
+  const stopWatching = isWatched ? watchLayers(model, outputs) : () => {};
   try {
-    stats = repeatStep(run, step, run.model, witness);
+    const watched = tf.tidy(() => {
+      const inputs = tensorsOf(stepValues(parts, indices, step));
+      const { stats, gradients } = stepGradients(parts, inputs);
+      optimizer.update(gradients, inputs.scalars as tf.Tensor1D);
+      return { stats, gradients };
+    });
+    optimizer.advance();
+    return { stats: watched.stats, gradients: watched.gradients, outputs };
   } finally {
     stopWatching();
   }
-  try {
-    const at = `at step ${step + 1}`;
-    const output = await firstBad(outputs);
-    if (output) return `the output of ${output} ${at}`;
-    if (await firstBad([["loss", stats]])) return `the loss ${at}`;
-    // The nearest to the loss is the first that is computed.
-    const backward = [...run.variables].reverse().flatMap(([plain, { name }]) =>
-      gradients.has(name) ? [[plain, gradients.get(name)!] as [string, tf.Tensor]] : []
-    );
-    const gradient = await firstBad(backward);
-    return gradient && `the gradient of ${gradient} ${at}`;
-  } finally {
-    tf.dispose([stats, ...gradients.values(), ...outputs.map(([, tensor]) => tensor)]);
-  }
 }
 
-/** One step of the loop in fit.ts. */
-function repeatStep(
-  { config, variables, train }: Rewound,
+async function badOf(
+  { variables }: Rewound,
+  { stats, gradients, outputs }: Watched,
   step: number,
-  model: tf.LayersModel,
-  optimizer: tf.Optimizer,
-): tf.Tensor2D {
-  const perEpoch = Math.ceil(train.count / config.batchSize);
-  const order = epochOrder(train.count, config.seed, Math.floor(step / perEpoch));
-  const start = (step % perEpoch) * config.batchSize;
-  const records = order.subarray(start, start + config.batchSize);
-  return tf.tidy(() => {
-    const batch = train.trainingBatch(records, config, step);
-    const stepKey = tf.tensor1d([config.seed, step], "int32");
-    return trainStep(model, [...variables.values()], optimizer, batch, stepKey);
-  });
+): Promise<string | undefined> {
+  const output = await firstBad(outputs);
+  if (output) return `the output of ${output} at step ${step}`;
+  if (await firstBad([["loss", stats]])) return `the loss at step ${step}`;
+  // The nearest to the loss is the first that is computed.
+  const backward = [...variables].reverse().flatMap(([plain, { name }]) =>
+    gradients[name] ? [[plain, gradients[name]] as [string, tf.Tensor]] : []
+  );
+  const gradient = await firstBad(backward);
+  return gradient && `the gradient of ${gradient} at step ${step}`;
 }
 
 /** Keeps what each layer returns until the function that it gives is called. */

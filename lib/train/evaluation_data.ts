@@ -3,7 +3,7 @@ import type { WeightsState } from "../checkpoint/state.ts";
 import type { ImageDataset } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";
 
-/** What two lists of class names differ in, as part of a sentence; null where they are equal. */
+/** Difference of two lists of class names, as part of a sentence; null where they are equal. */
 export function classDifference(
   theirs: { name: string; classNames: readonly string[] },
   ours: { name: string; classNames: readonly string[] },

@@ -3,161 +3,191 @@
  *
  * All of a run's numbers follow from (configuration, data, step): the order of an epoch, the
  * augmentation and the dropout masks of a step are computed from counters, so the loop can start
- * at any step and go on exactly as a run that was never interrupted.
+ * anywhere and go on exactly as a run that was never interrupted.
  */
-import type { tf } from "../tfjs.ts";
-import { currentGpu } from "../backend/device.ts";
-import type { RunConfig } from "../config/run.ts";
+import { tf } from "../tfjs.ts";
+import { adviseBatch } from "../backend/device.ts";
+import { noSums, type Progress, startOfRun } from "../checkpoint/progress.ts";
+import { parseRunConfig, type RunConfig } from "../config/run.ts";
+import { namedVariables } from "../models/vit_classifier.ts";
 import { UserError } from "../errors.ts";
-import { type DeviceSplit, epochOrder } from "./batches.ts";
+import { AdamW } from "../optim/adamw.ts";
+import { scheduleFactor } from "../optim/schedules.ts";
+import { batchAt, epochOrder, stepsPerEpoch } from "./batches.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import type { DeviceDataset } from "./device_dataset.ts";
+import { Diverged } from "./diverged.ts";
 import { evaluate } from "./evaluate.ts";
-import {
-  addSums,
-  DeviceMetrics,
-  type Metrics,
-  metricsOf,
-  type MetricSums,
-  noSums,
-  skippedSums,
-} from "./metrics.ts";
+import type { EpochLine, RunEvent } from "./events.ts";
+import { addSums, DeviceMetrics, type Metrics, metricsOf, skippedSums } from "./metrics.ts";
 import { TrainingStep } from "./step.ts";
 
-/** Where a run stands: enough, with weights and moments, to go on. */
-export interface Progress {
-  /** Training steps done since the start of the run. */
-  step: number;
-  /** Sums over the images of the current epoch; complete but not yet reset before validation. */
-  sums: MetricSums;
-  /** Best val_accuracy so far, 0..1; -1 before the first validation. */
-  bestValAccuracy: number;
-  /** Updates left out because a gradient was NaN or infinite. */
-  skippedSteps: number;
+/** Saver of a run while it is trained; see run_saver.ts. */
+export interface Keeper {
+  /** Whether the run should be saved after this step. */
+  isDue(step: number): boolean;
+  /** Reads the state from the device, which training waits for, and starts to write it. */
+  save(): Promise<void>;
+  /** The same at the end of an epoch, whose line and whose weights belong to it. */
+  saveEpoch(line: EpochLine, isBest: boolean): Promise<void>;
+  /** Awaited after each step, so that what goes on beside the training can. */
+  rest(): Promise<void>;
 }
 
-/** One line of the history: the means of one epoch. */
-export interface EpochRecord {
-  /** From 1. */
-  epoch: number;
-  /** Training steps done at its end. */
-  step: number;
-  loss: number;
-  accuracy: number;
-  top5: number;
-  valLoss: number | null;
-  valAccuracy: number | null;
-  valTop5: number | null;
-  /** Updates left out since the start of the run; absent for none. */
-  skippedSteps?: number;
-}
-
-/** What a step's callback is told. */
-export interface StepEvent extends Metrics {
-  /** From 1. */
-  epoch: number;
-  epochs: number;
-  /** Step within the epoch, from 1. */
-  stepInEpoch: number;
-  stepsPerEpoch: number;
-  /** Training steps done since the start of the run. */
-  step: number;
-  imagesSeen: number;
-  /** Updates left out since the start of the run. */
-  skippedSteps: number;
-}
-
-/** What the loop works on, and whom it tells. */
+/** Options of {@linkcode fit}. */
 export interface FitOptions {
+  /** Configuration of the run. */
   config: RunConfig;
+  /** Its variables are updated in place. */
   model: tf.LayersModel;
-  variables: tf.Variable[];
-  optimizer: tf.Optimizer;
-  train: DeviceSplit;
-  /** Null when `validationSplit` is 0. */
-  validation: DeviceSplit | null;
-  /** Where to start; updated as the loop goes. */
-  progress: Progress;
-  /** Steps between two reads of the metrics: 1 where reading is free. */
-  readEvery: number;
+  /** Images to learn from and to validate on. */
+  data: Pick<DeviceDataset, "train" | "validation">;
+  /** Variables to train; all of the model by default. */
+  variables?: tf.Variable[];
+  /** A new one by default, made from the configuration and disposed of in the end. */
+  optimizer?: AdamW;
+  /** Place to start from, updated as the loop goes; the beginning by default. */
+  progress?: Progress;
+  /**
+   * What a loss or gradient that is NaN or infinite does: `stop`, the default, ends the training;
+   * `skip` leaves out that step's update, which the optimizer must be made for (`skipNonFinite`).
+   */
+  onNan?: "stop" | "skip";
   /** Finishes the step and returns when aborted. */
   signal?: AbortSignal;
+  /** Told what happens. */
+  onEvent?: (event: RunEvent) => void;
+  /** Saver; none by default. */
+  keeper?: Keeper;
+  /** Time; that of this machine by default. */
+  clock?: Clock;
   /**
-   * How the updates that the optimizer has left out since the loop began are counted; a loss that is
-   * NaN or infinite then ends nothing, and its batch is in no mean. Without it such a loss is an error.
+   * Milliseconds between two reads of the metrics, which the first step and the last of an epoch
+   * have anyway. By default 250 on webgpu, where a read waits for the device and costs some 11 ms,
+   * and 0 elsewhere: after each step.
    */
-  readSkipped?: () => Promise<number>;
-  /** Asked after each step whether the run should be saved now. */
-  isSaveDue?: (step: number) => boolean;
-  /** Awaited between two steps when a save is due. */
-  onSave?: () => Promise<void>;
-  /** Awaited after each step, so that what goes on beside the training can. */
-  rest?: () => Promise<void>;
-  /** Told after each read of the metrics. */
-  onStep?: (event: StepEvent) => void;
-  onValidation?: (done: number, count: number) => void;
-  /** Awaited after each epoch; the moment to save. */
-  onEpoch?: (record: EpochRecord, isBest: boolean) => Promise<void>;
+  readInterval?: number;
 }
 
-/** The beginning of a run. */
-export function startOfRun(): Progress {
-  return { step: 0, sums: noSums(), bestValAccuracy: -1, skippedSteps: 0 };
+/** End of {@linkcode fit}. */
+export interface FitResult {
+  /** False when the signal ended it. */
+  complete: boolean;
+  /** The epochs that it has ended. */
+  history: EpochLine[];
 }
 
-/** Steps of an epoch; the last may be a smaller batch. */
-export function stepsPerEpoch(config: RunConfig, trainCount: number): number {
-  return Math.ceil(trainCount / config.batchSize);
-}
-
-/** The error of a run whose numbers left the range of float32. */
-export class Diverged extends UserError {
-  /**
-   * @param what which number it was noticed in
-   * @param step the step after which, or in which, it was; from 1
-   * @param first the first such tensor, with its article, if it is known
-   */
-  constructor(
-    readonly what: string,
-    readonly step: number,
-    readonly config: RunConfig,
-    first?: string,
-  ) {
-    super(
-      `The ${what} became NaN or infinite at step ${step}${first ? ` (first: ${first})` : ""}; ` +
-        `the weights saved before it are untouched, try again with a smaller --learning-rate than ` +
-        `${config.learningRate}, or with --on-nan skip.`,
-    );
-  }
-}
+/** Most batches between two reads of the metrics. */
+const CAPACITY = 256;
 
 /**
  * Trains until `config.epochs` are done or the signal aborts. Whatever ends it, `progress` then
  * holds what the steps done have found, unless the device can no longer be read.
  *
- * @returns whether the run is complete
  * @throws {Diverged} naming the step at which the loss became NaN or infinite
+ * @throws {UserError} when the configuration is wrong, the device is lost or out of memory
+ *
+ * @example
+ * ```ts
+ * import { createShapes, createViTClassifier, DeviceDataset, fit } from "../../mod.ts";
+ * import { modelConfigOf, preset, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 18 };
+ * const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
+ * using data = new DeviceDataset(createShapes({ train: 60, test: 20 }), config);
+ * const { history } = await fit({ config, model, data });
+ * console.log(history[0]!.step); // 3
+ * ```
  */
-export async function fit(options: FitOptions): Promise<boolean> {
-  const { config, train, progress, signal } = options;
-  const perEpoch = stepsPerEpoch(config, train.count);
-  const metrics = new DeviceMetrics(options.readEvery);
-  const gpu = currentGpu();
-  // The error about a buffer above the device's limit then names the batch that fits.
-  if (gpu) gpu.batchSize = config.batchSize;
-  const trainingStep = new TrainingStep({ ...options, metrics });
+export async function fit(options: FitOptions): Promise<FitResult> {
+  const config = parseRunConfig(options.config);
+  const { model, data, signal, keeper, onEvent } = options;
+  const { train, validation } = data;
+  const { progress = startOfRun(), clock = systemClock } = options;
+  const { readInterval = tf.getBackend() === "webgpu" ? 250 : 0 } = options;
+  // Infinity is fine.
+  if (!(readInterval >= 0)) throw new UserError(`readInterval cannot be ${readInterval}.`);
+  const { variables = [...namedVariables(model).values()] } = options;
+  const perEpoch = stepsPerEpoch(config.batchSize, train.count);
+  const history: EpochLine[] = [];
+
+  using owned = new DisposableStack();
+  const own = <T extends { dispose(): unknown }>(part: T): T =>
+    owned.adopt(part, () => void part.dispose());
+  const optimizer = options.optimizer ??
+    own(new AdamW({ ...config, skipNonFinite: options.onNan === "skip" }));
+  const metrics = own(new DeviceMetrics(CAPACITY));
+  const training = own(new TrainingStep({ config, model, variables, optimizer, train }, metrics));
+  const reader = new MetricsReader(options, progress, metrics, optimizer);
+  let lastRead = -Infinity;
+  let epochBegan = clock.now();
+
+  onEvent?.({ type: "start", step: progress.step, epochs: config.epochs, stepsPerEpoch: perEpoch });
   try {
-    const reader = new MetricsReader(options, metrics);
-    while (progress.step < config.epochs * perEpoch || progress.sums.images > 0) {
-      if (signal?.aborted) return false;
-      if (progress.sums.images === train.count) {
-        if (!await finishEpoch(options, perEpoch)) return false;
-      } else {
-        await trainEpoch(options, perEpoch, trainingStep, metrics, reader);
+    while (progress.epoch < config.epochs) {
+      const order = epochOrder(train.count, config.seed, progress.epoch);
+      while (progress.positionInEpoch < perEpoch) {
+        if (signal?.aborted) return { complete: false, history };
+        await training.run(
+          batchAt(order, progress.positionInEpoch, config.batchSize),
+          progress.step,
+        );
+        progress.step++;
+        progress.positionInEpoch++;
+        const isLast = progress.positionInEpoch === perEpoch;
+        const isSaveDue = keeper?.isDue(progress.step) ?? false;
+        const isReadDue = clock.now() - lastRead >= readInterval || metrics.unread === CAPACITY;
+        if (isReadDue || isLast || isSaveDue || signal?.aborted) {
+          await reader.read();
+          lastRead = clock.now();
+          onEvent?.({
+            type: "step",
+            ...metricsOf(progress.sums),
+            epoch: progress.epoch + 1,
+            epochs: config.epochs,
+            stepInEpoch: progress.positionInEpoch,
+            stepsPerEpoch: perEpoch,
+            step: progress.step,
+            imagesSeen: progress.sums.images,
+            skippedSteps: progress.skippedSteps ?? 0,
+          });
+        }
+        if (isSaveDue) await keeper!.save();
+        // A turn of the event loop, or signals and timers would wait until the run ends.
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        await keeper?.rest();
+        // What a signal found unread belongs to the state that is saved now.
+        if (signal?.aborted && metrics.unread > 0) await reader.read();
       }
+
+      if (signal?.aborted) return { complete: false, history };
+      const held = validation && await validate(options, progress);
+      if (held === "stopped") return { complete: false, history };
+      if (progress.sums.skipped === progress.sums.images) {
+        throw new Diverged("loss of every step of an epoch", progress.step, config);
+      }
+      const line = {
+        ...lineOf(progress, held),
+        learningRate: optimizer.learningRate * scheduleFactor(config, progress.step - 1, perEpoch),
+        seconds: Math.round(clock.now() - epochBegan) / 1000,
+        date: clock.date().toISOString(),
+      };
+      epochBegan = clock.now();
+      // Without validation the newest weights are the best there are.
+      const accuracy = line.valAccuracy ?? line.accuracy;
+      const isBest = held === null || accuracy > progress.bestValAccuracy;
+      if (isBest) progress.bestValAccuracy = accuracy;
+      Object.assign(progress, { epoch: progress.epoch + 1, positionInEpoch: 0, sums: noSums() });
+      history.push(line);
+      await keeper?.saveEpoch(line, isBest);
+      onEvent?.({ type: "epoch", line, isBest });
     }
-    return true;
-  } finally {
-    trainingStep.dispose();
-    metrics.dispose();
+    return { complete: true, history };
+  } catch (error) {
+    // What the steps done have found belongs to them, and their state may yet be saved.
+    if (!(error instanceof Diverged)) await reader.read().catch(() => {});
+    throw adviseBatch(error, config.batchSize);
   }
 }
 
@@ -165,105 +195,58 @@ export async function fit(options: FitOptions): Promise<boolean> {
 class MetricsReader {
   private readonly skippedBefore: number;
 
-  constructor(private readonly options: FitOptions, private readonly metrics: DeviceMetrics) {
-    this.skippedBefore = options.progress.skippedSteps;
+  constructor(
+    private readonly options: Pick<FitOptions, "config" | "onNan">,
+    private readonly progress: Progress,
+    private readonly metrics: DeviceMetrics,
+    private readonly optimizer: AdamW,
+  ) {
+    this.skippedBefore = progress.skippedSteps ?? 0;
   }
 
   async read(): Promise<void> {
-    const { config, progress, readSkipped } = this.options;
-    let { unread } = this.metrics;
-    for (const sums of await this.metrics.take()) {
+    const { options: { config, onNan }, progress, metrics, optimizer } = this;
+    const skips = onNan === "skip";
+    let { unread } = metrics;
+    for (const sums of await metrics.take()) {
       unread--;
-      const isFinite = Number.isFinite(sums.loss);
-      if (!isFinite && !readSkipped) throw new Diverged("loss", progress.step - unread, config);
-      progress.sums = addSums(progress.sums, isFinite ? sums : skippedSums(sums.images));
+      const counts = Number.isFinite(sums.loss);
+      if (!counts && !skips) throw new Diverged("loss", progress.step - unread, config);
+      progress.sums = addSums(progress.sums, counts ? sums : skippedSums(sums.images));
     }
-    if (readSkipped) progress.skippedSteps = this.skippedBefore + await readSkipped();
+    if (!skips) return;
+    const skipped = this.skippedBefore + await optimizer.readSkipped();
+    if (skipped > 0) progress.skippedSteps = skipped;
   }
 }
 
-/** Trains to the end of the current epoch, or to the end of the step in which the signal aborts. */
-async function trainEpoch(
-  options: FitOptions,
-  perEpoch: number,
-  trainingStep: TrainingStep,
-  metrics: DeviceMetrics,
-  reader: MetricsReader,
-): Promise<void> {
-  const { config, train, progress, signal } = options;
-  const epoch = Math.floor(progress.step / perEpoch);
-  const order = epochOrder(train.count, config.seed, epoch);
+/** Means of the images held out; `stopped` when the signal aborted meanwhile. */
+async function validate(options: FitOptions, progress: Progress): Promise<Metrics | "stopped"> {
+  const { config: { batchSize }, model, data, signal, onEvent } = options;
+  const onBatch = (done: number, count: number) => onEvent?.({ type: "validation", done, count });
+  let held: Metrics;
   try {
-    for (let position = progress.step % perEpoch; position < perEpoch; position++) {
-      const start = position * config.batchSize;
-      const records = order.subarray(start, start + config.batchSize);
-      await trainingStep.run(records, progress.step);
-      progress.step++;
-      const isLast = position + 1 === perEpoch;
-      const isSaveDue = options.isSaveDue?.(progress.step) ?? false;
-      if (metrics.unread >= options.readEvery || isLast || isSaveDue || signal?.aborted) {
-        await reader.read();
-        options.onStep?.({
-          ...metricsOf(progress.sums),
-          epoch: epoch + 1,
-          epochs: config.epochs,
-          stepInEpoch: position + 1,
-          stepsPerEpoch: perEpoch,
-          step: progress.step,
-          imagesSeen: progress.sums.images,
-          skippedSteps: progress.skippedSteps,
-        });
-        if (isSaveDue) await options.onSave?.();
-      }
-      // A turn of the event loop, or signals and timers would wait until the run ends.
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      await options.rest?.();
-      if (signal?.aborted && metrics.unread === 0) return;
-    }
+    held = await evaluate(model, data.validation!, { batchSize, onBatch, signal });
   } catch (error) {
-    // What the steps done have found belongs to them, and their state may yet be saved.
-    if (!(error instanceof Diverged)) await reader.read().catch(() => {});
+    if (signal?.aborted) return "stopped";
     throw error;
   }
+  // The last update of an epoch is the one that no training loss has seen.
+  if (Number.isFinite(held.loss)) return held;
+  throw new Diverged("validation loss", progress.step, options.config);
 }
 
-/** Validates, reports the epoch and starts the next; false when the signal aborted meanwhile. */
-async function finishEpoch(options: FitOptions, perEpoch: number): Promise<boolean> {
-  const { config, model, validation, progress, signal } = options;
-  let val: Metrics | null = null;
-  if (validation) {
-    try {
-      val = await evaluate(model, validation, {
-        batchSize: config.batchSize,
-        imageSize: config.imageSize,
-        onBatch: options.onValidation,
-        signal,
-      });
-    } catch (error) {
-      if (signal?.aborted) return false;
-      throw error;
-    }
-    // The last update of an epoch is the one that no training loss has seen.
-    if (!Number.isFinite(val.loss)) throw new Diverged("validation loss", progress.step, config);
-  }
-  if (progress.sums.skipped === progress.sums.images) {
-    throw new Diverged("loss of every step of an epoch", progress.step, config);
-  }
-  const train = metricsOf(progress.sums);
-  const record: EpochRecord = {
-    epoch: progress.step / perEpoch,
-    step: progress.step,
-    ...train,
-    valLoss: val?.loss ?? null,
-    valAccuracy: val?.accuracy ?? null,
-    valTop5: val?.top5 ?? null,
-    ...(progress.skippedSteps > 0 && { skippedSteps: progress.skippedSteps }),
+function lineOf(
+  { epoch, step, sums, skippedSteps }: Progress,
+  held: Metrics | null,
+): Omit<EpochLine, "learningRate" | "seconds" | "date"> {
+  return {
+    epoch: epoch + 1,
+    step,
+    ...metricsOf(sums),
+    valLoss: held?.loss ?? null,
+    valAccuracy: held?.accuracy ?? null,
+    valTop5: held?.top5 ?? null,
+    ...(skippedSteps && { skippedSteps }),
   };
-  // Without validation the newest weights are the best there are.
-  const accuracy = val?.accuracy ?? train.accuracy;
-  const isBest = validation === null || accuracy > progress.bestValAccuracy;
-  if (isBest) progress.bestValAccuracy = accuracy;
-  progress.sums = noSums();
-  await options.onEpoch?.(record, isBest);
-  return true;
 }

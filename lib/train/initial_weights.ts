@@ -4,7 +4,8 @@ import { openRunFolder } from "../checkpoint/run_folder.ts";
 import { readSafetensorsMetadata } from "../checkpoint/safetensors.ts";
 import { checkpointFormat, type FloatTensor, loadWeights } from "../checkpoint/state.ts";
 import { ioError } from "../files.ts";
-import { modelConfigOf, modelFields, type RunConfig, type ViTConfig } from "../config/run.ts";
+import { modelFields, type ViTConfig } from "../config/model.ts";
+import { modelConfigOf, type RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
 import { loadPlainWeights } from "../export/portable_model.ts";
 import { classDifference } from "./evaluation_data.ts";
@@ -14,6 +15,7 @@ import { assignVariables, readVariables } from "./weights.ts";
 export interface InitialWeights {
   /** Their file. */
   source: string;
+  /** By plain name, such as `blocks.0.attention.query.kernel`. */
   weights: ReadonlyMap<string, FloatTensor>;
   /** Of their model. */
   model: ViTConfig;
@@ -32,6 +34,21 @@ const mayDiffer: readonly string[] = [
 /**
  * Loads weights from a run's folder (its best, else its last), a checkpoint, or exported weights.
  * @throws {UserError} if there is no such file, or it is damaged or foreign.
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, createShapes, loadInitialWeights } from "../../mod.ts";
+ * import { preset, selectBackend, trainRun } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 54 };
+ * const folder = await createRunFolder(`${await Deno.makeTempDir()}/run`, config);
+ * await trainRun({ config, dataset: createShapes({ train: 60, test: 20 }), folder });
+ * const initial = await loadInitialWeights(folder.path);
+ * const next = await createRunFolder(`${folder.path}-2`, config, initial.source);
+ * const dataset = createShapes({ train: 60, test: 20, seed: 1 });
+ * await trainRun({ config, dataset, folder: next, start: { initial } });
+ * ```
  */
 export async function loadInitialWeights(path: string): Promise<InitialWeights> {
   const info = await Deno.stat(path).catch((error) => {
@@ -71,8 +88,8 @@ export function checkInitialWeights({ source, model }: InitialWeights, config: R
 }
 
 /**
- * Why a classifier cannot be taken over, as a clause; null where it can. Equal counts are not enough:
- * the classes must be the same ones in the same order.
+ * Reason why a classifier cannot be taken over, as a clause; null where it can. Equal counts are
+ * not enough: the classes must be the same ones in the same order.
  * @param ours names of the classes of the run's data
  */
 function classifierDifference(

@@ -1,6 +1,10 @@
-/** What a training step keeps on the device, as far as one buffer might be too large for it. */
+/**
+ * Tensors that a training step keeps on the device, as far as one buffer might be too large for it.
+ */
 import { assertFits, bufferLimit } from "../backend/device.ts";
 import type { RunConfig } from "../config/run.ts";
+import { UserError } from "../errors.ts";
+import { architectureOf } from "../models/architecture.ts";
 
 /** One tensor of a training step. */
 export interface StepTensor {
@@ -13,34 +17,34 @@ export interface StepTensor {
 
 /** The tensors of a training step that grow with the configuration. */
 export function stepTensors(config: RunConfig): StepTensor[] {
-  const { imageSize, channels, projectionDim, pooling } = config;
-  const patches = (imageSize / config.patchSize) ** 2;
-  const tokens = patches + (pooling === "token" ? 1 : 0);
-  const features = pooling === "flatten" ? tokens * projectionDim : projectionDim;
-  const heads = config.numHeads * config.keyDim;
-  const widest = Math.max(...config.transformerUnits);
-  const head = [features, ...config.mlpHeadUnits, config.numClasses];
+  const { imageSize, channels } = config;
+  const { tokens, features, block, head } = architectureOf(config);
+  const [projections, , ...mlp] = block;
+  const widest = Math.max(...mlp.map(({ columns }) => columns));
   const perImage = (name: string, shape: number[]) => ({ name, shape, perImage: true });
   return [
     perImage("the images [batch, size, size, channels]", [imageSize, imageSize, channels]),
-    perImage("the queries of one attention [batch, tokens, heads * keyDim]", [tokens, heads]),
+    perImage("the queries of one attention [batch, tokens, heads * keyDim]", [
+      tokens,
+      projections!.columns,
+    ]),
     perImage("the tokens of one MLP layer [batch, tokens, units]", [tokens, widest]),
-    ...head.map((units, i) =>
-      perImage(
-        i === 0 ? "the pooled features [batch, features]" : "the head's layer [batch, units]",
-        [units],
-      )
-    ),
-    ...head.slice(1).map((units, i) => ({
+    perImage("the pooled features [batch, features]", [features]),
+    ...head.map(({ columns }) => perImage("the head's layer [batch, units]", [columns])),
+    ...head.map(({ inner, columns }) => ({
       name: "a kernel of the head [features, units]",
-      shape: [head[i]!, units],
+      shape: [inner, columns],
       perImage: false,
     })),
   ];
 }
 
+/** All the memory that wasm can address; a tensor of the cpu backend is no larger either. */
+const hostLimit = 2 ** 32;
+
 /**
- * Asserts before training that no tensor of a step is above the device's limit on one buffer.
+ * Asserts before training that no tensor of a step is above the device's limit on one buffer; where
+ * there is no device, above 4 GiB.
  *
  * @param batch images of the largest batch
  * @throws {UserError} naming the largest tensor, its size, the limit and the batch that would fit
@@ -56,10 +60,19 @@ export function assertStepFits(config: RunConfig, batch: number, limit = bufferL
   for (const tensor of ordered) {
     const { name, shape, perImage } = tensor;
     const shown = perImage ? [batch, ...shape] : shape;
-    assertFits({
-      name: `A tensor of a step, ${name} = [${shown.join(", ")}],`,
-      bytes: bytesOf(tensor),
-      batchSize: perImage ? batch : 0,
-    }, limit);
+    const subject = `A tensor of a step, ${name} = [${shown.join(", ")}],`;
+    const bytes = bytesOf(tensor);
+    if (limit !== Infinity) {
+      assertFits({ name: subject, bytes, batchSize: perImage ? batch : 0 }, limit);
+    } else if (bytes > hostLimit) {
+      const most = perImage ? Math.floor(hostLimit / (bytes / batch)) : 0;
+      throw new UserError(
+        `${subject} would take ${(bytes / 2 ** 30).toFixed(1)} GiB, above the 4.0 GiB that a ` +
+          `processor's can have; take ` +
+          (most > 0
+            ? `a batch of at most ${most} instead of ${batch} (--batch-size ${most}).`
+            : "a smaller model."),
+      );
+    }
   }
 }

@@ -1,23 +1,29 @@
 import { tf } from "../tfjs.ts";
-import { resizeImage } from "../data/image_file.ts";
-import type { RgbImage } from "../data/rgb_image.ts";
+import { assertWhole } from "../checks.ts";
+import { resizeImage } from "../data/image/resize.ts";
+import type { RgbImage } from "../data/image/rgb_image.ts";
+import type { Preprocessing } from "../data/preprocessing.ts";
+import { UserError } from "../errors.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import { augmentBatch, packedWords } from "../kernels/augment_batch/augment_batch.ts";
-import { inOrder, type Preprocessing } from "./batches.ts";
+import { inOrder } from "./batches.ts";
 
 /** Images of one pass through the model, so that any number of files fits the device. */
 const BATCH = 32;
 
 /** One guess. */
 export interface Prediction {
+  /** Index of the logit, from 0. */
   classIndex: number;
+  /** Its name; `class N` where there is none. */
   className: string;
   /** 0..1; the softmax of the logits. */
   probability: number;
 }
 
-/** What a checkpoint tells about the model's input and output. */
+/** Description of a model's input and output; a loaded run is one. */
 export interface PredictionContext {
+  /** As the run has it. */
   preprocessing: Preprocessing;
   /** In the order of the logits. */
   classNames: string[];
@@ -28,7 +34,21 @@ export interface PredictionContext {
  *
  * An image is first brought to the size of the data set's images (antialiased, aspect ratio not
  * kept), then prepared as evaluation does it: the model has seen nothing sharper.
+ * @throws {UserError} when an image is not what it says it is
  * @returns for each image its `count` likeliest classes, the likeliest first
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, predictImages, preset } from "../../mod.ts";
+ * import { readImageFile, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const model = createViTClassifier(modelConfigOf({ ...preset("tiny"), numClasses: 2 }));
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
+ * }; const images = [await readImageFile("docs/images/patches.png")]; const [guesses] = await
+ * predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
+ * console.log(guesses!.length); // 2
+ * ```
  */
 export async function predictImages(
   model: tf.LayersModel,
@@ -36,18 +56,20 @@ export async function predictImages(
   { preprocessing, classNames }: PredictionContext,
   count = 5,
 ): Promise<Prediction[][]> {
+  assertWhole("count", count, 1);
+  images.forEach(assertImage);
   const size = model.inputs[0]!.shape[1]!;
-  const probabilities = new Repeated(({ packed }) => {
-    const indices = tf.range(0, packed!.shape[0]!, 1, "int32");
+  const probabilities = new Repeated(({ packed }: { packed: tf.Tensor2D }) => {
+    const indices = tf.range(0, packed.shape[0], 1, "int32");
     const options = { ...preprocessing, size };
-    const batch = augmentBatch(packed as tf.Tensor2D, indices, null, options);
+    const batch = augmentBatch(packed, indices, null, options);
     return tf.softmax(model.apply(batch, { training: false }) as tf.Tensor2D);
   });
   const predictions: Prediction[][] = [];
   try {
-    for (const records of inOrder(images.length, BATCH)) {
-      const batch = images.slice(records[0], records[0]! + records.length);
-      const values = await probabilities.run({ packed: packedImages(batch, preprocessing) });
+    for (const indices of inOrder(images.length, BATCH)) {
+      const batch = images.slice(indices[0], indices[0]! + indices.length);
+      const values = await probabilities.read({ packed: packedImages(batch, preprocessing) });
       const classes = values.length / batch.length;
       batch.forEach((_, i) => {
         const row = values.subarray(i * classes, (i + 1) * classes);
@@ -65,6 +87,18 @@ export async function predictImages(
     probabilities.dispose();
   }
   return predictions;
+}
+
+/** @throws {UserError} when an image is not what it says it is. */
+function assertImage({ width, height, channels, data }: RgbImage, index: number): void {
+  assertWhole(`width of image ${index}`, width, 1);
+  assertWhole(`height of image ${index}`, height, 1);
+  assertWhole(`channels of image ${index}`, channels, 3, 3);
+  if (data.length === width * height * 3) return;
+  throw new UserError(
+    `Image ${index} has ${data.length} bytes, but ${width}x${height} pixels of 3 channels take ` +
+      `${width * height * 3}.`,
+  );
 }
 
 /** The images in the data set's size, as the device takes them: `[images, words]`. */

@@ -1,64 +1,89 @@
 /**
- * A run from its first step to its folder's last file: what it is made of, and whether it all fits.
+ * A run from its first step to its folder's last file: what it is made of, whether it all fits, and
+ * what happens when it does not go well.
  */
+import type { tf } from "../tfjs.ts";
+import { checkGpu, currentGpu, GpuError } from "../backend/device.ts";
+import { computedOn } from "../backend/select.ts";
 import { lockRun, type RunLock } from "../checkpoint/lock.ts";
-import type { RunFolder } from "../checkpoint/run_folder.ts";
-import { checkConfig, checkDataset } from "../checkpoint/same_run.ts";
-import type { TrainingState } from "../checkpoint/state.ts";
-import { modelConfigOf, type RunConfig } from "../config/run.ts";
+import { type Progress, progressOf, startOfRun } from "../checkpoint/progress.ts";
+import { rewindHistory, type RunFolder, writeConfig } from "../checkpoint/run_folder.ts";
 import {
-  channelStatistics,
-  type ImageDataset,
-  limitSplit,
-  splitValidation,
-} from "../data/dataset.ts";
-import { createViTClassifier } from "../models/vit_classifier.ts";
+  checkConfig,
+  checkDataset,
+  checkSchedule,
+  resumableFields,
+} from "../checkpoint/same_run.ts";
+import {
+  type DatasetIdentity,
+  loadState,
+  loadWeights,
+  type TrainingState,
+} from "../checkpoint/state.ts";
+import { modelConfigOf, parseRunConfig, type RunConfig } from "../config/run.ts";
+import type { ImageDataset } from "../data/dataset.ts";
+import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";
 import { AdamW } from "../optim/adamw.ts";
-import { DeviceSplit } from "./batches.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import { checkStart } from "./check_start.ts";
-import type { Evaluation } from "./evaluate.ts";
-import type { EpochRecord, FitOptions } from "./fit.ts";
-import type { InitialWeights } from "./initial_weights.ts";
+import { DeviceDataset } from "./device_dataset.ts";
+import { findNonFinite } from "./diagnose.ts";
+import { Diverged } from "./diverged.ts";
+import { evaluate } from "./evaluate.ts";
+import type { RunEvent } from "./events.ts";
+import { fit } from "./fit.ts";
+import { assignInitialWeights, type InitialWeights } from "./initial_weights.ts";
+import type { Metrics } from "./metrics.ts";
+import { RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
-import { Session } from "./session.ts";
+import { assignVariables, isAllFinite, readState, readVariables, restoreState } from "./weights.ts";
 
-export { assignWeights } from "./weights.ts";
+/** Beginning of a run, when not from random weights at step 0. */
+export type RunStart =
+  /** A state to go on from. */
+  | { resume: TrainingState }
+  /** Weights of another run or of an exported model. */
+  | { initial: InitialWeights };
 
-/** What a run is made of. */
-export interface RunOptions extends Pick<FitOptions, "readEvery" | "signal"> {
+/** Options of {@linkcode trainRun}. */
+export interface RunOptions {
+  /** Every field of the run. */
   config: RunConfig;
+  /** Images to learn from and to test on. */
   dataset: ImageDataset;
+  /** Files of the run; see {@linkcode createRunFolder}. */
   folder: RunFolder;
   /** The folder's lock, if the caller has it; else it is taken, and given back in the end. */
   lock?: RunLock;
-  /** A state to go on from; without it the run starts at step 0. */
-  resume?: TrainingState;
-  /** Weights that a new run begins from; random ones by default. */
-  initial?: InitialWeights;
-  /** Names and versions to store in every checkpoint. */
-  versions: Record<string, string>;
-  /** When to save beside the ends of epochs; never by default. */
-  saveEvery?: SaveEvery;
-  /** How many states stay in the folder, at least 1; 2 by default. */
-  keep?: number;
+  /** Beginning; random weights by default. */
+  start?: RunStart;
+  /** Lets a resumed run's learning rate jump to the curve of other `epochs`; see `schedule`. */
+  reschedule?: boolean;
+  /** Times of the saves, and the number of states that stay. */
+  save?: {
+    /** Times to save beside the ends of epochs; none by default. */
+    every?: SaveEvery;
+    /** Number of states that stay in the folder, at least 1; 2 by default. */
+    keep?: number;
+  };
   /**
    * What a loss or gradient that is NaN or infinite does: `stop`, the default, ends the run; `skip`
    * leaves out that step's update.
    */
   onNan?: "stop" | "skip";
-  /** Milliseconds of a clock that never goes back; by default `performance.now`. */
-  now?: () => number;
-  onStep?: FitOptions["onStep"];
-  onValidation?: FitOptions["onValidation"];
-  onEpoch?: (record: EpochRecord, isBest: boolean) => void;
-  /** Told when the state of a step is whole in its file. */
-  onSave?: (step: number) => void;
-  /** Told in a sentence what a person should know of. */
-  onNotice?: (text: string) => void;
-  onTest?: (done: number, count: number) => void;
+  /** Names and versions to store in every checkpoint; none by default. */
+  versions?: Record<string, string>;
+  /** Finishes the step, saves and returns when aborted. */
+  signal?: AbortSignal;
+  /** Told what happens. */
+  onEvent?: (event: RunEvent) => void;
+  /** Time; that of this machine by default. */
+  clock?: Clock;
+  /** As in `FitOptions`. */
+  readInterval?: number;
 }
 
-/** How a run ended. */
+/** End of a run. */
 export interface RunResult {
   /** False when the signal stopped it; `last` then holds the state. */
   complete: boolean;
@@ -66,52 +91,230 @@ export interface RunResult {
   step: number;
   /** Updates left out because a gradient was NaN or infinite. */
   skippedSteps: number;
+  /** Best val_accuracy of all epochs, 0 to 1; null before the first validation. */
+  bestValAccuracy: number | null;
   /** The best weights on the test images; null unless complete. */
-  test: Evaluation | null;
+  test: Metrics | null;
 }
 
 /**
  * Trains. After each epoch, when a save is due, when stopped and before an error ends the run, the
- * state is saved as `last`, and where val_accuracy rose the weights as `best`; the files are written
- * while training goes on.
+ * state is saved as `last`, and where val_accuracy rose the weights as `best`; the files are
+ * written while training goes on.
  *
  * @throws {UserError} when data and model do not fit, when the state to resume is of another run,
  * when another process trains in the folder, when a tensor is above the device's limit, when the
  * device is lost, or when the loss becomes NaN; what is saved by then stays as it is
+ *
+ * @example
+ * ```ts
+ * import { createRunFolder, createShapes, preset, selectBackend, trainRun } from "../../mod.ts";
+ *
+ * await selectBackend("auto");
+ * const config = { ...preset("tiny"), transformerLayers: 1, epochs: 1, batchSize: 27 };
+ * const folder = await createRunFolder(`${await Deno.makeTempDir()}/run`, config);
+ * const dataset = createShapes({ train: 60, test: 20 });
+ * const { complete, step } = await trainRun({ config, dataset, folder });
+ * console.log(complete, step); // true 2
+ * ```
  */
-export async function trainRun(options: RunOptions): Promise<RunResult> {
-  const { config, dataset, resume, initial } = options;
+export async function trainRun(given: RunOptions): Promise<RunResult> {
+  const options = { ...given, config: parseRunConfig(given.config) };
+  const { config, dataset } = options;
+  const { resume, initial } = startOf(options);
   checkStart(config, dataset, resume ? undefined : initial);
-  const identity = {
-    name: dataset.name,
-    identity: dataset.identity,
-    trainCount: dataset.train.count,
-  };
   if (resume) {
     checkConfig(resume, config);
-    checkDataset(resume, identity);
+    checkDataset(resume, identityOf(dataset));
+    if (!options.reschedule) checkSchedule(resume, config);
   }
-  const all = limitSplit(dataset.train, config.limit);
-  const { height, width, channels } = dataset;
-  const how = { height, width, channels, ...channelStatistics(all, channels) };
-  const { train, validation } = splitValidation(all, config.validationSplit);
 
-  await using _ = options.lock ? null : await lockRun(options.folder.path);
+  await using taken = options.lock ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
-  const own = <T extends { dispose(): unknown }>(resource: T): T =>
-    owned.adopt(resource, () => void resource.dispose());
-  const session = new Session(options, {
-    identity,
-    how,
-    model: own(createViTClassifier(modelConfigOf(config), { seed: config.seed })),
-    optimizer: own(
-      new AdamW(options.onNan === "skip" ? { ...config, skipNonFinite: true } : config),
-    ),
-    train: own(new DeviceSplit(train, how)),
-    validation: validation.count > 0 ? own(new DeviceSplit(validation, how)) : null,
-  });
-  await session.begin();
-  const test = await session.train() ? await session.test() : null;
-  const { step, skippedSteps } = session.progress;
-  return { complete: test !== null, step, skippedSteps, test };
+  const data = owned.use(new DeviceDataset(dataset, config));
+  const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
+  owned.defer(() => void model.dispose());
+  const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
+  owned.defer(() => optimizer.dispose());
+
+  const run = new Run({ ...options, lock: (options.lock ?? taken)! }, data, model, optimizer);
+  await run.begin();
+  const test = await run.train() ? await run.test() : null;
+  const { step, skippedSteps = 0, bestValAccuracy } = run.progress;
+  return {
+    complete: test !== null,
+    ...{ step, skippedSteps, test },
+    bestValAccuracy: bestValAccuracy < 0 ? null : bestValAccuracy,
+  };
+}
+
+/** A run under way. */
+class Run {
+  readonly progress: Progress;
+  private readonly variables: Map<string, tf.Variable>;
+  private readonly saver: RunSaver;
+
+  constructor(
+    private readonly options: RunOptions & { lock: RunLock },
+    private readonly data: DeviceDataset,
+    private readonly model: tf.LayersModel,
+    private readonly optimizer: AdamW,
+  ) {
+    const { folder, lock, save = {}, clock = systemClock } = options;
+    const { resume } = startOf(options);
+    this.variables = namedVariables(model);
+    this.progress = resume ? progressOf(resume) : startOfRun();
+    this.saver = new RunSaver({
+      folder,
+      every: save.every ?? null,
+      keep: save.keep ?? 2,
+      step: this.progress.step,
+      now: clock.now,
+      checkFolder: () => lock.check(),
+      snapshot: () => this.snapshot(),
+      onSave: (step) => options.onEvent?.({ type: "save", step }),
+    });
+  }
+
+  /** Puts the first weights on the device, and the folder in their state. */
+  async begin(): Promise<void> {
+    const { config, dataset, folder } = this.options;
+    const { resume, initial } = startOf(this.options);
+    if (resume) restoreState(resume, this.variables, this.optimizer);
+    else if (initial) {
+      const { classNames } = dataset;
+      const notice = await assignInitialWeights(this.variables, initial, config, classNames);
+      if (notice !== null) this.notice(notice);
+    }
+    // The epoch under way has no line yet, even if all its images are seen.
+    await rewindHistory(folder.history, resume?.epoch ?? 0);
+    if (resume && resumableFields.some((key) => resume.config[key] !== config[key])) {
+      await writeConfig(folder, config);
+    }
+    // Random weights can be made again from the seed, these cannot.
+    if (!resume && initial) await this.saver.save();
+  }
+
+  /** Trains to the end or until the signal aborts; true at the end. All is saved by then. */
+  async train(): Promise<boolean> {
+    const { options, data, model, optimizer, progress, saver } = this;
+    const variables = [...this.variables.values()];
+    try {
+      const parts = { data, model, variables, optimizer, progress, keeper: saver };
+      const { complete } = await fit({ ...options, ...parts });
+      if (!complete) await saver.save();
+      await saver.settled();
+      return complete;
+    } catch (error) {
+      // The first error is the one to report.
+      await saver.settled().catch(() => {});
+      if (error instanceof Diverged) throw await this.explained(error);
+      const loss = await lossOfDevice();
+      if (loss) throw loss;
+      // What WebGPU refused to compute may be anything.
+      if (this.isWhole() && !(error instanceof GpuError)) await saver.rescue();
+      throw error;
+    }
+  }
+
+  /** Evaluates the best weights on the test images; null if the signal aborts that. */
+  async test(): Promise<Metrics | null> {
+    const { options: { config, folder, onEvent, signal }, model, data, variables } = this;
+    assignVariables(variables, (await loadWeights(folder.best)).weights, folder.best);
+    try {
+      return await evaluate(model, data.test, {
+        batchSize: config.batchSize,
+        onBatch: (done, count) => onEvent?.({ type: "test", done, count }),
+        signal,
+      });
+    } catch (error) {
+      if (signal?.aborted) return null;
+      throw error;
+    }
+  }
+
+  private async snapshot(): Promise<TrainingState> {
+    const { options: { config, dataset, versions = {} }, data, progress } = this;
+    const read = await readState(this.variables, this.optimizer);
+    for (const [name, weight] of read.weights) {
+      // The loss of the next step would show it, but by then the weights that were good are lost.
+      if (!isAllFinite(weight.data)) throw new Diverged(`weight ${name}`, progress.step, config);
+    }
+    return {
+      ...read,
+      ...progressOf(progress),
+      seed: config.seed,
+      config,
+      dataset: identityOf(dataset),
+      preprocessing: data.preprocessing,
+      classNames: dataset.classNames,
+      versions,
+      computedOn: computedOn(),
+    };
+  }
+
+  /** Whether the device holds the state that `progress` says, after an error at any moment. */
+  private isWhole(): boolean {
+    const { optimizer, data: { train }, options: { config }, progress } = this;
+    const seen = Math.min(progress.positionInEpoch * config.batchSize, train.count);
+    return optimizer.step === progress.step && progress.sums.images === seen;
+  }
+
+  /** The same error with the first tensor that was NaN or infinite, where it can be found. */
+  private async explained(error: Diverged): Promise<Diverged> {
+    const { options: { config, signal }, data: { train }, model, optimizer, variables } = this;
+    try {
+      const step = await this.rewind();
+      if (step >= error.step) return error;
+      this.notice(
+        `The ${error.what} became NaN or infinite at step ${error.step}; looking for the first ` +
+          `such tensor from step ${step} on.`,
+      );
+      const rewound = { config, model, variables, optimizer, train, step, signal };
+      const first = await findNonFinite(rewound, error.step);
+      return new Diverged(error.what, error.step, config, first);
+    } catch {
+      return error;
+    }
+  }
+
+  /** Puts the newest good state back on the device and gives its step. */
+  private async rewind(): Promise<number> {
+    const { options: { config, dataset, folder }, variables, optimizer } = this;
+    const { resume, initial } = startOf(this.options);
+    const state = this.saver.hasSaved ? await loadState(folder.last) : resume;
+    if (state) {
+      restoreState(state, variables, optimizer);
+      return state.step;
+    }
+    const fresh = createViTClassifier(modelConfigOf(config), { seed: config.seed });
+    try {
+      assignVariables(variables, await readVariables(namedVariables(fresh)), "of the start");
+    } finally {
+      fresh.dispose();
+    }
+    if (initial) await assignInitialWeights(variables, initial, config, dataset.classNames);
+    optimizer.restore(0, new Map());
+    return 0;
+  }
+
+  private notice(text: string): void {
+    this.options.onEvent?.({ type: "notice", text });
+  }
+}
+
+function startOf({ start }: RunOptions): { resume?: TrainingState; initial?: InitialWeights } {
+  return start ?? {};
+}
+
+function identityOf({ name, identity, train }: ImageDataset): DatasetIdentity {
+  return { name, identity, trainCount: train.count };
+}
+
+/** The error of a lost device: what fails then may say anything, and the report may come later. */
+async function lossOfDevice(): Promise<unknown> {
+  const gpu = currentGpu();
+  if (!gpu) return undefined;
+  const error = await checkGpu(gpu).then(() => undefined, (error: unknown) => error);
+  return gpu.lost ? error : undefined;
 }

@@ -1,6 +1,6 @@
-/** When a run is saved, and that one save at a time goes on beside the training. */
+/** Times at which a run is saved; one save at a time goes on beside the training. */
 
-/** How often a run is saved between the ends of its epochs; null for never. */
+/** Interval of the saves between the ends of epochs; null for none. */
 export type SaveEvery = { steps: number } | { minutes: number } | null;
 
 /** The share of a step's time that training may wait after it while a save is in flight. */
@@ -53,9 +53,9 @@ export class Saver {
   }
 
   /**
-   * To be awaited after each step. What a save waits for is done beside the training, but each of its
-   * stages is begun by the thread that trains, and where a step takes long, a save of many stages
-   * would take many steps.
+   * To be awaited after each step. What a save waits for is done beside the training, but each of
+   * its stages is begun by the thread that trains, and where a step takes long, a save of many
+   * stages would take many steps.
    */
   async rest(): Promise<void> {
     const budget = waitingShare * (this.now() - this.lastRest);

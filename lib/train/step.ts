@@ -1,188 +1,150 @@
 /**
- * The steps of training and evaluation, plain, and the training step as the loop takes it: captured
- * where the backend can (see capture.ts of `lib/backend/`), plain elsewhere. Both give the same bytes.
+ * One step of training and one of evaluation.
+ *
+ * The difference between one training step and the next is stated once, in {@linkcode stepValues}:
+ * indices, labels and transforms of the batch, the key of the dropout masks, the row of the
+ * metrics, the optimizer's scalars. {@linkcode TrainingStep} computes with tensors of those values
+ * alone, so the same function runs plainly or is captured and replayed (see repeated.ts of
+ * `lib/capture/`), and both give the same bytes.
  */
 import { tf } from "../tfjs.ts";
-import { type Capture, capture, CaptureError } from "../capture/capture.ts";
-import { currentGpu } from "../backend/device.ts";
+import type { Capture } from "../capture/capture.ts";
+import { type InputValues, Repeated } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
-import { AdamW } from "../optim/adamw.ts";
-import type { Batch, DeviceSplit } from "./batches.ts";
+import type { AdamW } from "../optim/adamw.ts";
+import { scheduleFactor } from "../optim/schedules.ts";
+import { type Batch, type DeviceSplit, stepsPerEpoch } from "./batches.ts";
 import type { DeviceMetrics } from "./metrics.ts";
 
+/** Statistics of a batch before the update, and what the update takes. */
+export interface StepGradients {
+  /** float32 `[batch, 3]`: loss, top-1 hit and top-5 hit of each image. */
+  stats: tf.Tensor2D;
+  /** By the variables' names. */
+  gradients: tf.NamedTensorMap;
+}
+
 /**
- * One training step: forward, backward, update in place.
+ * Forward and backward pass of a training step. An accumulated step would add up the gradients of
+ * its micro-batches here.
  *
  * @param batch model input and labels; stays the caller's
  * @param stepKey int32 `[2]`, (seed, step): keys the dropout masks
- * @returns float32 `[batch, 3]`, loss, top-1 hit and top-5 hit of each image before the update
+ * @param smoothing share of each label that is spread over all classes
  */
-export function trainStep(
-  model: tf.LayersModel,
-  variables: tf.Variable[],
-  optimizer: tf.Optimizer,
-  batch: Batch,
-  stepKey: tf.Tensor1D,
-): tf.Tensor2D {
-  const update = (gradients: tf.NamedTensorMap) => optimizer.applyGradients(gradients);
-  return stepWith(update, model, variables, batch, stepKey);
-}
-
-function stepWith(
-  update: (gradients: tf.NamedTensorMap) => void,
+export function gradientsOf(
   model: tf.LayersModel,
   variables: tf.Variable[],
   batch: Batch,
   stepKey: tf.Tensor1D,
-): tf.Tensor2D {
+  smoothing = 0,
+): StepGradients {
   return tf.tidy(() => {
     let stats: tf.Tensor2D | undefined;
     const { grads } = tf.variableGrads(() => {
       const logits = model.apply(batch.images, { training: true, stepKey }) as tf.Tensor2D;
-      const result = softmaxCrossEntropy(logits, batch.labels);
+      const { first, second, share } = batch.labels;
+      const result = softmaxCrossEntropy(logits, first, { smoothing, second, share });
+      // Kept through the inner tidy of variableGrads; a clone is what the outer one hands on.
       stats = tf.keep(result.stats);
       return result.loss;
     }, variables);
-    update(grads);
-    // Kept through the inner tidy of variableGrads; a clone is what this tidy hands on.
-    const result = stats!.clone();
+    const handedOn = stats!.clone();
     stats!.dispose();
-    return result;
+    return { stats: handedOn, gradients: grads } as StepGradients & tf.TensorContainer;
   });
 }
 
-/** The statistics of a batch in evaluation: float32 `[batch, 3]` as in {@linkcode trainStep}. */
+/** Statistics of a batch in evaluation, of the plain labels: float32 `[batch, 3]` as in {@linkcode StepGradients}. */
 export function evaluationStep(model: tf.LayersModel, batch: Batch): tf.Tensor2D {
   return tf.tidy(() => {
     const logits = model.apply(batch.images, { training: false }) as tf.Tensor2D;
-    return softmaxCrossEntropy(logits, batch.labels).stats;
+    return softmaxCrossEntropy(logits, batch.labels.first).stats;
   });
 }
 
-/** Steps that the device may have before it; more would only delay Ctrl-C. */
-const MOST_IN_FLIGHT = 2;
-
-/** What a training step works on; all of it stays the caller's. */
-export interface TrainingStepParts {
+/** Parts that a training step works on; all of it stays the caller's. */
+export interface StepParts {
   config: RunConfig;
   model: tf.LayersModel;
   variables: tf.Variable[];
-  optimizer: tf.Optimizer;
+  optimizer: AdamW;
   train: DeviceSplit;
-  /** Where each step adds its statistics. */
-  metrics: DeviceMetrics;
 }
 
-/** The training step of a run. Owns records on the device; call `dispose`. */
+/** The values of a step, from which its tensors are made; a function of the parts and the step. */
+export function stepValues(
+  { config, optimizer, train }: StepParts,
+  indices: Int32Array,
+  step: number,
+): Record<string, InputValues> {
+  const factor = scheduleFactor(config, step, stepsPerEpoch(config.batchSize, train.count));
+  return {
+    ...train.trainingValues(indices, config, step),
+    stepKey: { shape: [2], values: Int32Array.of(config.seed, step) },
+    scalars: { shape: [2], values: optimizer.scalars(factor) },
+  };
+}
+
+/** {@linkcode gradientsOf} for tensors of {@linkcode stepValues}. */
+export function stepGradients(
+  { config, model, variables, train }: StepParts,
+  inputs: Record<string, tf.Tensor>,
+): StepGradients {
+  const batch = train.batch(inputs, config.imageSize);
+  const { labelSmoothing } = config;
+  return gradientsOf(model, variables, batch, inputs.stepKey as tf.Tensor1D, labelSmoothing);
+}
+
+/**
+ * Training steps of a run, each with its update and its statistics. Owns a capture on the device.
+ */
 export class TrainingStep {
-  /** By the number of images; all but the first borrow its memory. */
-  private readonly records = new Map<number, Capture<void>>();
-  private whyPlain_: string | null;
-  /** One for each step that the device may not have done yet. */
-  private readonly inFlight: Promise<unknown>[] = [];
+  private readonly repeated: Repeated<Record<string, tf.Tensor>, void>;
 
-  constructor(private readonly parts: TrainingStepParts) {
-    if (tf.getBackend() !== "webgpu") this.whyPlain_ = `${tf.getBackend()} cannot capture`;
-    else if (!(parts.optimizer instanceof AdamW)) {
-      // Its learning rate would be a constant of the record.
-      this.whyPlain_ = "only AdamW takes its step size from the device";
-    } else this.whyPlain_ = null;
+  constructor(private readonly parts: StepParts, private readonly metrics: DeviceMetrics) {
+    this.repeated = new Repeated((inputs) => this.compute(inputs), {
+      captureAt: 1,
+      // What the first update would make for good: the moments.
+      prepare: () => parts.optimizer.prepare(parts.variables),
+    });
   }
 
-  /** Why steps are not captured; null when they are. */
+  /** Reason why steps are not captured; null when they are. */
   get whyPlain(): string | null {
-    return this.whyPlain_;
+    return this.repeated.whyPlain;
   }
 
-  /** The record of a batch of `images`, if there is one. */
-  recordOf(images: number): Capture<void> | undefined {
-    return this.records.get(images);
+  /** The captured step of a batch of so many images, if there is one. */
+  captureOf(images: number): Capture<void> | undefined {
+    return this.repeated.captureOf({ indices: [images] });
   }
 
   /**
-   * Trains on one batch and adds its statistics to the metrics. The device may still be at work when
-   * it returns, but has at most two captured steps before it.
+   * Trains on one batch and adds its statistics to the metrics. The device may still be at work
+   * when it returns.
    *
-   * @param records which records of the split, int32 `[batch]`
+   * @param indices which images of the split, `[batch]`
    * @param step number of the step, from 0: keys augmentation and dropout
    */
-  async run(records: Int32Array, step: number): Promise<void> {
-    const record = await this.currentRecord(records);
-    const { config, model, variables, optimizer, train, metrics } = this.parts;
-    if (!record) {
-      tf.tidy(() => {
-        const batch = train.trainingBatch(records, config, step);
-        const stepKey = tf.tensor1d([config.seed, step], "int32");
-        metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
-      });
-      return;
-    }
-    if (this.inFlight.length === MOST_IN_FLIGHT) await this.inFlight.shift();
-    for (const [name, values] of Object.entries(train.trainingValues(records, config, step))) {
-      record.write(name, values);
-    }
-    record.write("stepKey", Int32Array.of(config.seed, step));
-    record.write("row", Int32Array.of(metrics.nextRow()));
-    record.write("scalars", (optimizer as AdamW).nextScalars());
-    record.replay();
-    // The submission to a software adapter waits for the one before, and asking would wait for both.
-    const gpu = currentGpu();
-    if (!gpu || gpu.isSoftware) return;
-    // A lost device is noticed by whoever reads the metrics.
-    this.inFlight.push(gpu.device.queue.onSubmittedWorkDone().catch(() => {}));
+  async run(indices: Int32Array, step: number): Promise<void> {
+    const { parts, metrics } = this;
+    await this.repeated.run({
+      ...stepValues(parts, indices, step),
+      row: { shape: [1], values: Int32Array.of(metrics.nextRow) },
+    });
+    parts.optimizer.advance();
+    metrics.advance();
   }
 
-  /** The record to replay, made or made anew where needed; null when the step must be plain. */
-  private async currentRecord(records: Int32Array): Promise<Capture<void> | null> {
-    if (this.whyPlain !== null) return null;
-    // Loaded weights, for example, are other data than those that were captured.
-    if ([...this.records.values()].some((record) => record.staleness() !== null)) this.dispose();
-    const known = this.records.get(records.length);
-    if (known) return known;
-    try {
-      const made = await this.capture(records.length);
-      this.records.set(records.length, made);
-      return made;
-    } catch (error) {
-      if (!(error instanceof CaptureError)) throw error;
-      this.whyPlain_ = error.message;
-      this.dispose();
-      return null;
-    }
-  }
-
-  private async capture(images: number): Promise<Capture<void>> {
-    const { config: { imageSize }, model, variables, train, metrics } = this.parts;
-    const optimizer = this.parts.optimizer as AdamW;
-    optimizer.prepare(variables);
-    const inputs = tf.tidy(() => ({
-      indices: tf.zeros<tf.Rank.R1>([images], "int32"),
-      labels: tf.zeros<tf.Rank.R1>([images], "int32"),
-      transforms: tf.zeros<tf.Rank.R2>([images, 6]),
-      stepKey: tf.zeros<tf.Rank.R1>([2], "int32"),
-      row: tf.zeros<tf.Rank.R1>([1], "int32"),
-      scalars: tf.zeros<tf.Rank.R1>([2]),
-    }));
-    try {
-      return await capture({
-        inputs,
-        fn: ({ indices, labels, transforms, stepKey, row, scalars }) => {
-          const batch = { images: train.images(indices, transforms, imageSize), labels };
-          const update = (gradients: tf.NamedTensorMap) => optimizer.applyWith(gradients, scalars);
-          metrics.addAt(row, stepWith(update, model, variables, batch, stepKey));
-        },
-        // The optimizer is prepared, and a step in earnest would be one too many.
-        warmup: false,
-        memoryOf: [...this.records.values()][0],
-      });
-    } finally {
-      tf.dispose(inputs);
-    }
+  private compute(inputs: Record<string, tf.Tensor>): void {
+    const { stats, gradients } = stepGradients(this.parts, inputs);
+    this.parts.optimizer.update(gradients, inputs.scalars as tf.Tensor1D);
+    this.metrics.add(inputs.row as tf.Tensor1D, stats);
   }
 
   dispose(): void {
-    for (const record of this.records.values()) record.dispose();
-    this.records.clear();
+    this.repeated.dispose();
   }
 }

@@ -10,6 +10,18 @@ import type { AdamW } from "../optim/adamw.ts";
  * Replaces the weights of a model.
  * @param source named in the error
  * @throws {UserError} naming the first weight that is missing or of another shape
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, preset, selectBackend } from "../../mod.ts";
+ * import { assignWeights, namedVariables, readWeights } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const model = createViTClassifier(modelConfigOf(preset("tiny")), { seed: 1 });
+ * const weights = await readWeights(namedVariables(model));
+ * weights.get("classifier.bias")!.data.fill(0);
+ * assignWeights(model, weights, "of the example");
+ * ```
  */
 export function assignWeights(
   model: tf.LayersModel,
@@ -75,7 +87,20 @@ export async function readState(
   return { weights, moments1: momentsOf("m"), moments2: momentsOf("v") };
 }
 
-/** Reads variables from the device. */
+/**
+ * Reads variables from the device.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, modelConfigOf, preset, selectBackend } from "../../mod.ts";
+ * import { namedVariables, readWeights } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const model = createViTClassifier(modelConfigOf(preset("tiny")), { seed: 1 });
+ * const weights = await readWeights(namedVariables(model));
+ * console.log(weights.get("classifier.bias")!.data.length); // 100
+ * ```
+ */
 export async function readVariables(
   variables: ReadonlyMap<string, tf.Variable>,
 ): Promise<Map<string, FloatTensor>> {
@@ -87,7 +112,7 @@ export async function readVariables(
 }
 
 /** Whether all numbers are. */
-export function isFinite(data: Float32Array): boolean {
+export function isAllFinite(data: Float32Array): boolean {
   for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return false;
   return true;
 }

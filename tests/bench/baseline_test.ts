@@ -7,12 +7,14 @@ import { createShapes } from "../../lib/data/shapes.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
 import { tf } from "../../lib/tfjs.ts";
-import { DeviceSplit, type Preprocessing } from "../../lib/train/batches.ts";
-import { trainStep } from "../../lib/train/step.ts";
+import type { Preprocessing } from "../../lib/data/preprocessing.ts";
+import { DeviceSplit } from "../../lib/train/batches.ts";
+import { tensorsOf } from "../../lib/capture/repeated.ts";
+import { gradientsOf } from "../../lib/train/step.ts";
 import { forEachBackend } from "../backends.ts";
 
 const dataset = createShapes({ train: 6, test: 1 });
-const how: Preprocessing = {
+const preprocessing: Preprocessing = {
   height: dataset.height,
   width: dataset.width,
   channels: dataset.channels,
@@ -47,17 +49,20 @@ for (
       const config = configOf(fields as Partial<RunConfig>);
       const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
       const variables = namedVariables(model);
-      const baseline = new Baseline(config, how, await valuesOf(variables));
+      const baseline = new Baseline(config, preprocessing, await valuesOf(variables));
       const optimizer = new AdamW(config);
-      const split = new DeviceSplit(dataset.train, how);
+      const split = new DeviceSplit(dataset.train, preprocessing);
       const losses: number[] = [];
       for (let step = 0; step < 3; step++) {
         const theirs = baseline.step(hostBatch(records, dataset, config, step));
         const stats = tf.tidy(() => {
-          const batch = split.trainingBatch(records, config, step);
+          const values = split.trainingValues(records, config, step);
+          const batch = split.batch(tensorsOf(values), config.imageSize);
           const stepKey = tf.tensor1d([config.seed, step], "int32");
-          return trainStep(model, [...variables.values()], optimizer, batch, stepKey)
-            .mean(0) as tf.Tensor1D;
+          const list = [...variables.values()];
+          const { stats, gradients } = gradientsOf(model, list, batch, stepKey);
+          optimizer.applyGradients(gradients);
+          return stats.mean(0) as tf.Tensor1D;
         });
         const [loss] = await stats.data<"float32">();
         assertAlmostEquals((await theirs.data<"float32">())[0]!, loss!, 2e-4 * loss!);
@@ -76,9 +81,10 @@ for (
 
 forEachBackend("baseline: gives images the same augmentation", async () => {
   const config = configOf({});
-  const split = new DeviceSplit(dataset.train, how);
-  const baseline = new Baseline(config, how, new Map());
-  const ours = split.trainingBatch(records, config, 5).images;
+  const split = new DeviceSplit(dataset.train, preprocessing);
+  const baseline = new Baseline(config, preprocessing, new Map());
+  const values = split.trainingValues(records, config, 5);
+  const ours = split.batch(tensorsOf(values), config.imageSize).images;
   const theirs = baseline.augment(hostBatch(records, dataset, config, 5));
   assertEquals(theirs.shape, ours.shape);
   const largest = tf.tidy(() => ours.sub(theirs).abs().max());

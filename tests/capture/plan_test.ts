@@ -1,6 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { Command, VirtualBuffer } from "../../lib/capture/notes.ts";
-import { planMemory } from "../../lib/capture/plan.ts";
+import { type Command, planMemory, type VirtualBuffer } from "../../lib/capture/plan.ts";
 import { randomUniform, streamKey } from "../../lib/random.ts";
 
 const layout = {} as GPUBindGroupLayout;

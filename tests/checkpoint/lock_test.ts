@@ -90,3 +90,45 @@ Deno.test("a folder that is not there is named", () =>
   inFolder(async (folder) => {
     await assertRejects(() => lockRun(`${folder}/none`), UserError, `${folder}/none/lock.json`);
   }));
+
+Deno.test("a lock is not written through a link, and says so", () =>
+  inFolder(async (folder) => {
+    const victim = `${folder}/victim`;
+    await Deno.mkdir(`${folder}/run`);
+    const path = lockPath(`${folder}/run`);
+    await Deno.writeTextFile(victim, "mine");
+    await Deno.symlink("../victim", path);
+    await assertRejects(() => lockRun(`${folder}/run`), UserError, `${path} is a link`);
+    await Deno.remove(path);
+    await Deno.link(victim, path);
+    await assertRejects(() => lockRun(`${folder}/run`), UserError, "is the same file as another");
+    assertEquals(await Deno.readTextFile(victim), "mine");
+    // A run folder that is itself a link is a user's own way.
+    await Deno.remove(path);
+    await Deno.symlink(`${folder}/run`, `${folder}/link`);
+    await (await lockRun(`${folder}/link`)).release();
+    assertEquals(await names(`${folder}/run`), []);
+  }));
+
+Deno.test("a lock notices that its folder was moved, removed or replaced", () =>
+  inFolder(async (folder) => {
+    const run = `${folder}/run`;
+    for (const change of ["moved", "removed", "replaced"]) {
+      await Deno.mkdir(run);
+      const lock = await lockRun(run);
+      await lock.check();
+      if (change === "removed") await Deno.remove(run, { recursive: true });
+      else await Deno.rename(run, `${folder}/${change}`);
+      const other = change === "replaced" ? await Deno.mkdir(run).then(() => lockRun(run)) : null;
+      const says = `The run ${run} was moved, removed or replaced`;
+      await assertRejects(() => lock.check(), UserError, says);
+      await lock.release();
+      await lock.check();
+      // The lock of the other folder is not taken away.
+      if (other) {
+        await other.check();
+        await other.release();
+      }
+      await Deno.remove(run, { recursive: true }).catch(() => {});
+    }
+  }));

@@ -2,67 +2,27 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { encodeSealed, readSealedFile } from "../../lib/checkpoint/checksums.ts";
 import { readSafetensorsFile, type TensorData } from "../../lib/checkpoint/safetensors.ts";
 import {
-  type FloatTensor,
   hashConfig,
   loadState,
   loadWeights,
   saveState,
   saveWeights,
-  type TrainingState,
+  verifyState,
 } from "../../lib/checkpoint/state.ts";
 import { writeFileAtomic } from "../../lib/files.ts";
-import { preset } from "../../lib/config/run.ts";
+import { preset } from "../../lib/config/presets.ts";
+import { storedConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, names } from "./folder.ts";
+import { floats, stateAt } from "./states_of_runs.ts";
 
-function floats(offset: number): Map<string, FloatTensor> {
-  const tensor = (shape: number[]) => ({
-    shape,
-    data: Float32Array.from(
-      { length: shape.reduce((a, b) => a * b, 1) },
-      (_, i) => Math.fround(Math.sin(i + offset)),
-    ),
-  });
-  return new Map([
-    ["blocks.0.attention.query.kernel", tensor([4, 6])],
-    ["blocks.0.attention.query.bias", tensor([6])],
-    ["patch_encoder.position_embedding", tensor([3, 4])],
-  ]);
-}
-
-function someState(): TrainingState {
-  return {
-    weights: floats(0),
-    moments1: floats(100),
-    moments2: floats(200),
-    step: 1234,
-    epoch: 3,
-    positionInEpoch: 178,
-    sums: { loss: 3.25, top1: 7, top5: 19, images: 45_568 },
-    seed: 1,
-    bestValAccuracy: 0.2345678901234567,
-    config: preset("tiny"),
-    dataset: { name: "cifar100 (fine)", identity: "ab".repeat(32), trainCount: 50_000 },
-    preprocessing: {
-      height: 32,
-      width: 32,
-      channels: 3,
-      mean: [129.3, 124.1, 112.4],
-      variance: [4659.5, 4284.2, 4955.6],
-    },
-    classNames: ["apple", "aquarium_fish"],
-    versions: { "deno-vit": "0.1.0", tfjs: "4.22.0" },
-    computedOn: { backend: "webgpu", adapter: "Card 9" },
-  };
-}
+const someState = () => stateAt(1234);
 
 Deno.test("a state comes back to the last bit", () =>
   inFolder(async (folder) => {
     const state = someState();
     state.weights.get("blocks.0.attention.query.bias")!.data.set([
-      NaN,
       -0,
-      Infinity,
       1e-45,
       3.4028234663852886e38,
       -1,
@@ -77,7 +37,8 @@ Deno.test("a state comes back to the last bit", () =>
         new Uint32Array(data.buffer),
       );
     }
-    assertEquals(configHash, await hashConfig(state.config));
+    assertEquals(configHash, await hashConfig(storedConfig(state.config)));
+    assertEquals(await verifyState(`${folder}/last.safetensors`), state.step);
     assertEquals(await names(folder), ["last.safetensors"]);
   }));
 
@@ -123,6 +84,7 @@ Deno.test("loading weights reads no moments, so damage to these does not matter"
     await Deno.writeFile(`${folder}/a`, bytes);
     await loadWeights(`${folder}/a`);
     await assertRejects(() => loadState(`${folder}/a`), UserError, "optimizer.v.");
+    await assertRejects(() => verifyState(`${folder}/a`), UserError, "optimizer.v.");
   }));
 
 Deno.test("a moment without a weight of its shape is not saved", () =>

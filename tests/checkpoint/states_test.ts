@@ -1,25 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { runFolder } from "../../lib/checkpoint/run_folder.ts";
-import { loadState, type TrainingState } from "../../lib/checkpoint/state.ts";
+import { loadState } from "../../lib/checkpoint/state.ts";
 import { earlierPath, loadNewestState, StateKeeper } from "../../lib/checkpoint/states.ts";
-import { preset } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, names } from "./folder.ts";
-
-function stateAt(step: number): TrainingState {
-  const tensors = (offset: number) =>
-    new Map([["w", { shape: [2, 2], data: Float32Array.of(step, offset, 2, 3) }]]);
-  return {
-    ...{ weights: tensors(0), moments1: tensors(1), moments2: tensors(2) },
-    ...{ step, epoch: 0, positionInEpoch: step, seed: 1, bestValAccuracy: -1 },
-    sums: { loss: 1, top1: 0, top5: 0, images: step },
-    config: preset("tiny"),
-    dataset: { name: "shapes", identity: "ab", trainCount: 9 },
-    preprocessing: { height: 32, width: 32, channels: 3, mean: [1, 2, 3], variance: [1, 1, 1] },
-    classNames: ["a", "b"],
-    versions: {},
-  };
-}
+import { stateAt } from "./states_of_runs.ts";
 
 const step = (n: number) => `step-${String(n).padStart(8, "0")}.safetensors`;
 
@@ -105,7 +90,7 @@ Deno.test("a save that fails deletes nothing", () =>
     const keeper = new StateKeeper(run, 2);
     for (const at of [10, 20]) await keeper.save(stateAt(at));
     const broken = stateAt(30);
-    Object.assign(broken, { moments1: new Map([["other", broken.weights.get("w")!]]) });
+    Object.assign(broken, { moments1: new Map([["other", broken.weights.get("norm.gamma")!]]) });
     await assertRejects(() => keeper.save(broken), RangeError);
     assertEquals(await names(folder), ["last.safetensors", step(10)]);
     assertEquals((await loadState(run.last)).step, 20);

@@ -1,11 +1,17 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { createHash } from "node:crypto";
-import { download, type DownloadProgress } from "../../lib/data/download.ts";
+import {
+  download as downloadAny,
+  type DownloadOptions,
+  type DownloadProgress,
+} from "../../lib/data/download.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, listing, serveBytes, withServer } from "./fixtures.ts";
 
 const bytes = Uint8Array.from({ length: 200_000 }, (_, i) => Math.imul(i, 2654435761) >>> 13);
 const md5 = createHash("md5").update(bytes).digest("hex");
+const download = (url: string, path: string, options: Partial<DownloadOptions> = {}) =>
+  downloadAny(url, path, { maxBytes: 1e6, ...options });
 const atOnce = { wait: () => Promise.resolve() };
 
 /** A server that breaks each of its first connections off after some bytes. */

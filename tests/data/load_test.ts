@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { createHash } from "node:crypto";
 import { channelStatistics } from "../../lib/data/dataset.ts";
@@ -134,6 +134,31 @@ Deno.test("a download with a wrong md5 is refused and nothing is unpacked", () =
     })
   ));
 
+Deno.test("a URL of another archive is named without its secrets", () =>
+  inFolder(async (root) => {
+    const python = await tarGz([{ name: "cifar-100-python/", type: "directory" }]);
+    await withServer((request) => serveBytes(request, python), async (url) => {
+      const { host } = new URL(url);
+      for (const sum of [undefined, "none"]) {
+        const sources: string[] = [];
+        const error = await assertRejects(
+          () =>
+            loadDataset({
+              ...base,
+              root,
+              md5: sum,
+              data: `http://me:secret@${host}/x.tar.gz?key=hidden`,
+              onProgress: ({ source }) => sources.push(source),
+            }),
+          UserError,
+          "is the Python version of CIFAR-100",
+        );
+        assertStringIncludes(error.message, `http://${host}/x.tar.gz`);
+        assert(!/secret|me:|hidden/.test(error.message + sources), error.message);
+      }
+    });
+  }));
+
 Deno.test("an unchecked download that is cut short is fetched anew next time", () =>
   inFolder(async (root) => {
     let served = archiveBytes.slice(0, -100);
@@ -196,6 +221,9 @@ const wrong: [string, Partial<LoadOptions>, string][] = [
   ["data that does not exist", { data: "/no/such" }, "--data /no/such does not exist"],
   ["an md5 that is none", { md5: "12" }, "--md5 12 is neither"],
   ["an md5 for a folder", { data: ".", md5 }, "is a folder"],
+  ["a malformed URL with a password", { data: "http://me:se/cret@:x/" }, "--data http://:x/ is"],
+  ["a URL of a file", { data: "file:///x.tar.gz" }, "is neither an http: nor an https: URL"],
+  ["a URL of FTP", { data: "ftp://me:x@h/x" }, "--data ftp://h/x is neither"],
   ["a malformed URL", { data: "http://" }, "is not a valid URL"],
   ["coarse labels of CIFAR-10", { dataset: "cifar10", labels: "coarse" }, "no coarse labels"],
   ["coarse labels of shapes", { dataset: "shapes", labels: "coarse" }, "no coarse labels"],

@@ -136,7 +136,7 @@ const hostile: Record<string, [Change, message: string]> = {
       await Deno.mkdir(`${folder}/shard`);
       group(json).paths = ["shard"];
     },
-    "is no file",
+    "is a folder, not a regular file",
   ],
   "an absent shard": [(json) => group(json).paths = ["group1-shard2of2.bin"], "no such file"],
   "a path twice": [(json) => group(json).paths.push(shard), "comes twice"],
@@ -182,7 +182,7 @@ const bombs: Record<string, [text: string, message: string]> = {
   "no JSON": ["{", "not valid JSON"],
   "a list": ["[]", "its content is wrong"],
   "a million brackets": ["[".repeat(1_000_000), "not valid JSON"],
-  "17 MiB of spaces": [" ".repeat(17 << 20), "more than 16 MiB"],
+  "17 MiB of spaces": [" ".repeat(17 << 20), "no more than 16 MiB is read"],
 };
 for (const [name, [text, message]] of Object.entries(bombs)) {
   Deno.test(`a model.json is refused that is ${name}`, () =>

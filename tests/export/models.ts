@@ -2,11 +2,11 @@
 import { parseViTConfig, type ViTConfig } from "../../lib/config/run.ts";
 import type { FloatTensor } from "../../lib/checkpoint/state.ts";
 import type { PortableModel } from "../../lib/export/portable_model.ts";
-import { weightShapes } from "../../lib/export/weight_shapes.ts";
+import { architectureOf } from "../../lib/models/architecture.ts";
 import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { randomUniform, streamKey, streamOfName } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
-import { assignWeights } from "../../lib/train/run.ts";
+import { assignWeights } from "../../lib/train/weights.ts";
 
 /** No two of its widths are equal, but for those that must be. */
 export function smallConfig(changes: Partial<ViTConfig> = {}): ViTConfig {
@@ -32,7 +32,7 @@ export function smallConfig(changes: Partial<ViTConfig> = {}): ViTConfig {
 
 export function somePortable(config: ViTConfig): PortableModel {
   const weights = new Map<string, FloatTensor>();
-  for (const [name, shape] of weightShapes(config)) {
+  for (const [name, shape] of architectureOf(config).weights) {
     const key = streamKey(7, streamOfName(name), 0);
     const size = shape.reduce((a, b) => a * b, 1);
     const data = Float32Array.from({ length: size }, (_, i) => randomUniform(key, i) * 1.5 - 0.75);

@@ -24,7 +24,7 @@ async function makeRun(path: string): Promise<string> {
     preprocessing,
     classNames: [...portable.classNames],
     step: 12,
-    epoch: 1,
+    epoch: 12,
     positionInEpoch: 0,
     seed: 1,
     bestValAccuracy: 0.5,

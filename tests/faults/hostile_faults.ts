@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { hostileSafetensors } from "../checkpoint/hostile.ts";
 import { inFolder, names } from "../checkpoint/folder.ts";
-import { type HostileFile, hostileFiles } from "./hostile_files.ts";
+import { type HostileFile, hostileFiles, type Reader } from "./hostile_files.ts";
 import type { Refusal, Task } from "./refuser.ts";
 
 const maxMs = 1000;
@@ -76,3 +76,33 @@ Deno.test("hostile files are refused at once and in little memory", () =>
     );
     assert(refusals.length >= 40);
   }));
+
+Deno.test({
+  name: "a fifo in the place of any file is refused at once and waits for nobody",
+  ignore: Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (folder) => {
+      await Deno.mkdir(`${folder}/scratch`);
+      const tasks: Task[] = [];
+      for (const [reader, name] of Object.entries(fifoNames)) {
+        const path = `${folder}/${reader}`;
+        if (name !== null) await Deno.mkdir(path);
+        const place = name === null ? path : `${path}/${name}`;
+        const { success } = await new Deno.Command("bash", { args: ["-c", `mkfifo "${place}"`] })
+          .output();
+        assert(success);
+        tasks.push({ name: reader, reader: reader as Reader, path, scratch: `${folder}/scratch` });
+      }
+      for (const { name, error, ms } of await refusalsOf(tasks, folder)) {
+        assertEquals(error?.[0], "UserError", name);
+        assert(/is a fifo/.test(error![1]), error![1]);
+        assert(ms < maxMs, `${name}: ${ms} ms`);
+      }
+    }),
+});
+
+/** The file that each reader reads, within its folder where it takes one. */
+const fifoNames: Partial<Record<Reader, string | null>> = {
+  ...{ safetensors: null, state: null, weights: null, plain: null, archive: null },
+  ...{ history: null, run: "config.json", layers: "model.json" },
+};

@@ -94,7 +94,7 @@ Deno.test("100 kills, 100 good resumes", () =>
     const config = { ...faultRun, epochs };
     assertEquals((await openRunFolder(path)).config, config);
     const straight = await createRunFolder(`${folder}/straight`, config);
-    await trainRun({ ...faultOptions(), config, folder: straight, readEvery: 1 });
+    await trainRun({ ...faultOptions(), config, folder: straight });
     const [killed, whole] = [runFolder(path), straight];
     for (const file of ["last", "history"] as const) {
       const bytes = await Promise.all([killed, whole].map((run) => Deno.readFile(run[file])));

@@ -5,6 +5,7 @@ import { tf } from "../../lib/tfjs.ts";
 import { trainRun } from "../../lib/train/run.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../checkpoint/folder.ts";
+import { on } from "../train/tiny_run.ts";
 import { faultOptions, faultRun, stepsAnEpoch } from "./trainer.ts";
 
 /** More than are looked at, so that the last look is within the run. */
@@ -54,10 +55,12 @@ forEachBackend("500 steps: memory flat", async (backend) => {
     const seen = new Map<number, Promise<Held>>();
     await trainRun({
       ...faultOptions(),
-      ...{ config, folder: run, readEvery: 5, saveEvery: { steps: 20 } },
-      onStep: ({ step }) => {
-        if (step === settled || step === settled + watched) seen.set(step, held());
-      },
+      ...{ config, folder: run, readInterval: 0, save: { every: { steps: 20 } } },
+      ...on({
+        step: ({ step }) => {
+          if (step === settled || step === settled + watched) seen.set(step, held());
+        },
+      }),
     });
     const [before, after] = await Promise.all(seen.values());
     const { javascript, ...rest } = before!;

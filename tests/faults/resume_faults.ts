@@ -21,7 +21,7 @@ forEachBackend("2N steps, and N, kill, N: one run", async (backend) => {
     const config = { ...faultRun, epochs };
     const straight = await createRunFolder(`${folder}/straight`, config);
     // Reading rarely, and in this process: neither may matter.
-    await trainRun({ ...faultOptions(), config, folder: straight, readEvery: 7 });
+    await trainRun({ ...faultOptions(), config, folder: straight, readInterval: 1e9 });
     const total = epochs * stepsAnEpoch;
     for (let round = 0; round < rounds; round++) {
       const path = `${folder}/${round}`;

@@ -8,6 +8,7 @@ import { selectBackend } from "../../lib/backend/select.ts";
 import { preset, type RunConfig } from "../../lib/config/run.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
 import { type RunOptions, trainRun } from "../../lib/train/run.ts";
+import { on } from "../train/tiny_run.ts";
 import { tinyModel } from "../models/tiny_model.ts";
 
 /** What the trainer is told. */
@@ -39,8 +40,10 @@ export const faultRun: RunConfig = {
 export const stepsAnEpoch = 10;
 
 /** What a run in the tests and one in a process of its own have in common. */
-export function faultOptions(): Pick<RunOptions, "dataset" | "versions" | "keep"> {
-  return { dataset: createShapes({ train: 74, test: 10 }), versions: {}, keep: 2 };
+export function faultOptions(): Pick<RunOptions, "dataset" | "clock"> {
+  // Without seconds and dates, so that equal runs have equal histories.
+  const clock = { now: () => performance.now(), date: () => new Date(0) };
+  return { dataset: createShapes({ train: 74, test: 10 }), clock };
 }
 
 function say(what: string, value: unknown): void {
@@ -60,20 +63,22 @@ if (import.meta.main) {
   say("from", state?.step ?? 0);
   const result = await trainRun({
     ...faultOptions(),
-    ...{ config, folder: run, lock, resume: state, saveEvery: { steps: saveEvery } },
-    readEvery: 1,
-    onStep: ({ step }) => {
-      say("step", step);
-      // As slow as in earnest, or a save would take the rest of the epoch.
-      const isNear = killAt !== undefined && step >= killAt - stepsAnEpoch;
-      const until = performance.now() + (isNear ? 60 : 0);
-      while (performance.now() < until);
-    },
-    onSave: (step) => {
-      say("saved", step);
-      const isInside = step % stepsAnEpoch !== 0;
-      if (killAt !== undefined && step >= killAt && isInside) Deno.kill(Deno.pid, "SIGKILL");
-    },
+    ...{ config, folder: run, lock, save: { every: { steps: saveEvery } }, readInterval: 0 },
+    ...(state && { start: { resume: state } }),
+    ...on({
+      step: ({ step }) => {
+        say("step", step);
+        // As slow as in earnest, or a save would take the rest of the epoch.
+        const isNear = killAt !== undefined && step >= killAt - stepsAnEpoch;
+        const until = performance.now() + (isNear ? 60 : 0);
+        while (performance.now() < until);
+      },
+      save: ({ step }) => {
+        say("saved", step);
+        const isInside = step % stepsAnEpoch !== 0;
+        if (killAt !== undefined && step >= killAt && isInside) Deno.kill(Deno.pid, "SIGKILL");
+      },
+    }),
   });
   await lock.release();
   say("done", result.step);

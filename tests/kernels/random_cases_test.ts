@@ -4,7 +4,7 @@
  * and once more in memory full of NaN. Nothing here is derived by hand but the forward passes.
  */
 import { assert, assertEquals } from "@std/assert";
-import { type CapturableBackend, flushBackend } from "../../lib/capture/notes.ts";
+import { flushBackend, webgpuInternals } from "../../lib/backend/tfjs_internals.ts";
 import { attention } from "../../lib/kernels/attention/attention.ts";
 import { dropout } from "../../lib/kernels/dropout.ts";
 import { layerNorm, layerNormResidual } from "../../lib/kernels/layer_norm/layer_norm.ts";
@@ -272,7 +272,7 @@ async function poison(sizes: number[]): Promise<void> {
   tf.dispose(sizes.flatMap((size) => [1, 2, 3].map(() => tf.fill([size], NaN))));
   if (tf.getBackend() !== "webgpu") return;
   // The buffers of intermediate results, too.
-  const backend = tf.backend() as unknown as CapturableBackend;
+  const backend = webgpuInternals();
   flushBackend(backend);
   for (const free of backend.bufferManager.freeBuffers.values()) {
     for (const buffer of free) {

@@ -1,7 +1,7 @@
 /** `eval` and `predict` on one small run, and on what is wrong with copies of it. */
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { loadWeights, saveWeights } from "../../lib/checkpoint/state.ts";
-import { encodePng } from "../../lib/data/png_image.ts";
+import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../data/fixtures.ts";
 import {
   assertRefused,
@@ -103,7 +103,7 @@ Deno.test("predict names files that are no images, and classifies the others", a
   const errors = stderr.split("\n").filter((line) => line.startsWith("error: "));
   assertEquals(errors.length, 2, stderr);
   assertStringIncludes(errors[0]!, `${poem}`);
-  assertStringIncludes(errors[0]!, "not an image");
+  assertStringIncludes(errors[0]!, "is text; give a PNG");
   assertStringIncludes(errors[1]!, none);
 });
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { decodeImage } from "../../lib/data/image_file.ts";
-import { encodePng } from "../../lib/data/png_image.ts";
+import { decodeImage } from "../../lib/data/image/decode.ts";
+import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../data/fixtures.ts";
 import { assertRefused, exists, jsonLines, runTask, runTaskWell } from "./run_task.ts";
 
@@ -15,7 +15,7 @@ Deno.test("patches prints the example's four lines and draws the picture", () =>
       "Elements per patch: 108",
       `Picture: ${out}`,
     ]);
-    const { width, height } = decodeImage(await Deno.readFile(out), out);
+    const { width, height } = await decodeImage(await Deno.readFile(out), out);
     assert(width > 2 * 432 && height > 432, `${width}x${height}`);
   }));
 
@@ -28,7 +28,7 @@ Deno.test("patches takes an image file and other sizes", () =>
     const sizes = ["--image-size", "32", "--patch-size", "16"];
     const stdout = await runTaskWell("patches", ["--image", image, ...sizes, "--out", out]);
     assert(stdout.includes("Patches per image: 4\nElements per patch: 768\n"), stdout);
-    const picture = decodeImage(await Deno.readFile(out), out);
+    const picture = await decodeImage(await Deno.readFile(out), out);
     const middle = ((picture.height >> 1) * picture.width + (picture.width >> 2)) * 3;
     assertEquals([...picture.data.subarray(middle, middle + 3)], [255, 0, 0]);
   }));

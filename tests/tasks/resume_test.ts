@@ -52,7 +52,8 @@ async function interrupted(
 }
 
 Deno.test({
-  name: "SIGTERM saves and exits 143; --resume auto finds the run, passes over damage and says so",
+  name:
+    "SIGTERM saves and exits with 143; --resume auto finds the run, passes over damage and says so",
   // Windows has no signal that a parent could send.
   ignore: Deno.build.os === "windows",
   fn: () =>
@@ -161,8 +162,9 @@ Deno.test("--init-from gives a new head where classes differ, and refuses other 
   inFolder(async (folder) => {
     await runTaskWell("train", [...smallRun, "--out", `${folder}/a`]);
     const stdout = await runTaskWell("train", [
-      ...[...smallRun, "--init-from", `${folder}/a`, "--num-classes", "120", "--seed", "2"],
-      ...["--out", `${folder}/b`],
+      ...["--init-from", `${folder}/a`, "--num-classes", "120", "--seed", "2"],
+      ...["--dataset", "shapes", "--limit", "60", "--batch-size", "32", "--epochs", "1"],
+      ...["--learning-rate", "1e-4", "--backend", "wasm", "--out", `${folder}/b`],
     ]);
     assertStringIncludes(stdout, "one of 100 classes, this run's has 120");
     const { config } = await loadState(`${folder}/b/last.safetensors`);

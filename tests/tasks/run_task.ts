@@ -1,9 +1,11 @@
 /**
  * Runs tasks as a user does: `deno task NAME` in a process of its own, from the project's folder,
- * with the permissions that deno.json gives it.
+ * with the permissions that deno.json gives it; where an argument is a path or a URL outside of
+ * these, with the command that the task itself then names.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { fromFileUrl } from "@std/path";
+import { fromFileUrl, isAbsolute } from "@std/path";
+import { hostOf, widerArguments } from "../../tasks/permissions.ts";
 
 /** The folder of deno.json. */
 export const projectRoot: string = fromFileUrl(new URL("../../", import.meta.url));
@@ -32,9 +34,12 @@ export function taskCommand(
   args: readonly string[],
   env: Record<string, string> = {},
 ): Deno.Command {
+  const write = args.filter(isAbsolute);
+  const net = args.flatMap((argument) => hostOf(argument) ?? []);
+  const isWider = write.length + net.length > 0;
   // By name and not by Deno.execPath(): the tests may run "deno" and nothing else.
   return new Deno.Command("deno", {
-    args: ["task", name, ...args],
+    args: isWider ? [...widerArguments(name, { write, net }), ...args] : ["task", name, ...args],
     cwd: projectRoot,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",

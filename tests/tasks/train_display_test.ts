@@ -46,7 +46,7 @@ function stepEvent(step: number, fields: Partial<RunEvent> = {}): RunEvent {
 const epochEvent: RunEvent = {
   type: "epoch",
   isBest: true,
-  record: {
+  line: {
     ...{ epoch: 1, step: 10, loss: 4.4, accuracy: 0.11, top5: 0.31 },
     ...{ valLoss: 4.3, valAccuracy: 0.12, valTop5: 0.33 },
     ...{ learningRate: 1e-3, seconds: 12.2, date: "2026-11-25T17:46:16Z" },
@@ -163,6 +163,6 @@ Deno.test("JSON is an object an epoch; what people should read goes to standard 
   display.handle({ type: "test", done: 5, count: 10 });
   assertEquals(screen.errors, ["Something."]);
   assertEquals(screen.written.map((text) => JSON.parse(text)), [
-    epochEvent.type === "epoch" && epochEvent.record,
+    epochEvent.type === "epoch" && epochEvent.line,
   ]);
 });

@@ -7,7 +7,7 @@ import { UserError } from "../../lib/errors.ts";
 import { type RunOptions } from "../../lib/train/run.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../checkpoint/folder.ts";
-import { goOn, stopAt, tinyRun, train } from "./tiny_run.ts";
+import { goOn, on, stopAt, tinyRun, train } from "./tiny_run.ts";
 
 forEachBackend("skip: a step whose gradient is NaN is left out and counted", async () => {
   await inFolder(async (folder) => {
@@ -20,9 +20,9 @@ forEachBackend("skip: a step whose gradient is NaN is left out and counted", asy
     );
 
     const config = { ...tinyRun, learningRate: 1e30 };
-    for (const readEvery of [1, 10]) {
+    for (const readInterval of [0, Infinity]) {
       const { message } = await assertRejects(
-        () => train(`${folder}/${readEvery}`, config, { onNan: "skip", readEvery }),
+        () => train(`${folder}/${readInterval}`, config, { onNan: "skip", readInterval }),
         UserError,
       );
       // The first update is huge but finite; all after it are left out, and validation ends it.
@@ -39,7 +39,7 @@ function poisonedRun(bad: number[], startStep = 0): Partial<RunOptions> & { conf
     enumerable: true,
     get: () => bad.includes(done) ? NaN : tinyRun.rotation,
   });
-  return { config, onNan: "skip", onStep: ({ step }) => done = step };
+  return { config, onNan: "skip", ...on({ step: ({ step }) => done = step }) };
 }
 
 forEachBackend("skip: a run goes on after a bad step, counts it, and resumes", async () => {
@@ -59,9 +59,9 @@ forEachBackend("skip: a run goes on after a bad step, counts it, and resumes", a
     await train(`${folder}/b`, first.config, {
       ...first,
       signal: stop.signal,
-      onStep: (event) => {
-        first.onStep!(event);
-        if (event.step === 2) stop.abort();
+      onEvent: (event) => {
+        first.onEvent!(event);
+        if (event.type === "step" && event.step === 2) stop.abort();
       },
     });
     const rest = poisonedRun([1, 4], 2);
@@ -73,8 +73,8 @@ forEachBackend("skip: a run goes on after a bad step, counts it, and resumes", a
 
 forEachBackend("a diverged run names the first tensor, and goes back to find it", async () => {
   await inFolder(async (folder) => {
-    for (const readEvery of [1, 10]) {
-      const first = await train(`${folder}/${readEvery}`, tinyRun, stopAt(2));
+    for (const readInterval of [0, Infinity]) {
+      const first = await train(`${folder}/${readInterval}`, tinyRun, stopAt(2));
       const resume = await loadState(first.folder.last);
       const notices: string[] = [];
       // Large enough to overflow in the product, so that the weights themselves are fine.
@@ -82,8 +82,8 @@ forEachBackend("a diverged run names the first tensor, and goes back to find it"
       const { message } = await assertRejects(
         () =>
           train("", tinyRun, {
-            ...{ folder: first.folder, resume, readEvery },
-            onNotice: (text) => notices.push(text),
+            ...{ folder: first.folder, start: { resume }, readInterval },
+            ...on({ notice: ({ text }) => notices.push(text) }),
           }),
         UserError,
       );

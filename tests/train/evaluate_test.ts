@@ -1,19 +1,21 @@
 import { assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { tf } from "../../lib/tfjs.ts";
+import { tensorsOf } from "../../lib/capture/repeated.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
-import { evaluate } from "../../lib/train/evaluate.ts";
+import { evaluate, evaluateEach } from "../../lib/train/evaluate.ts";
 import { forEachBackend } from "../backends.ts";
 import { tinyModel } from "../models/tiny_model.ts";
 import { preprocessingOf, shapes } from "./tiny_run.ts";
 
-forEachBackend("its means are those of its records, whatever the batch", async () => {
+forEachBackend("its means are those of its images, whatever the batch", async () => {
   const model = createViTClassifier(tinyModel, { seed: 3 });
-  const how = preprocessingOf(shapes.train);
-  const unlabelled = new DeviceSplit(shapes.test, how);
+  const preprocessing = preprocessingOf(shapes.train);
+  const unlabelled = new DeviceSplit(shapes.test, preprocessing);
   const rows = tf.tidy(() => {
-    const records = Int32Array.from({ length: 20 }, (_, i) => i);
-    return model.predict(unlabelled.evaluationBatch(records, 8).images) as tf.Tensor2D;
+    const indices = Int32Array.from({ length: 20 }, (_, i) => i);
+    const { images } = unlabelled.batch(tensorsOf(unlabelled.evaluationValues(indices)), 8);
+    return model.predict(images) as tf.Tensor2D;
   });
   const logits = await rows.array();
   tf.dispose(rows);
@@ -23,18 +25,21 @@ forEachBackend("its means are those of its records, whatever the batch", async (
     const order = [...row.keys()].sort((a, b) => row[b]! - row[a]!);
     return order[i % 8]!;
   });
-  const split = new DeviceSplit({ ...shapes.test, labels }, how);
+  const split = new DeviceSplit({ ...shapes.test, labels }, preprocessing);
   const told: number[][] = [];
   const onBatch = (done: number, count: number) => void told.push([done, count]);
-  const result = await evaluate(model, split, { batchSize: 8, imageSize: 8, onBatch });
+  const each = await evaluateEach(model, split, { batchSize: 8, onBatch });
   assertEquals(told, [[8, 20], [16, 20], [20, 20]]);
-  assertEquals(result.perRecord.length, 60);
+  assertEquals(each.length, 60);
 
-  const column = (k: number) => [...result.perRecord].filter((_, i) => i % 3 === k);
+  const column = (k: number) => [...each].filter((_, i) => i % 3 === k);
   const mean = (values: number[]) => values.reduce((sum, x) => sum + x, 0) / 20;
-  assertEquals([result.loss, result.accuracy, result.top5], [0, 1, 2].map((k) => mean(column(k))));
+  const [loss, accuracy, top5] = [0, 1, 2].map((k) => mean(column(k)));
+  assertEquals(await evaluate(model, split, { batchSize: 20 }), {
+    ...{ loss: loss!, accuracy: accuracy!, top5: top5! },
+  });
 
-  // The same from the logits, record by record.
+  // The same from the logits, image by image.
   assertEquals(column(1), logits.map((_, i) => Number(i % 8 === 0)));
   assertEquals(column(2), logits.map((_, i) => Number(i % 8 < 5)));
   logits.forEach((row, i) => {
@@ -55,7 +60,7 @@ forEachBackend("an aborted signal ends it before the next batch", async () => {
     batches++;
     stop.abort(new Error("enough"));
   };
-  const options = { batchSize: 8, imageSize: 8, onBatch, signal: stop.signal };
+  const options = { batchSize: 8, onBatch, signal: stop.signal };
   await assertRejects(() => evaluate(model, split, options), Error, "enough");
   assertEquals(batches, 1);
   split.dispose();

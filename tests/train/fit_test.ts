@@ -4,7 +4,8 @@ import { createViTClassifier, namedVariables } from "../../lib/models/vit_classi
 import { AdamW } from "../../lib/optim/adamw.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
-import { fit, startOfRun, stepsPerEpoch } from "../../lib/train/fit.ts";
+import { startOfRun } from "../../lib/checkpoint/progress.ts";
+import { fit } from "../../lib/train/fit.ts";
 import { forEachBackend } from "../backends.ts";
 import { tinyModel, valuesOf } from "../models/tiny_model.ts";
 import { preprocessingOf, shapes, tinyRun } from "./tiny_run.ts";
@@ -26,17 +27,9 @@ forEachBackend("every step has its own images and its own dropout key", async ()
   );
   const optimizer = new AdamW();
   const progress = startOfRun();
-  const finished = await fit({
-    config: tinyRun,
-    model,
-    variables: [...namedVariables(model).values()],
-    optimizer,
-    train,
-    validation: null,
-    progress,
-    readEvery: 2,
-  });
-  assertEquals(finished, true);
+  const data = { train, validation: null };
+  const { complete, history } = await fit({ config: tinyRun, model, optimizer, data, progress });
+  assertEquals([complete, history.length], [true, 2]);
   assertEquals([progress.step, progress.sums.images], [6, 0]);
   assertEquals(keys, [0, 1, 2, 3, 4, 5].map((step) => [tinyRun.seed, step]));
   assertEquals(new Set(firsts).size, 6);
@@ -51,27 +44,14 @@ forEachBackend("only the given variables are trained", async () => {
   const [head, body] = ["classifier.kernel", "norm.gamma"].map((name) => named.get(name)!);
   const before = [await valuesOf(head!), await valuesOf(body!)];
   const train = new DeviceSplit(shapes.train, preprocessingOf(shapes.train));
-  const optimizer = new AdamW();
   await fit({
     config: { ...tinyRun, epochs: 1 },
     model,
     variables: [head!],
-    optimizer,
-    train,
-    validation: null,
-    progress: startOfRun(),
-    readEvery: 1,
+    data: { train, validation: null },
   });
   assertNotEquals(await valuesOf(head!), before[0]);
   assertEquals(await valuesOf(body!), before[1]);
   train.dispose();
-  optimizer.dispose();
   model.dispose();
 }, { backends: ["cpu"] });
-
-Deno.test("the last partial batch is a step of the epoch", () => {
-  const config = { ...tinyRun, batchSize: 256 };
-  assertEquals(stepsPerEpoch(config, 45_000), 176);
-  assertEquals(stepsPerEpoch(config, 512), 2);
-  assertEquals(stepsPerEpoch(config, 1), 1);
-});

@@ -7,7 +7,7 @@ import { savePlainWeights } from "../../lib/export/portable_model.ts";
 import { loadInitialWeights } from "../../lib/train/initial_weights.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder, names } from "../checkpoint/folder.ts";
-import { goOn, tinyRun, train } from "./tiny_run.ts";
+import { goOn, on, tinyRun, train } from "./tiny_run.ts";
 
 forEachBackend("init-from: weights of a run, a checkpoint or an exported file", async () => {
   await inFolder(async (folder) => {
@@ -23,14 +23,15 @@ forEachBackend("init-from: weights of a run, a checkpoint or an exported file", 
     const config = { ...tinyRun, seed: 8, learningRate: 1e-4, attentionDropout: 0 };
     for (const [i, from] of [old.folder.path, old.folder.best, plain].entries()) {
       const initial = await loadInitialWeights(from);
-      assertEquals(
-        [initial.source, initial.model, initial.classNames],
-        [i < 2 ? old.folder.best : plain, model, classNames],
-      );
+      assertEquals(initial.source, i < 2 ? old.folder.best : plain);
+      assertEquals([initial.model, initial.classNames], [model, classNames]);
       const notices: string[] = [];
-      const onNotice = (text: string) => void notices.push(text);
       const path = `${folder}/${i}`;
-      await train(path, config, { initial, onNotice, signal: stop.signal });
+      await train(path, config, {
+        start: { initial },
+        signal: stop.signal,
+        ...on({ notice: ({ text }) => notices.push(text) }),
+      });
       const state = await loadState(`${path}/last.safetensors`);
       assertEquals([state.step, state.weights, notices], [0, weights, []]);
     }
@@ -47,8 +48,11 @@ forEachBackend(
       stop.abort();
       const notices: string[] = [];
       const config = { ...tinyRun, numClasses: 120 };
-      const onNotice = (text: string) => void notices.push(text);
-      await train(`${folder}/new`, config, { initial, onNotice, signal: stop.signal });
+      await train(`${folder}/new`, config, {
+        start: { initial },
+        signal: stop.signal,
+        ...on({ notice: ({ text }) => notices.push(text) }),
+      });
       await train(`${folder}/random`, config, { signal: stop.signal });
       assertEquals(notices.length, 1);
       assert(notices[0]!.includes("one of 100 classes, this run's has 120"), notices[0]);
@@ -70,7 +74,10 @@ forEachBackend(
         { pooling: "token" },
       ];
       for (const fields of others) {
-        const refused = () => train(`${folder}/refused`, { ...tinyRun, ...fields }, { initial });
+        const refused = () =>
+          train(`${folder}/refused`, { ...tinyRun, ...fields }, {
+            start: { initial },
+          });
         const { message } = await assertRejects(refused, UserError);
         assert(message.includes(`its ${Object.keys(fields)[0]} is `), message);
         await Deno.remove(`${folder}/refused`, { recursive: true });
@@ -89,10 +96,11 @@ forEachBackend("init-from: a head of as many other classes is reset too", async 
     const stop = new AbortController();
     stop.abort();
     const notices: string[] = [];
-    const onNotice = (text: string) => void notices.push(text);
     const classNames = initial.classNames.with(3, "something else");
     await train(`${folder}/new`, tinyRun, {
-      ...{ initial: { ...initial, classNames }, onNotice, signal: stop.signal },
+      start: { initial: { ...initial, classNames } },
+      signal: stop.signal,
+      ...on({ notice: ({ text }) => notices.push(text) }),
     });
     assertEquals(notices.length, 1);
     assert(notices[0]!.includes('class 3 is "something else" in'), notices[0]);

@@ -6,7 +6,8 @@ import { AdamW } from "../../lib/optim/adamw.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
 import { assertStepFits, stepTensors } from "../../lib/train/memory.ts";
-import { trainStep } from "../../lib/train/step.ts";
+import { tensorsOf } from "../../lib/capture/repeated.ts";
+import { gradientsOf } from "../../lib/train/step.ts";
 import { forEachBackend } from "../backends.ts";
 import { preprocessingOf, shapes, tinyRun } from "./tiny_run.ts";
 
@@ -36,6 +37,23 @@ Deno.test("a model above the device's limit is refused whatever the batch", () =
   );
 });
 
+Deno.test("on a processor a tensor above 4 GiB is refused", () => {
+  const refusal = (config: RunConfig, batch: number) =>
+    assertThrows(() => assertStepFits(config, batch, Infinity), UserError).message;
+  assertStepFits(keras, 29127, Infinity);
+  assertEquals(
+    refusal(keras, 30000),
+    "A tensor of a step, the queries of one attention [batch, tokens, heads * keyDim] = " +
+      "[30000, 144, 256], would take 4.1 GiB, above the 4.0 GiB that a processor's can have; " +
+      "take a batch of at most 29127 instead of 30000 (--batch-size 29127).",
+  );
+  assertEquals(
+    refusal({ ...keras, mlpHeadUnits: [262144] }, 1),
+    "A tensor of a step, a kernel of the head [features, units] = [9216, 262144], would take " +
+      "9.0 GiB, above the 4.0 GiB that a processor's can have; take a smaller model.",
+  );
+});
+
 /** Each makes another tensor the largest. */
 const variants: Record<string, Partial<RunConfig>> = {
   images: {},
@@ -60,8 +78,10 @@ forEachBackend("the largest tensor of a real step is the one that is checked", a
     const { kernels } = await tf.profile(() =>
       tf.tidy(() => {
         const stepKey = tf.tensor1d([1, 0], "int32");
-        const images = split.trainingBatch(records, config, 0);
-        trainStep(model, [...namedVariables(model).values()], optimizer, images, stepKey);
+        const values = split.trainingValues(records, config, 0);
+        const images = split.batch(tensorsOf(values), config.imageSize);
+        const variables = [...namedVariables(model).values()];
+        optimizer.applyGradients(gradientsOf(model, variables, images, stepKey).gradients);
       })
     );
     // On hosts attention may keep its weights; on webgpu, which has the limit, they never exist.

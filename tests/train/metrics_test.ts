@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { tf } from "../../lib/tfjs.ts";
-import { addSums, DeviceMetrics, metricsOf, noSums } from "../../lib/train/metrics.ts";
+import { noSums } from "../../lib/checkpoint/progress.ts";
+import { addSums, DeviceMetrics, metricsOf } from "../../lib/train/metrics.ts";
 import { forEachBackend } from "../backends.ts";
 
 Deno.test("metrics are means over images", () => {
@@ -21,7 +22,11 @@ forEachBackend("a read brings each batch since the last read, in order", async (
   const metrics = new DeviceMetrics(2);
   const before = tf.memory().numTensors;
   const add = (...stats: number[]) =>
-    tf.tidy(() => metrics.add(tf.tensor2d(stats, [stats.length / 3, 3])));
+    tf.tidy(() => {
+      const row = tf.tensor1d([metrics.nextRow], "int32");
+      metrics.add(row, tf.tensor2d(stats, [stats.length / 3, 3]));
+      metrics.advance();
+    });
   add(1, 0, 1, 2, 1, 1);
   add(0.5, 0, 0);
   assertEquals(await metrics.take(), [
@@ -37,10 +42,8 @@ forEachBackend("a read brings each batch since the last read, in order", async (
 
 forEachBackend("more batches than the capacity are an error, not a loss", () => {
   const metrics = new DeviceMetrics(1);
-  tf.tidy(() => {
-    const stats = tf.zeros([2, 3]) as tf.Tensor2D;
-    metrics.add(stats);
-    assertThrows(() => metrics.add(stats), RangeError);
-  });
+  assertEquals(metrics.nextRow, 0);
+  metrics.advance();
+  assertThrows(() => metrics.nextRow, RangeError);
   metrics.dispose();
 }, { backends: ["cpu"] });

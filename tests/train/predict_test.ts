@@ -1,7 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import type { RgbImage } from "../../lib/data/rgb_image.ts";
+import type { RgbImage } from "../../lib/data/image/rgb_image.ts";
 import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { tf } from "../../lib/tfjs.ts";
+import { tensorsOf } from "../../lib/capture/repeated.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
 import { predictImages } from "../../lib/train/predict.ts";
 import { forEachBackend } from "../backends.ts";
@@ -22,8 +23,10 @@ forEachBackend("probabilities are the softmax of the logits, the likeliest first
   const predictions = await predictImages(model, images, context, 100);
   const rows = tf.tidy(() => {
     const split = new DeviceSplit(shapes.test, context.preprocessing);
-    const records = Int32Array.from({ length: 8 }, (_, i) => i);
-    return model.predict(split.evaluationBatch(records, 8).images) as tf.Tensor2D;
+    const indices = Int32Array.from({ length: 8 }, (_, i) => i);
+    return model.predict(
+      split.batch(tensorsOf(split.evaluationValues(indices)), 8).images,
+    ) as tf.Tensor2D;
   });
   const logits = await rows.array();
   predictions.forEach((guesses, i) => {

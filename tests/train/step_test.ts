@@ -2,14 +2,43 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
 import { tf } from "../../lib/tfjs.ts";
-import { DeviceSplit } from "../../lib/train/batches.ts";
+import { tensorsOf } from "../../lib/capture/repeated.ts";
+import { type Batch, DeviceSplit } from "../../lib/train/batches.ts";
 import { DeviceMetrics } from "../../lib/train/metrics.ts";
-import { evaluationStep, TrainingStep, trainStep } from "../../lib/train/step.ts";
+import {
+  evaluationStep,
+  gradientsOf,
+  stepGradients,
+  stepValues,
+  TrainingStep,
+} from "../../lib/train/step.ts";
 import { forEachBackend } from "../backends.ts";
 import { tinyModel, valuesOf } from "../models/tiny_model.ts";
 import { preprocessingOf, shapes, tinyRun } from "./tiny_run.ts";
 
-const records = Int32Array.from({ length: 20 }, (_, i) => i);
+const indices = Int32Array.from({ length: 20 }, (_, i) => i);
+
+/** One step on a batch: its statistics before the update. */
+function trainOn(
+  batch: Batch,
+  model: tf.LayersModel,
+  optimizer: AdamW,
+  step: number,
+): tf.Tensor2D {
+  return tf.tidy(() => {
+    const stepKey = tf.tensor1d([1, step], "int32");
+    const variables = [...namedVariables(model).values()];
+    const { stats, gradients } = gradientsOf(model, variables, batch, stepKey);
+    optimizer.applyGradients(gradients);
+    return stats;
+  });
+}
+
+function evaluationBatch(split: DeviceSplit): Batch {
+  return tf.tidy(() => {
+    return split.batch(tensorsOf(split.evaluationValues(indices)), 8) as Batch & tf.TensorContainer;
+  });
+}
 
 forEachBackend("ten steps on one batch lower its loss, without a tensor more", async () => {
   const model = createViTClassifier(
@@ -17,15 +46,13 @@ forEachBackend("ten steps on one batch lower its loss, without a tensor more", a
     { seed: 1 },
   );
   const optimizer = new AdamW({ learningRate: 1e-2 });
-  const variables = [...namedVariables(model).values()];
   const split = new DeviceSplit(shapes.train, preprocessingOf(shapes.train));
-  const batch = split.evaluationBatch(records, 8);
-  const stepKey = tf.tensor1d([1, 0], "int32");
+  const batch = evaluationBatch(split);
   const losses: number[] = [];
   const counts: number[] = [];
   const evaluated = evaluationStep(model, batch);
   for (let i = 0; i < 10; i++) {
-    const stats = trainStep(model, variables, optimizer, batch, stepKey);
+    const stats = trainOn(batch, model, optimizer, 0);
     assertEquals(stats.shape, [20, 3]);
     const values = await valuesOf(stats);
     if (i === 0) {
@@ -39,7 +66,7 @@ forEachBackend("ten steps on one batch lower its loss, without a tensor more", a
   assertAlmostEquals(losses[0]!, Math.log(100), 1);
   assert(losses[9]! < losses[0]! - 0.5, `the losses were ${losses}`);
   assertEquals(counts.slice(1), Array(9).fill(counts[0]));
-  tf.dispose([batch.images, batch.labels, stepKey, evaluated]);
+  tf.dispose([batch.images, batch.labels.first, evaluated]);
   split.dispose();
   optimizer.dispose();
   model.dispose();
@@ -47,23 +74,21 @@ forEachBackend("ten steps on one batch lower its loss, without a tensor more", a
 
 forEachBackend("the step key decides the dropout of a step", async () => {
   const model = createViTClassifier(tinyModel, { seed: 1 });
-  const variables = [...namedVariables(model).values()];
   const split = new DeviceSplit(shapes.train, preprocessingOf(shapes.train));
-  const batch = split.evaluationBatch(records, 8);
+  const batch = evaluationBatch(split);
   const statsAt = async (step: number) => {
     // An update of nothing, so that only the key differs.
     const optimizer = new AdamW({ learningRate: 0, weightDecay: 0 });
-    const stepKey = tf.tensor1d([1, step], "int32");
-    const stats = trainStep(model, variables, optimizer, batch, stepKey);
+    const stats = trainOn(batch, model, optimizer, step);
     const values = await valuesOf(stats);
-    tf.dispose([stats, stepKey]);
+    stats.dispose();
     optimizer.dispose();
     return values;
   };
   const first = await statsAt(3);
   assertEquals(await statsAt(3), first);
   assert((await statsAt(4)).some((x, i) => i % 3 === 0 && x !== first[i]));
-  tf.dispose([batch.images, batch.labels]);
+  tf.dispose([batch.images, batch.labels.first]);
   split.dispose();
   model.dispose();
 });
@@ -76,20 +101,22 @@ class SmallRun {
   readonly train = new DeviceSplit(shapes.train, preprocessingOf(shapes.train));
   readonly metrics = new DeviceMetrics(32);
   readonly config = tinyRun;
-  readonly captured = new TrainingStep(this);
+  readonly captured = new TrainingStep(this, this.metrics);
 
-  /** The records of a step: 20 images, but 15 in every fourth. */
-  static recordsOf(step: number): Int32Array {
+  /** The images of a step: 20, but 15 in every fourth. */
+  static imagesOf(step: number): Int32Array {
     const length = step % 4 === 3 ? 15 : 20;
     return Int32Array.from({ length }, (_, i) => (step * 20 + i) % 75);
   }
 
   plainStep(step: number): void {
-    const { model, variables, optimizer, train, metrics } = this;
+    const { optimizer, metrics } = this;
     tf.tidy(() => {
-      const batch = train.trainingBatch(SmallRun.recordsOf(step), tinyRun, step);
-      const stepKey = tf.tensor1d([tinyRun.seed, step], "int32");
-      metrics.add(trainStep(model, variables, optimizer, batch, stepKey));
+      const inputs = tensorsOf(stepValues(this, SmallRun.imagesOf(step), step));
+      const { stats, gradients } = stepGradients(this, inputs);
+      optimizer.applyGradients(gradients);
+      metrics.add(tf.tensor1d([metrics.nextRow], "int32"), stats);
+      metrics.advance();
     });
   }
 
@@ -124,7 +151,7 @@ forEachBackend("twenty captured steps give the bytes of twenty plain ones", asyn
     // The step size may change at any step.
     for (const { optimizer } of [plain, captured]) optimizer.learningRate = 1e-2 / (1 + step);
     plain.plainStep(step);
-    await captured.captured.run(SmallRun.recordsOf(step), step);
+    await captured.captured.run(SmallRun.imagesOf(step), step);
   }
   assertEquals(captured.captured.whyPlain === null, backend === "webgpu");
   assertEquals(await captured.state(), await plain.state());
@@ -134,8 +161,8 @@ forEachBackend("twenty captured steps give the bytes of twenty plain ones", asyn
 
 forEachBackend("a partial batch borrows the memory of the full one", async () => {
   const run = new SmallRun();
-  for (const step of [0, 3]) await run.captured.run(SmallRun.recordsOf(step), step);
-  const [full, partial] = [20, 15].map((images) => run.captured.recordOf(images)!.stats);
+  for (const step of [0, 3]) await run.captured.run(SmallRun.imagesOf(step), step);
+  const [full, partial] = [20, 15].map((images) => run.captured.captureOf(images)!.stats);
   assertEquals(full!.passes, 1);
   assert(partial!.plannedBytes < full!.plannedBytes / 2, `${partial!.plannedBytes} bytes`);
   run.dispose();
@@ -143,10 +170,10 @@ forEachBackend("a partial batch borrows the memory of the full one", async () =>
 
 forEachBackend("nothing grows over 500 captured steps", async () => {
   const run = new SmallRun();
-  const records = Int32Array.of(0, 1);
+  const indices = Int32Array.of(0, 1);
   const steps = async (from: number, to: number) => {
     for (let step = from; step < to; step++) {
-      await run.captured.run(records, step);
+      await run.captured.run(indices, step);
       if (step % 32 === 31) await run.metrics.take();
     }
     await run.metrics.take();
@@ -174,7 +201,7 @@ forEachBackend("a model that cannot be captured is trained plainly", async () =>
   }
   for (let step = 0; step < 2; step++) {
     plain.plainStep(step);
-    await run.captured.run(SmallRun.recordsOf(step), step);
+    await run.captured.run(SmallRun.imagesOf(step), step);
   }
   assertStringIncludes(run.captured.whyPlain!, "from JavaScript");
   assertEquals(await run.state(), await plain.state());

@@ -3,8 +3,9 @@ import { createRunFolder, readHistory, type RunFolder } from "../../lib/checkpoi
 import { preset, type RunConfig } from "../../lib/config/run.ts";
 import { channelStatistics, type ImageDataset, type ImageSplit } from "../../lib/data/dataset.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
-import type { Preprocessing } from "../../lib/train/batches.ts";
-import type { StepEvent } from "../../lib/train/fit.ts";
+import type { Preprocessing } from "../../lib/data/preprocessing.ts";
+import type { RunEvent, StepEvent } from "../../lib/train/events.ts";
+import type { Clock } from "../../lib/train/clock.ts";
 import { type RunOptions, type RunResult, trainRun } from "../../lib/train/run.ts";
 import { tinyModel } from "../models/tiny_model.ts";
 
@@ -38,7 +39,17 @@ export interface Finished {
   history: string;
 }
 
-/** Trains `config` in `folder`, a new one unless a state is resumed. */
+/** A clock that stands still: equal runs have equal histories. */
+export const stillClock: Clock = { now: () => 0, date: () => new Date(0) };
+
+/** Listeners by the type of the event. */
+export function on(
+  listeners: { [T in RunEvent["type"]]?: (event: Extract<RunEvent, { type: T }>) => unknown },
+): { onEvent: (event: RunEvent) => void } {
+  return { onEvent: (event) => void listeners[event.type]?.(event as never) };
+}
+
+/** Trains `config` in `folder`, a new one unless a state is resumed; the metrics of all steps are read. */
 export async function train(
   path: string,
   config: RunConfig,
@@ -50,12 +61,12 @@ export async function train(
     config,
     dataset: shapes,
     folder,
-    versions: {},
-    readEvery: 1,
+    readInterval: 0,
+    clock: stillClock,
     ...options,
-    onStep: (event) => {
-      events.push(event);
-      options.onStep?.(event);
+    onEvent: (event) => {
+      if (event.type === "step") events.push(event);
+      options.onEvent?.(event);
     },
   });
   const history = (await readHistory(folder.history)).map((line) => JSON.stringify(line)).join(
@@ -72,12 +83,15 @@ export async function goOn(
 ): Promise<Finished & Pick<ReopenedRun, "state" | "notices">> {
   const { run, config: saved, lock, state, notices } = await reopenRun(path);
   await using _ = lock;
-  const resumed = { folder: run, lock, resume: state, ...options };
+  const resumed = { folder: run, lock, ...(state && { start: { resume: state } }), ...options };
   return { ...await train("", config ?? saved, resumed), state, notices };
 }
 
 /** Options of a run that ends after a step. */
-export function stopAt(step: number): Pick<RunOptions, "signal" | "onStep"> {
+export function stopAt(step: number): Pick<RunOptions, "signal" | "onEvent"> {
   const stop = new AbortController();
-  return { signal: stop.signal, onStep: (event) => void (event.step === step && stop.abort()) };
+  return {
+    signal: stop.signal,
+    ...on({ step: (event) => event.step === step && stop.abort() }),
+  };
 }

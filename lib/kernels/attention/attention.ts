@@ -6,20 +6,14 @@
  * `wgsl.ts`. On wasm and cpu they are held for one head at a time, and kept for the
  * backward pass while that is cheap; see `host.ts`.
  */
-import { hostBackends } from "../../backend/host.ts";
 import { UserError } from "../../errors.ts";
 import { tf } from "../../tfjs.ts";
-import {
-  type AttentionAttributes,
-  type AttentionGradInputs,
-  type AttentionInputs,
-  hostAttention,
-  hostAttentionGrad,
-} from "./host.ts";
+import { type AttentionAttributes, hostAttention, hostAttentionGrad } from "./host.ts";
 import { webgpuAttention, webgpuAttentionGrad } from "./wgsl.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
+import { registerKernels, runKernel } from "../register.ts";
 
-/** What {@linkcode attention} may be told. */
+/** Options of {@linkcode attention}. */
 export interface AttentionOptions {
   /** Heads; they lie outermost within the last axis of query, key and value. */
   numHeads: number;
@@ -28,7 +22,7 @@ export interface AttentionOptions {
 }
 
 /** The widest head that the kernels hold in registers. */
-export const MAX_KEY_DIM = 128;
+const MAX_KEY_DIM = 128;
 
 /**
  * Attends from every token to every token of the same image.
@@ -70,18 +64,6 @@ export function attention(
     return { value: attended, gradFunc: gradFunc as (dy: tf.Tensor) => tf.Tensor[] };
   });
   return run(query, key, value) as tf.Tensor3D;
-}
-
-function runKernel(
-  name: string,
-  inputs: tf.NamedTensorMap,
-  attributes: AttentionAttributes,
-): tf.Tensor[] {
-  return tf.engine().runKernel(
-    name,
-    inputs,
-    attributes as unknown as tf.NamedAttrMap,
-  ) as unknown as tf.Tensor[];
 }
 
 /** Beyond this size a call's weights are computed again rather than kept for the backward pass. */
@@ -126,24 +108,7 @@ function attributesOf(
   };
 }
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const onDevice = backendName === "webgpu";
-  tf.registerKernel({
-    kernelName: "VitAttention",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) =>
-      (onDevice ? webgpuAttention : hostAttention)(
-        inputs as unknown as AttentionInputs,
-        attrs as unknown as AttentionAttributes,
-      ),
-  });
-  tf.registerKernel({
-    kernelName: "VitAttentionGrad",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) =>
-      (onDevice ? webgpuAttentionGrad : hostAttentionGrad)(
-        inputs as unknown as AttentionGradInputs,
-        attrs as unknown as AttentionAttributes,
-      ),
-  });
-}
+registerKernels(
+  { VitAttention: webgpuAttention, VitAttentionGrad: webgpuAttentionGrad },
+  { VitAttention: hostAttention, VitAttentionGrad: hostAttentionGrad },
+);

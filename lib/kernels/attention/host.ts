@@ -14,6 +14,7 @@ import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { randomBits, type StreamKey } from "../../random.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { type DropoutNumbers, hostMaskKey } from "../dropout.ts";
+import { hostProduct } from "../matmul/host.ts";
 
 /** The numbers of one attention. */
 export interface AttentionAttributes extends DropoutNumbers {
@@ -60,7 +61,7 @@ export function hostAttention(inputs: AttentionInputs, a: AttentionAttributes): 
         floats[i] = (weight + Math.abs(weight)) * half;
       }
     }
-    const product = multiply(weights, values);
+    const product = hostProduct(weights, values);
     scatter(product, attended, a, head, 1);
     release(weights, values, product);
   }
@@ -82,7 +83,7 @@ export function hostAttentionGrad(
   for (let head = 0; head < batch * numHeads; head++) {
     const upstream = gather(inputs.upstream, a, head);
     const valuesT = gatherTransposed(inputs.value, a, head);
-    const dScores = multiply(upstream, valuesT);
+    const dScores = hostProduct(upstream, valuesT);
     const again = a.keeps ? null : signedWeights(inputs, a, head);
     const weights = again
       ? hostFloats(again)
@@ -99,9 +100,9 @@ export function hostAttentionGrad(
     const keys = gather(inputs.key, a, head);
     const queries = gather(inputs.query, a, head);
     const products = [
-      multiply(dScores, keys),
-      multiply(dScoresT, queries),
-      multiply(droppedT, upstream),
+      hostProduct(dScores, keys),
+      hostProduct(dScoresT, queries),
+      hostProduct(droppedT, upstream),
     ] as const;
     scatter(products[0], dQuery, a, head, scale);
     scatter(products[1], dKey, a, head, scale);
@@ -148,7 +149,7 @@ function scoreGradients(
 function signedWeights(inputs: AttentionInputs, a: AttentionAttributes, head: number): TensorInfo {
   const queries = gather(inputs.query, a, head, Math.LOG2E / Math.sqrt(a.keyDim));
   const keysT = gatherTransposed(inputs.key, a, head);
-  const scores = multiply(queries, keysT);
+  const scores = hostProduct(queries, keysT);
   release(queries, keysT);
   const floats = hostFloats(scores);
   softmaxRows(floats, a.tokens);
@@ -201,7 +202,7 @@ function exp2(x: number): number {
   return powers[index]! * (1 + r * (1 + r * (0.5 + r * (1 / 6))));
 }
 
-/** Where a head's rows lie within `[batch, tokens, heads * keyDim]`. */
+/** Place of a head's rows within `[batch, tokens, heads * keyDim]`. */
 function rowsOf({ tokens, numHeads, keyDim }: AttentionAttributes, head: number) {
   const stride = numHeads * keyDim;
   const image = Math.floor(head / numHeads);
@@ -250,16 +251,6 @@ function scatter(
     const row = start + i * stride;
     for (let d = 0; d < a.keyDim; d++) target[row + d] = source[at++]! * scale;
   }
-}
-
-/** The backend's own matrix product, past the engine's bookkeeping: these tensors live briefly. */
-function multiply(a: TensorInfo, b: TensorInfo): TensorInfo {
-  const kernel = tf.getKernel("BatchMatMul", tf.getBackend());
-  return kernel.kernelFunc({
-    inputs: { a, b },
-    backend: tf.backend(),
-    attrs: { transposeA: false, transposeB: false },
-  }) as TensorInfo;
 }
 
 function release(...tensors: TensorInfo[]): void {

@@ -10,7 +10,9 @@
  * adapter, where a storage load costs several multiplications; a GPU serves it once to all threads
  * of a subgroup, since neighbouring threads read the same address. The text is generated for one
  * head width and token count: accumulators are separate variables because Naga checks every dynamic
- * index into a private array, and trip counts are constants.
+ * index into a private array, and trip counts are constants. The templates below are WGSL but for
+ * what `#` marks, which `writer.ts` explains; in their names r is an owned row, c a streamed one, and
+ * d one of the vectors that a head's row is made of.
  *
  * Scores are held times log2(e), since exp2 is the cheaper exponential.
  */
@@ -18,7 +20,7 @@ import { dispatch, uniformWords } from "../../backend/compute.ts";
 import { currentGpu } from "../../backend/device.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import type { AttentionAttributes, AttentionGradInputs, AttentionInputs } from "./host.ts";
-import { type AttentionPlan, LANES, Writer } from "./writer.ts";
+import { type AttentionPlan, kernelWgsl, LANES } from "./writer.ts";
 import { gridOf } from "../grid.ts";
 
 /** Forward: the result, and the rows' statistics for the backward pass. */
@@ -94,192 +96,196 @@ function tileOf(
 const unitScale = ({ keyDim }: AttentionPlan) => `${1 / Math.sqrt(keyDim)}`;
 const scoreScale = ({ keyDim }: AttentionPlan) => `${Math.LOG2E / Math.sqrt(keyDim)}`;
 
-function forwardWgsl(plan: AttentionPlan): string {
-  const w = new Writer(plan);
-  const { rows, columns, tokens } = plan;
-  const all = (text: (c: number) => string, join: string) =>
-    Array.from({ length: columns }, (_, c) => text(c)).join(join);
-  return w.open([
-    ["query", null, "read"],
-    ["key", null, "read"],
-    ["value", null, "read"],
-    ...(plan.drops ? [["step_key", "u32", "read"] as ["step_key", "u32", "read"]] : []),
-    ["attended", null, "read_write"],
-    ["statistics", "u32", "read_write"],
-  ]) + `
-${plan.drops ? "let mask = stream_key(step_key[0], u.stream, step_key[1]);" : ""}
-${
-    w.rows((r) =>
-      `var largest${r} = -3.0e38; var sum${r} = 0.0;` +
-      w.dims((d) =>
-        `let q${r}_${d} = ${w.load("query", `own${r}`, d)} * ${scoreScale(plan)};
-         var o${r}_${d} = vec4<f32>();`
-      )
-    )
-  }
-${
-    w.stream(
-      w.rows((r) => w.columns((c) => `var s${r}_${c} = 0.0;`)) +
-        w.dims((d) =>
-          w.columns((c) =>
-            `let k${c}_${d} = ${w.load("key", `other${c}`, d)};` +
-            w.rows((r) => `s${r}_${c} += dot(q${r}_${d}, k${c}_${d});`)
-          )
-        ) +
-        w.rows((r) =>
-          w.columns((c) => {
-            const masked = w.present(c, `s${r}_${c}`, "-3.0e38");
-            return masked === `s${r}_${c}` ? "" : `s${r}_${c} = ${masked};`;
-          }) + `
-    let top${r} = ${all((c) => `max(s${r}_${c}`, ", ")}, largest${r}${")".repeat(columns)};
-    let fade${r} = exp2(largest${r} - top${r});
-    largest${r} = top${r};
-` + w.columns((c) => `var p${r}_${c} = exp2(s${r}_${c} - top${r});`) + `
-    sum${r} = sum${r} * fade${r} + ${all((c) => `p${r}_${c}`, " + ")};
-` + (plan.drops
-            ? w.columns((c) =>
-              `p${r}_${c} = select(p${r}_${c}, 0.0, ${w.dropped(`i${r}`, `j${c}`)});`
-            )
-            : "")
-        ) +
-        w.dims((d) =>
-          w.columns((c) => `let v${c}_${d} = ${w.load("value", `other${c}`, d)};`) +
-          w.rows((r) =>
-            `o${r}_${d} = o${r}_${d} * fade${r} + ${all((c) => `p${r}_${c} * v${c}_${d}`, " + ")};`
-          )
-        ),
-    )
-  }
-${w.rows((r) => `let scale${r} = ${plan.drops ? "u.keep_scale" : "1.0"} / sum${r};`)}
-` + (plan.drops
-    ? `if (thread == 0u) {
-  statistics[u.threads / ${Math.ceil(tokens / rows)}u * ${tokens}u] = mask.x;
-  statistics[u.threads / ${Math.ceil(tokens / rows)}u * ${tokens}u + 1u] = mask.y;
-}`
-    : "") +
-    w.close((r) =>
-      w.dims((d) => w.store("attended", `own${r}`, d, `o${r}_${d} * scale${r}`)) +
-      `statistics[head * ${tokens}u + i${r}] = bitcast<u32>(largest${r} + log2(sum${r}));`
-    );
-}
+/** `text(0)`, `text(1)`, … for the columns taken at once. */
+const columnsOf = ({ columns }: AttentionPlan, text: (c: number) => string): string[] =>
+  Array.from({ length: columns }, (_, c) => text(c));
 
-/** The mask's key, from behind the statistics of the rows. */
-function maskWgsl({ drops, tokens, rows }: AttentionPlan): string {
-  if (!drops) return "";
-  const end = `u.threads / ${Math.ceil(tokens / rows)}u * ${tokens}u`;
+/** The number of rows of all heads together, behind which `statistics` holds the mask's key. */
+const rowsOfAll = ({ tokens, rows }: AttentionPlan) =>
+  `u.threads / ${Math.ceil(tokens / rows)}u * ${tokens}u`;
+
+/** WGSL: reads the mask's key from behind the statistics of the rows. */
+function maskWgsl(plan: AttentionPlan): string {
+  if (!plan.drops) return "";
+  const end = rowsOfAll(plan);
   return `let mask = vec2<u32>(statistics[${end}], statistics[${end} + 1u]);`;
 }
 
-function queryGradWgsl(plan: AttentionPlan): string {
-  const w = new Writer(plan);
-  return w.open([
-    ["query", null, "read"],
-    ["key", null, "read"],
-    ["value", null, "read"],
-    ["upstream", null, "read"],
-    ["statistics", "u32", "read"],
-    ["attended", null, "read"],
-    ["d_query", null, "read_write"],
-    ["deltas", "f32", "read_write"],
-  ]) + maskWgsl(plan) +
-    w.rows((r) =>
-      `let log_sum${r} = bitcast<f32>(statistics[head * ${plan.tokens}u + i${r}]);
-       var delta${r} = 0.0;` +
-      w.dims((d) =>
-        `let q${r}_${d} = ${w.load("query", `own${r}`, d)} * ${scoreScale(plan)};
-         let g${r}_${d} = ${w.load("upstream", `own${r}`, d)};
-         delta${r} += dot(g${r}_${d}, ${w.load("attended", `own${r}`, d)});
-         var dq${r}_${d} = vec4<f32>();`
-      )
-    ) +
-    w.stream(
-      w.rows((r) => w.columns((c) => `var s${r}_${c} = 0.0; var t${r}_${c} = 0.0;`)) +
-        w.dims((d) =>
-          w.columns((c) =>
-            `let k${c}_${d} = ${w.load("key", `other${c}`, d)};
-             let v${c}_${d} = ${w.load("value", `other${c}`, d)};` +
-            w.rows((r) =>
-              `s${r}_${c} += dot(q${r}_${d}, k${c}_${d});
-               t${r}_${c} += dot(g${r}_${d}, v${c}_${d});`
-            )
-          )
-        ) +
-        w.rows((r) =>
-          w.columns((c) => {
-            const used = plan.drops
-              ? `select(t${r}_${c} * u.keep_scale, 0.0, ${w.dropped(`i${r}`, `j${c}`)})`
-              : `t${r}_${c}`;
-            const gradient = `exp2(s${r}_${c} - log_sum${r}) * (${used} - delta${r})`;
-            return `let ds${r}_${c} = ${w.present(c, gradient, "0.0")};`;
-          })
-        ) +
-        w.dims((d) => w.rows((r) => w.columns((c) => `dq${r}_${d} += ds${r}_${c} * k${c}_${d};`))),
-    ) +
-    w.close((r) =>
-      w.dims((d) => w.store("d_query", `own${r}`, d, `dq${r}_${d} * ${unitScale(plan)}`)) +
-      `deltas[head * ${plan.tokens}u + i${r}] = delta${r};`
-    );
+/**
+ * Owned: queries q, with their results o so far, and the largest and the sum of their powers.
+ * Streamed: keys k, which give scores s, hence powers p; then the values v, which are added to o.
+ * `fade` is what the earlier sum and result shrink by when a larger score appears.
+ */
+function forwardWgsl(plan: AttentionPlan): string {
+  const { drops, tokens, columns } = plan;
+  const partial = tokens % columns !== 0;
+  // max(s0, max(s1, largest))
+  const top = columnsOf(plan, (c) => `max(s$r_${c}, `).join("") + `largest$r` +
+    ")".repeat(columns);
+  return kernelWgsl(plan, {
+    read: ["query", "key", "value", ...(drops ? ["step_key: u32"] : [])],
+    write: ["attended", "statistics: u32"],
+    owned: /* wgsl */ `
+  ${drops ? "let mask = stream_key(step_key[0], u.stream, step_key[1]);" : ""}
+  #each r {
+    var largest$r = -3.0e38;
+    var sum$r = 0.0;
+    #each d {
+      let q$r_$d = #load(query, own$r, $d) * ${scoreScale(plan)};
+      var o$r_$d = vec4<f32>();
+    }
+  }`,
+    streamed: /* wgsl */ `
+    #each r { #each c { var s$r_$c = 0.0; } }
+    #each d {
+      #each c {
+        let k$c_$d = #load(key, other$c, $d);
+        #each r { s$r_$c += dot(q$r_$d, k$c_$d); }
+      }
+    }
+    #each r {
+      ${
+      partial
+        ? columnsOf(plan, (c) => c > 0 ? `s$r_${c} = #present(${c}, s$r_${c}, -3.0e38);` : "")
+          .join("\n")
+        : ""
+    }
+      let top$r = ${top};
+      let fade$r = exp2(largest$r - top$r);
+      largest$r = top$r;
+      #each c { var p$r_$c = exp2(s$r_$c - top$r); }
+      sum$r = sum$r * fade$r + ${columnsOf(plan, (c) => `p$r_${c}`).join(" + ")};
+      ${drops ? `#each c { p$r_$c = select(p$r_$c, 0.0, #dropped(i$r, j$c)); }` : ""}
+    }
+    #each d {
+      #each c { let v$c_$d = #load(value, other$c, $d); }
+      #each r {
+        o$r_$d = o$r_$d * fade$r + ${columnsOf(plan, (c) => `p$r_${c} * v${c}_$d`).join(" + ")};
+      }
+    }`,
+    after: /* wgsl */ `
+  #each r { let scale$r = ${drops ? "u.keep_scale" : "1.0"} / sum$r; }
+  ${
+      drops
+        ? `if (thread == 0u) {
+    statistics[${rowsOfAll(plan)}] = mask.x;
+    statistics[${rowsOfAll(plan)} + 1u] = mask.y;
+  }`
+        : ""
+    }`,
+    stored: /* wgsl */ `
+    #each d { #store(attended, own$r, $d, o$r_$d * scale$r) }
+    statistics[head * ${tokens}u + i$r] = bitcast<u32>(largest$r + log2(sum$r));`,
+  });
 }
 
+/**
+ * Owned: queries q, the gradients g of their results, and their own gradients dq so far; `delta` is
+ * the product of g and the result, which the derivative of the softmax subtracts.
+ * Streamed: keys k and values v, which give scores s, hence weights, and the weights' gradients t.
+ */
+function queryGradWgsl(plan: AttentionPlan): string {
+  const { drops, tokens } = plan;
+  const used = drops ? "select(t$r_$c * u.keep_scale, 0.0, #dropped(i$r, j$c))" : "t$r_$c";
+  return kernelWgsl(plan, {
+    read: ["query", "key", "value", "upstream", "statistics: u32", "attended"],
+    write: ["d_query", "deltas: f32"],
+    owned: /* wgsl */ `
+  ${maskWgsl(plan)}
+  #each r {
+    let log_sum$r = bitcast<f32>(statistics[head * ${tokens}u + i$r]);
+    var delta$r = 0.0;
+    #each d {
+      let q$r_$d = #load(query, own$r, $d) * ${scoreScale(plan)};
+      let g$r_$d = #load(upstream, own$r, $d);
+      delta$r += dot(g$r_$d, #load(attended, own$r, $d));
+      var dq$r_$d = vec4<f32>();
+    }
+  }`,
+    streamed: /* wgsl */ `
+    #each r { #each c { var s$r_$c = 0.0; var t$r_$c = 0.0; } }
+    #each d {
+      #each c {
+        let k$c_$d = #load(key, other$c, $d);
+        let v$c_$d = #load(value, other$c, $d);
+        #each r {
+          s$r_$c += dot(q$r_$d, k$c_$d);
+          t$r_$c += dot(g$r_$d, v$c_$d);
+        }
+      }
+    }
+    #each r {
+      #each c {
+        let ds$r_$c = #present($c, exp2(s$r_$c - log_sum$r) * (${used} - delta$r), 0.0);
+      }
+    }
+    #each d { #each r { #each c { dq$r_$d += ds$r_$c * k$c_$d; } } }`,
+    after: "",
+    stored: /* wgsl */ `
+    #each d { #store(d_query, own$r, $d, dq$r_$d * ${unitScale(plan)}) }
+    deltas[head * ${tokens}u + i$r] = delta$r;`,
+  });
+}
+
+/**
+ * Owned: keys k and values v, and their gradients dk and dv so far.
+ * Streamed: queries q and the gradients g of their results, which give scores s, hence weights p, and
+ * the weights' gradients t; what the softmax needs of a query's row, the kernels before have kept.
+ */
 function keyValueGradWgsl(plan: AttentionPlan): string {
-  const w = new Writer(plan);
-  return w.open([
-    ["query", null, "read"],
-    ["key", null, "read"],
-    ["value", null, "read"],
-    ["upstream", null, "read"],
-    ["statistics", "u32", "read"],
-    ["deltas", "f32", "read"],
-    ["d_key", null, "read_write"],
-    ["d_value", null, "read_write"],
-  ]) + maskWgsl(plan) +
-    w.rows((r) =>
-      w.dims((d) =>
-        `let k${r}_${d} = ${w.load("key", `own${r}`, d)} * ${scoreScale(plan)};
-         let v${r}_${d} = ${w.load("value", `own${r}`, d)};
-         var dk${r}_${d} = vec4<f32>();
-         var dv${r}_${d} = vec4<f32>();`
-      )
-    ) +
-    w.stream(
-      w.columns((c) =>
-        `let log_sum${c} = bitcast<f32>(statistics[head * ${plan.tokens}u + j${c}]);
-         let delta${c} = deltas[head * ${plan.tokens}u + j${c}];`
-      ) +
-        w.rows((r) => w.columns((c) => `var s${r}_${c} = 0.0; var t${r}_${c} = 0.0;`)) +
-        w.dims((d) =>
-          w.columns((c) =>
-            `let q${c}_${d} = ${w.load("query", `other${c}`, d)};
-             let g${c}_${d} = ${w.load("upstream", `other${c}`, d)};` +
-            w.rows((r) =>
-              `s${r}_${c} += dot(k${r}_${d}, q${c}_${d});
-               t${r}_${c} += dot(v${r}_${d}, g${c}_${d});`
-            )
-          )
-        ) +
-        w.rows((r) =>
-          w.columns((c) =>
-            `let p${r}_${c} = ${w.present(c, `exp2(s${r}_${c} - log_sum${c})`, "0.0")};` +
-            (plan.drops
-              ? `let kept${r}_${c} = select(u.keep_scale, 0.0, ${w.dropped(`j${c}`, `i${r}`)});
-                 let used${r}_${c} = p${r}_${c} * kept${r}_${c};`
-              : `let kept${r}_${c} = 1.0; let used${r}_${c} = p${r}_${c};`) +
-            `let ds${r}_${c} = p${r}_${c} * (t${r}_${c} * kept${r}_${c} - delta${c});`
-          )
-        ) +
-        w.dims((d) =>
-          w.rows((r) =>
-            w.columns((c) =>
-              `dk${r}_${d} += ds${r}_${c} * q${c}_${d};
-               dv${r}_${d} += used${r}_${c} * g${c}_${d};`
-            )
-          )
-        ),
-    ) +
-    w.close((r) =>
-      w.dims((d) =>
-        w.store("d_key", `own${r}`, d, `dk${r}_${d} * ${unitScale(plan)}`) +
-        w.store("d_value", `own${r}`, d, `dv${r}_${d}`)
-      )
-    );
+  const { drops, tokens } = plan;
+  const kept = drops ? "select(u.keep_scale, 0.0, #dropped(j$c, i$r))" : "1.0";
+  const used = drops ? "p$r_$c * kept$r_$c" : "p$r_$c";
+  return kernelWgsl(plan, {
+    read: ["query", "key", "value", "upstream", "statistics: u32", "deltas: f32"],
+    write: ["d_key", "d_value"],
+    owned: /* wgsl */ `
+  ${maskWgsl(plan)}
+  #each r {
+    #each d {
+      let k$r_$d = #load(key, own$r, $d) * ${scoreScale(plan)};
+      let v$r_$d = #load(value, own$r, $d);
+      var dk$r_$d = vec4<f32>();
+      var dv$r_$d = vec4<f32>();
+    }
+  }`,
+    streamed: /* wgsl */ `
+    #each c {
+      let log_sum$c = bitcast<f32>(statistics[head * ${tokens}u + j$c]);
+      let delta$c = deltas[head * ${tokens}u + j$c];
+    }
+    #each r { #each c { var s$r_$c = 0.0; var t$r_$c = 0.0; } }
+    #each d {
+      #each c {
+        let q$c_$d = #load(query, other$c, $d);
+        let g$c_$d = #load(upstream, other$c, $d);
+        #each r {
+          s$r_$c += dot(k$r_$d, q$c_$d);
+          t$r_$c += dot(v$r_$d, g$c_$d);
+        }
+      }
+    }
+    #each r {
+      #each c {
+        let p$r_$c = #present($c, exp2(s$r_$c - log_sum$c), 0.0);
+        let kept$r_$c = ${kept};
+        let used$r_$c = ${used};
+        let ds$r_$c = p$r_$c * (t$r_$c * kept$r_$c - delta$c);
+      }
+    }
+    #each d {
+      #each r {
+        #each c {
+          dk$r_$d += ds$r_$c * q$c_$d;
+          dv$r_$d += used$r_$c * g$c_$d;
+        }
+      }
+    }`,
+    after: "",
+    stored: /* wgsl */ `
+    #each d {
+      #store(d_key, own$r, $d, dk$r_$d * ${unitScale(plan)})
+      #store(d_value, own$r, $d, dv$r_$d)
+    }`,
+  });
 }

@@ -8,11 +8,11 @@
  */
 import { bufferLimit } from "../../backend/device.ts";
 import { dispatch, uniformWords } from "../../backend/compute.ts";
-import { hostBackends } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { hostAugment } from "./host.ts";
 import { type AugmentBatch, type AugmentOptions, deviations } from "./options.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
+import { registerKernels, runKernel } from "../register.ts";
 
 export type { AugmentOptions } from "./options.ts";
 
@@ -84,14 +84,11 @@ export function augmentBatch(
 ): tf.Tensor4D {
   const shards = Array.isArray(packed) ? packed : [packed];
   assertOptions(shards, indices, transforms, options);
-  const inputs: Record<string, tf.Tensor> = { indices };
-  if (transforms) inputs.transforms = transforms;
-  shards.forEach((shard, i) => inputs[`shard${i}`] = shard);
-  return tf.engine().runKernel(
-    "VitAugmentBatch",
-    inputs,
-    { options, shards: shards.length } as unknown as tf.NamedAttrMap,
-  ) as tf.Tensor4D;
+  const numbered = Object.fromEntries(shards.map((shard, i) => [`shard${i}`, shard]));
+  return runKernel<tf.Tensor4D>("VitAugmentBatch", { indices, transforms, ...numbered }, {
+    options,
+    shards: shards.length,
+  });
 }
 
 function assertOptions(
@@ -120,6 +117,24 @@ function assertOptions(
   if (transforms && (transforms.shape[0] !== indices.size || transforms.shape[1] !== 6)) {
     throw new Error(`Transforms must be [${indices.size}, 6], not [${transforms.shape}].`);
   }
+}
+
+interface Inputs extends Record<string, TensorInfo> {
+  indices: TensorInfo;
+}
+interface Attributes {
+  options: AugmentOptions;
+  /** Number of inputs that are named `shard0`, `shard1`, … */
+  shards: number;
+}
+
+function given(inputs: Inputs, { options, shards }: Attributes): AugmentBatch {
+  return {
+    shards: Array.from({ length: shards }, (_, k) => inputs[`shard${k}`]!),
+    indices: inputs.indices,
+    transforms: inputs.transforms,
+    options,
+  };
 }
 
 function webgpuAugment({ shards, indices, transforms, options }: AugmentBatch): TensorInfo {
@@ -244,19 +259,8 @@ fn sampled(place: vec2<u32>, t: u32, y: f32, x: f32) -> vec4<f32> {
 }
 `;
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const run = backendName === "webgpu" ? webgpuAugment : hostAugment;
-  tf.registerKernel({
-    kernelName: "VitAugmentBatch",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) => {
-      const { options, shards } = attrs as unknown as { options: AugmentOptions; shards: number };
-      return run({
-        shards: Array.from({ length: shards }, (_, k) => inputs[`shard${k}`]!),
-        indices: inputs.indices!,
-        transforms: inputs.transforms,
-        options,
-      });
-    },
-  });
-}
+registerKernels({
+  VitAugmentBatch: (inputs: Inputs, a: Attributes) => webgpuAugment(given(inputs, a)),
+}, {
+  VitAugmentBatch: (inputs: Inputs, a: Attributes) => hostAugment(given(inputs, a)),
+});

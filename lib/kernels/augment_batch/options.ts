@@ -1,20 +1,11 @@
-/** What both forms of augment_batch.ts share. */
+/** Options that both forms of augment_batch.ts share. */
+import type { Preprocessing } from "../../data/preprocessing.ts";
 import type { TensorInfo } from "../../tfjs.ts";
 
 /** The stored images and what becomes of them. */
-export interface AugmentOptions {
-  /** Of a stored image, in pixels. */
-  height: number;
-  /** Of a stored image, in pixels. */
-  width: number;
-  /** Bytes of a pixel, 1 to 4. */
-  channels: number;
+export interface AugmentOptions extends Preprocessing {
   /** Side of the square output images, in pixels. */
   size: number;
-  /** Mean of each channel, of pixel values 0..255. */
-  mean: number[];
-  /** Variance of each channel. */
-  variance: number[];
 }
 
 /** Keras's floor of the standard deviation, for a channel that never changes. */

@@ -4,8 +4,10 @@
  * The forward pass keeps each row's mean and reciprocal deviation, `[rows, 2]`, for the backward
  * pass. Every sum has one order, so equal inputs give equal bytes.
  */
-import { hostAllocate, hostBackends, hostFloats } from "../../backend/host.ts";
+import { hostAllocate, hostFloats } from "../../backend/host.ts";
+import { shareData } from "../../backend/tfjs_internals.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
+import { registerGradient, registerKernels, runKernel } from "../register.ts";
 import { type GradInputs, type Inputs, rowsOf, webgpuBackward, webgpuForward } from "./wgsl.ts";
 
 /**
@@ -60,9 +62,8 @@ function normalize<T extends tf.Tensor>(
   }
   if (x.size === 0) return residual ? [x.clone(), x.clone()] : [x.clone()];
   return tf.tidy(() => {
-    const attributes = { epsilon, residual };
-    const outputs = tf.engine().runKernel("VitLayerNorm", { x, gamma, beta }, attributes);
-    const [y, , passed] = outputs as unknown as T[];
+    const attributes: Attributes = { epsilon, residual };
+    const [y, , passed] = runKernel<T[]>("VitLayerNorm", { x, gamma, beta }, attributes);
     return residual ? [y!, passed!] : [y!];
   });
 }
@@ -136,45 +137,31 @@ function hostBackward({ dy, x, gamma, moments, added }: GradInputs): TensorInfo[
   return outputs;
 }
 
-/** The same data under a new tensor. */
-function share({ dataId, shape, dtype }: TensorInfo): TensorInfo {
-  // KernelBackend declares incRef, but tfjs exports the class without it in its types.
-  (tf.backend() as unknown as { incRef(dataId: object): void }).incRef(dataId);
-  return { dataId, shape, dtype };
+interface Attributes {
+  epsilon: number;
+  /** Whether x is passed on as a third output. */
+  residual: boolean;
 }
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const onDevice = backendName === "webgpu";
-  tf.registerKernel({
-    kernelName: "VitLayerNorm",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) => {
-      const { epsilon, residual } = attrs as unknown as { epsilon: number; residual: boolean };
-      const given = inputs as unknown as Inputs;
-      const outputs = (onDevice ? webgpuForward : hostForward)(given, epsilon);
-      return residual ? [...outputs, share(given.x)] : outputs;
-    },
-  });
-  tf.registerKernel({
-    kernelName: "VitLayerNormGrad",
-    backendName,
-    kernelFunc: ({ inputs }) =>
-      (onDevice ? webgpuBackward : hostBackward)(inputs as unknown as GradInputs),
-  });
+/** A forward pass that passes x on where that is asked for. */
+function passingOn(forward: (inputs: Inputs, epsilon: number) => TensorInfo[]) {
+  return (inputs: Inputs, { epsilon, residual }: Attributes): TensorInfo[] => {
+    const outputs = forward(inputs, epsilon);
+    return residual ? [...outputs, shareData(inputs.x)] : outputs;
+  };
 }
 
-tf.registerGradient({
-  kernelName: "VitLayerNorm",
-  inputsToSave: ["x", "gamma"],
-  outputsToSave: [false, true, false],
-  gradFunc: (dys, saved) => {
-    const [x, gamma, moments] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
-    const [dy, , added] = dys as tf.Tensor[];
+registerKernels(
+  { VitLayerNorm: passingOn(webgpuForward), VitLayerNormGrad: webgpuBackward },
+  { VitLayerNorm: passingOn(hostForward), VitLayerNormGrad: hostBackward },
+);
+
+registerGradient<Attributes>("VitLayerNorm", {
+  inputs: ["x", "gamma"],
+  outputs: [false, true, false],
+  backward: ([dy, , added], [x, gamma, moments]) => {
     // One kernel makes all three. Not inside the thunks: the tape tidies after each of them.
-    const [dx, dGamma, dBeta] = tf.engine().runKernel(
-      "VitLayerNormGrad",
-      added ? { dy: dy!, x, gamma, moments, added } : { dy: dy!, x, gamma, moments },
-    ) as unknown as [tf.Tensor, tf.Tensor, tf.Tensor];
-    return { x: () => dx, gamma: () => dGamma, beta: () => dBeta };
+    const [dx, dGamma, dBeta] = runKernel("VitLayerNormGrad", { dy, x, gamma, moments, added });
+    return { x: () => dx!, gamma: () => dGamma!, beta: () => dBeta! };
   },
 });

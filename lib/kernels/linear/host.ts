@@ -4,7 +4,7 @@ import { randomBits, type StreamKey } from "../../random.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { normalCdf, normalPdf } from "../gelu.ts";
 
-/** What follows a product, in this order; the arrays are whole tensors, row after row. */
+/** Steps that follow a product, in this order; the arrays are whole tensors, row after row. */
 export interface RowFinish {
   /** [columns]. */
   bias?: Float32Array;

@@ -1,10 +1,10 @@
 /** The kernels under `linear`, on every backend. */
 import { dispatch, uniformWords } from "../../backend/compute.ts";
-import { hostAllocate, hostBackends, hostFloats } from "../../backend/host.ts";
+import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { dropoutNumbers, hostMaskKey } from "../dropout.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
-import { registerKernels } from "../lazy_gradient.ts";
+import { registerKernels } from "../register.ts";
 import { finishRows, multiplyInto, sumRows } from "./host.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { hostForward, hostGradKernels, hostGradX } from "../matmul/host.ts";
@@ -17,7 +17,7 @@ interface Inputs {
   residual?: TensorInfo;
   stepKey?: TensorInfo;
 }
-/** What VitLinear does after the product and the bias. */
+/** Steps of VitLinear after the product and the bias. */
 export interface Attributes {
   gelu: boolean;
   rate: number;
@@ -49,6 +49,7 @@ const webgpu = {
   VitLinear({ x, kernel, bias, residual, stepKey }: Inputs, attrs: Attributes): TensorInfo[] {
     const [inner, columns] = kernel.shape as [number, number];
     const a = matrixOf(x, inner);
+    // y = x @ kernel
     return matmul({ layout: "nn", a, b: kernel, rows: a.shape[0]!, depth: inner, columns }, {
       bias,
       residual,
@@ -75,6 +76,7 @@ const webgpu = {
   ): TensorInfo[] {
     const [columns, depth] = kernel.shape as [number, number];
     const a = matrixOf(dz, depth);
+    // dx = dz @ kernel^T, summed over the kernel's columns.
     const product = { layout: "nt", a, b: kernel, rows: a.shape[0]!, depth, columns } as const;
     return [{ ...matmul(product, { factor: slope })[0]!, shape }];
   },
@@ -85,6 +87,7 @@ const webgpu = {
     const b = matrixOf(dz, columns);
     const depth = b.shape[0]!;
     const rows = tf.util.sizeFromShape(x.shape) / depth;
+    // dkernel = x^T @ dz, summed over the rows of the batch.
     return matmulOverRows({ layout: "tn", a: x, b, rows, depth, columns }, bias);
   },
   VitSumLeading({ dy }: { dy: TensorInfo }, { shape }: { shape: number[] }): TensorInfo[] {
@@ -150,5 +153,4 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels("webgpu", webgpu);
-for (const backendName of hostBackends) registerKernels(backendName, host);
+registerKernels(webgpu, host);

@@ -2,7 +2,7 @@
  * Dense layers in one operation each: y = residual + dropout(activation(x @ kernel + bias)), or a
  * chain of them.
  *
- * While gradients are recorded, the forward pass also keeps a layer's slope, the derivative of
+ * While the tape is on, the forward pass also keeps a layer's slope, the derivative of
  * dropout(gelu(z)) to z. It needs the exponential that GELU has computed anyway and takes the place
  * of z, so the backward pass neither draws the mask nor evaluates GELU again:
  * dz = dy * slope, dx = dz @ kernel^T, dkernel = x^T @ dz, dbias = the sum of dz's rows. In a chain
@@ -12,11 +12,12 @@
  */
 import { tf } from "../../tfjs.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
-import { isTapeOn, record, runKernel, withoutNulls } from "../lazy_gradient.ts";
+import { isTapeOn, onTape } from "../lazy_gradient.ts";
+import { runKernel, withoutNulls } from "../register.ts";
 import type { Attributes } from "./kernels.ts";
 import "./kernels.ts";
 
-/** What follows the product and the bias, in this order. */
+/** Steps that follow the product and the bias, in this order. */
 export interface LinearOptions {
   /** The exact GELU. */
   activation?: "gelu";
@@ -69,7 +70,7 @@ export function linearChain(
   residual?: tf.Tensor,
 ): tf.Tensor {
   const shape = checkedShape(x, layers, residual);
-  const recording = isTapeOn();
+  const isOnTape = isTapeOn();
   const last = layers.length - 1;
   const attributes = layers.map(({ activation, dropout }): Attributes => {
     const gelu = activation === "gelu";
@@ -78,13 +79,13 @@ export function linearChain(
       gelu,
       rate: drops ? dropout.rate : 0,
       stream: drops ? dropout.stream : 0,
-      slope: recording && (gelu || drops),
+      slope: isOnTape && (gelu || drops),
     };
   });
   const weights = Object.fromEntries(
     layers.flatMap(({ kernel, bias }, i) => [[`kernel${i}`, kernel], [`bias${i}`, bias]]),
   );
-  return record({
+  return onTape({
     inputs: withoutNulls<tf.Tensor>({ x, ...weights, residual }),
     forward: (save) => {
       const inputs = [x];

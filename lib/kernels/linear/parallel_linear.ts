@@ -6,9 +6,10 @@
  * backward together.
  */
 import { webgpuBackend } from "../../backend/compute.ts";
-import { hostBackends, hostFloats } from "../../backend/host.ts";
+import { hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { record, registerKernels, runKernel } from "../lazy_gradient.ts";
+import { onTape } from "../lazy_gradient.ts";
+import { registerKernels, runKernel } from "../register.ts";
 import { finishRows, sumRows } from "./host.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { hostForward, hostGradKernels, hostGradXOfMany } from "../matmul/host.ts";
@@ -29,7 +30,7 @@ export function parallelLinear(
 ): tf.Tensor[] {
   const shape = checkedShape(x, kernels, biases);
   const { length } = kernels;
-  return record<tf.Tensor[]>({
+  return onTape<tf.Tensor[]>({
     inputs: { x, ...numbered("kernel", kernels), ...numbered("bias", biases) },
     forward: (save) => {
       save([x, ...kernels]);
@@ -109,6 +110,7 @@ const webgpu = {
     const biases = listOf(inputs, "bias", length);
     const [depth, columns] = kernels[0]!.shape as [number, number];
     const a = matrixOf(inputs.x, depth);
+    // Each y = x @ its kernel: one a, a part for each b.
     const product = { layout: "nn", a, rows: a.shape[0]!, depth, columns } as const;
     if (canBind(1 + 3 * length)) return matmul({ ...product, b: kernels }, { bias: biases });
     return kernels.map((b, i) => matmul({ ...product, b }, { bias: biases[i] })[0]!);
@@ -120,6 +122,7 @@ const webgpu = {
     const kernels = listOf(inputs, "kernel", length);
     const [columns, depth] = kernels[0]!.shape as [number, number];
     const dys = listOf(inputs, "dy", length).map((dy) => matrixOf(dy, depth));
+    // dx = the sum of dy @ kernel^T over the parts.
     const product = { layout: "nt", rows: dys[0]!.shape[0]!, depth, columns } as const;
     if (canBind(1 + 2 * length)) {
       return [{ ...matmul({ ...product, a: dys, b: kernels })[0]!, shape }];
@@ -140,6 +143,7 @@ const webgpu = {
     const depth = dys[0]!.shape[0]!;
     const a = inputs.x;
     const rows = tf.util.sizeFromShape(a.shape) / depth;
+    // Each dkernel = x^T @ its dy: one a, a part for each b.
     const product = { layout: "tn", a, rows, depth, columns } as const;
     if (canBind(1 + 3 * length)) return matmulOverRows({ ...product, b: dys }, true);
     const pairs = dys.map((b) => matmulOverRows({ ...product, b }, true));
@@ -173,5 +177,4 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels("webgpu", webgpu);
-for (const backendName of hostBackends) registerKernels(backendName, host);
+registerKernels(webgpu, host);

@@ -16,7 +16,13 @@ function runKernel(name: string, inputs: Record<string, TensorInfo>, attrs: obje
   }) as TensorInfo;
 }
 
-function product(a: TensorInfo, b: TensorInfo, transposeA = false, transposeB = false) {
+/** A product by the backend's own kernel, past the engine's bookkeeping: a new tensor of nobody's. */
+export function hostProduct(
+  a: TensorInfo,
+  b: TensorInfo,
+  transposeA = false,
+  transposeB = false,
+): TensorInfo {
   return runKernel("BatchMatMul", { a, b }, { transposeA, transposeB });
 }
 
@@ -46,33 +52,33 @@ const dispose = (tensor: TensorInfo) => tf.backend().disposeData(tensor.dataId);
 
 /** x @ kernel: [rows, in] x [in, out] -> [rows, out]. */
 export function hostForward(x: TensorInfo, kernel: TensorInfo): TensorInfo {
-  return product(x, kernel);
+  return hostProduct(x, kernel);
 }
 
 /** dz @ kernel^T: [rows, out] x [in, out] -> [rows, in]. */
 export function hostGradX(dz: TensorInfo, kernel: TensorInfo): TensorInfo {
-  if (tf.getBackend() !== "wasm") return product(dz, kernel, false, true);
+  if (tf.getBackend() !== "wasm") return hostProduct(dz, kernel, false, true);
   const [rows, columns] = [dz.shape[0]!, kernel.shape[0]!];
   if (rows < columns) {
     // (kernel @ dz^T)^T reads a large kernel where it stands; only small tensors are turned.
     const dzTurned = transposed(dz);
-    const turned = product(kernel, dzTurned);
+    const turned = hostProduct(kernel, dzTurned);
     const result = transposed(turned);
     dispose(dzTurned);
     dispose(turned);
     return result;
   }
   const kernelTurned = transposed(kernel);
-  const result = product(dz, kernelTurned);
+  const result = hostProduct(dz, kernelTurned);
   dispose(kernelTurned);
   return result;
 }
 
 /** x^T @ dz of each dz: [rows, in] x [rows, out] -> [in, out]. */
 export function hostGradKernels(x: TensorInfo, dzs: TensorInfo[]): TensorInfo[] {
-  if (tf.getBackend() !== "wasm") return dzs.map((dz) => product(x, dz, true, false));
+  if (tf.getBackend() !== "wasm") return dzs.map((dz) => hostProduct(x, dz, true, false));
   const xTurned = transposed(x);
-  const results = dzs.map((dz) => product(xTurned, dz));
+  const results = dzs.map((dz) => hostProduct(xTurned, dz));
   dispose(xTurned);
   return results;
 }

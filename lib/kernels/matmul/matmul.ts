@@ -10,6 +10,7 @@ import { dispatch, uniformWords } from "../../backend/compute.ts";
 import { currentGpu } from "../../backend/device.ts";
 import { randomWgsl } from "../../random.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
+import { bitsWgsl } from "../dropout.ts";
 import { geluWgsl } from "../gelu.ts";
 import {
   chooseTile,
@@ -23,8 +24,8 @@ import { gridParts, matmulWgsl } from "./wgsl.ts";
 import { sumLeading } from "../sum_leading.ts";
 
 /**
- * One product, or several that are one operation: in layout nt as many of a as of b, whose products
- * are added up, in nn and tn one a and several b with an output each.
+ * Operands of one product, or of several parts that are one operation; see {@linkcode
+ * ProductShape}.
  */
 export interface Product extends ProductShape {
   a: TensorInfo | TensorInfo[];
@@ -37,7 +38,7 @@ export function matrixOf(tensor: TensorInfo, columns: number): TensorInfo {
   return { dataId: tensor.dataId, dtype: tensor.dtype, shape: [rows, columns] };
 }
 
-/** What is done to each element of a product before it is written. */
+/** Steps that each element of a product goes through before it is written. */
 export interface Epilogue {
   /** [columns], added first; one for each output. */
   bias?: TensorInfo | TensorInfo[];
@@ -55,7 +56,8 @@ export interface Epilogue {
 
 const widthOf = (length: number): Width => length % 4 === 0 ? 4 : 1;
 
-const tileName = ({ kind, rows, columns, lanes }: Tile): string =>
+/** A tile in the key of a pipeline. */
+export const tileName = ({ kind, rows, columns, lanes }: Tile): string =>
   `${kind}${rows}x${columns}x${lanes}`;
 
 const uniformsWgsl = /* wgsl */ `
@@ -149,10 +151,6 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
 
 function epilogueWgsl(steps: string[], width: Width, output: number): string {
   const has = (step: string) => steps.includes(step);
-  const bits = width === 1
-    ? "random_bits(key, e)"
-    : "vec4<u32>(random_bits(key, e), random_bits(key, e + 1u), " +
-      "random_bits(key, e + 2u), random_bits(key, e + 3u))";
   const threshold = width === 1 ? "u.threshold" : "vec4<u32>(u.threshold)";
   const row = has("repeated") ? "(row % u.residual_rows)" : "row";
   return [
@@ -164,7 +162,7 @@ function epilogueWgsl(steps: string[], width: Width, output: number): string {
     has("gelu") && has("slope") && `slope = parts.cdf + value * parts.pdf;`,
     has("gelu") && `value *= parts.cdf;`,
     has("dropout") &&
-    `let keep = select(Value(u.scale), Value(), ${bits} < ${threshold});`,
+    `let keep = select(Value(u.scale), Value(), ${bitsWgsl(width)} < ${threshold});`,
     has("dropout") && `value *= keep;`,
     has("dropout") && has("slope") && `slope *= keep;`,
     (has("residual") || has("repeated")) &&
@@ -179,10 +177,10 @@ function epilogueWgsl(steps: string[], width: Width, output: number): string {
 const MIN_SPLIT_ROWS = 256;
 
 /**
- * How many parts the rows of a tn product are cut into. Not by its tile: the order of the additions,
- * hence the bits of the result, must not depend on what a measurement chose.
+ * Number of parts that the rows of a tn product are cut into. Not by its tile: the order of the
+ * additions, hence the bits of the result, must not depend on what a measurement chose.
  */
-function splitCount({ rows, depth, columns }: ProductShape, outputs: number): number {
+export function splitCount({ rows, depth, columns }: ProductShape, outputs: number): number {
   const workgroups = Math.ceil(rows / 32) * Math.ceil(columns / 32) * outputs;
   // A software adapter has a few cores, a GPU needs thousands of threads to hide its latencies.
   const wanted = currentGpu()?.isSoftware ? 8 : 1024;

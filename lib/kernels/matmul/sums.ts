@@ -20,7 +20,7 @@ const STEP_TOGETHER = 32;
 
 /** The sum of one part in layouts nn and nt: a's rows run along it. */
 export function alongRows(code: MatmulCode, part: number): string {
-  const { layout, tile, widthA, width } = code;
+  const { layout, tile, widthA, width, windows } = code;
   const values = range(tile.columns / width);
   const columns = range(tile.columns);
   const rows = range(tile.rows);
@@ -70,8 +70,14 @@ export function alongRows(code: MatmulCode, part: number): string {
   const a = operandOf(code, "a", part);
   if (!subgroup) {
     for (const r of rows) {
-      setup.push(`let row${r} = min(top + ${r}u, u.rows - 1u) * (u.depth / ${widthA}u);`);
-      body.push(`let p${r} = ${a}[row${r} + k / ${widthA}u];`);
+      const row = `min(top + ${r}u, u.rows - 1u)`;
+      setup.push(
+        windows
+          ? `let row${r} = window_start(${row}) / ${widthA}u;`
+          : `let row${r} = ${row} * (u.depth / ${widthA}u);`,
+      );
+      const step = windows ? "window_element(k)" : "k";
+      body.push(`let p${r} = ${a}[row${r} + ${step} / ${widthA}u];`);
     }
     for (const i of range(steps)) {
       for (const r of rows) multiply(r, i, widthA === 4 ? `p${r}[${i}]` : `p${r}`);
@@ -82,18 +88,20 @@ export function alongRows(code: MatmulCode, part: number): string {
     const lanesPerRow = 8 / rowsPerLoad;
     setup.push(`let mine = lane.x % ${lanesPerRow}u * ${widthA}u;`);
     for (const load of range(tile.rows / rowsPerLoad)) {
+      const row = `min(top + ${load * rowsPerLoad}u + lane.x / ${lanesPerRow}u, u.rows - 1u)`;
       setup.push(
-        `let row${load} = min(top + ${
-          load * rowsPerLoad
-        }u + lane.x / ${lanesPerRow}u, u.rows - 1u)` +
-          ` * u.depth + mine;`,
+        windows
+          ? `let row${load} = window_start(${row});`
+          : `let row${load} = ${row} * u.depth + mine;`,
       );
     }
     body.push(`let valid = k + mine < u.depth;`);
+    if (windows) body.push(`let element = window_element(k + mine);`);
+    const step = windows ? "element" : "k";
     for (const load of range(tile.rows / rowsPerLoad)) {
       body.push(
         `let p${load} = select(${typeOf(widthA)}(), ` +
-          `${a}[(row${load} + k) / ${widthA}u], valid);`,
+          `${a}[(row${load} + ${step}) / ${widthA}u], valid);`,
       );
       for (const r of range(rowsPerLoad)) {
         for (const i of range(8)) {
@@ -120,7 +128,7 @@ function stepIndex(clamped: boolean, offset: number, width: Width): string {
 
 /** Layout tn: each step of the sum is one row of a and one of b; a split of them takes `u.chunk`. */
 export function overRows(code: MatmulCode, output: number): string {
-  const { tile, widthA, width, columnSums } = code;
+  const { tile, widthA, width, columnSums, windows } = code;
   const values = range(tile.columns / width);
   const subgroup = tile.kind === "subgroup";
   const steps = subgroup ? 4 : 1;
@@ -128,10 +136,11 @@ export function overRows(code: MatmulCode, output: number): string {
   const reach = subgroup ? Math.min(tile.rows, 8 * widthA) : widthA;
   const loads = range(tile.rows / reach);
   const setup = [
-    ...loads.map((load) =>
-      `let at_a${load} = min(top + ${load * reach}u${subgroup ? ` + lane.x * ${widthA}u` : ""}, ` +
-      `u.rows - ${widthA}u) / ${widthA}u;`
-    ),
+    ...loads.map((load) => {
+      const k = `min(top + ${load * reach}u${subgroup ? ` + lane.x * ${widthA}u` : ""}, ` +
+        `u.rows - ${widthA}u)`;
+      return `let at_a${load} = ${windows ? `window_element(${k})` : k} / ${widthA}u;`;
+    }),
     ...values.map((v) => `let from${v} = inside${v} / ${width}u;`),
     `let end = min(u.depth, (slice + 1u) * u.chunk);`,
   ];
@@ -140,12 +149,15 @@ export function overRows(code: MatmulCode, output: number): string {
     body.push(
       subgroup ? `let row${i} = min(k + ${i}u, end - 1u);` : `let row${i} = k;`,
       ...loads.map((load) => {
-        const loaded = `a0[row${i} * (u.rows / ${widthA}u) + at_a${load}]`;
+        const start = windows
+          ? `window_start(row${i}) / ${widthA}u`
+          : `row${i} * (u.rows / ${widthA}u)`;
+        const loaded = `a0[${start} + at_a${load}]`;
         return `let p${i}_${load} = ${
           i === 0 ? loaded : `select(${typeOf(widthA)}(), ${loaded}, k + ${i}u < end)`
         };`;
       }),
-      `let at${i} = row${i} * (u.columns / ${width}u);`,
+      `let at${i} = ${windows ? `row_of_b(row${i})` : `row${i}`} * (u.columns / ${width}u);`,
       ...values.map((v) => `let q${i}_${v} = b${output}[at${i} + from${v}];`),
     );
     if (columnSums) {
@@ -195,7 +207,7 @@ var<workgroup> tile_b: array<${type}, ${DEPTH * strideB / width}>;`;
 
 /** The sum of one part in any layout: a workgroup loads what its threads share into its memory. */
 export function sharedSum(code: MatmulCode, part: number): string {
-  const { layout, tile, widthA, width, columnSums } = code;
+  const { layout, tile, widthA, width, columnSums, windows } = code;
   const group = workgroupTile(tile);
   const threads = tile.lanes[0] * tile.lanes[1];
   const { strideA, strideB } = sharedSizes(code);
@@ -216,6 +228,12 @@ export function sharedSum(code: MatmulCode, part: number): string {
     `let loaded = select(${typeOf(load)}(), ${operandOf(code, operand, part)}[at], ` +
     `k + step < end);`,
   ];
+  /** Where a row's element lies. */
+  const placeOf = (operand: "a" | "b", row: string, length: string, at: string) => {
+    if (!windows) return `${row} * ${length} + ${at}`;
+    if (operand === "a") return `window_start(${row}) + window_element(${at})`;
+    return `${layout === "tn" ? `row_of_b(${row})` : row} * ${length} + ${at}`;
+  };
   /** Element e of what was loaded. */
   const element = (e: number, load: Width) => load === 4 ? `loaded[${e}]` : "loaded";
   /** The matrix's rows run along the sum: the elements of a load belong to as many steps. */
@@ -226,7 +244,12 @@ export function sharedSum(code: MatmulCode, part: number): string {
       ...loaded(
         operand,
         widthA,
-        `min(${from} + row, ${count} - 1u) * u.depth + min(k + step, u.depth - ${widthA}u)`,
+        placeOf(
+          operand,
+          `min(${from} + row, ${count} - 1u)`,
+          "u.depth",
+          `min(k + step, u.depth - ${widthA}u)`,
+        ),
       ),
       ...range(widthA).map((e) =>
         `tile_${operand}[(step + ${e}u) * ${stride}u + row] = ${element(e, widthA)};`
@@ -239,7 +262,12 @@ export function sharedSum(code: MatmulCode, part: number): string {
     ...loaded(
       operand,
       load,
-      `min(k + step, u.depth - 1u) * ${count} + min(${from} + c, ${count} - ${load}u)`,
+      placeOf(
+        operand,
+        "min(k + step, u.depth - 1u)",
+        count,
+        `min(${from} + c, ${count} - ${load}u)`,
+      ),
     ),
   ];
 

@@ -1,12 +1,19 @@
-/** How matrix products are cut into threads and workgroups, and which cut a product gets. */
+/** Cuts of matrix products into threads and workgroups, and the choice of one for a product. */
 import { currentGpu, type Gpu } from "../../backend/device.ts";
 
-/** How the operands lie in memory; see `wgsl.ts`. */
+/**
+ * Operand of a @ b that lies transposed in memory: n neither way, t transposed, a's letter first. A
+ * dense layer y = x @ W needs all three: nn makes y = x @ W, nt the input's gradient dy @ W^T, tn
+ * the kernel's x^T @ dy.
+ */
 export type Layout = "nn" | "nt" | "tn";
 
-/** How the output is cut into threads and workgroups. */
+/** Cut of the output into threads and workgroups. */
 export interface Tile {
-  /** Where a workgroup keeps what its threads share: nowhere, in a subgroup, in workgroup memory. */
+  /**
+   * Place where a workgroup keeps what its threads share: nowhere, in a subgroup, in workgroup
+   * memory.
+   */
   kind: "plain" | "subgroup" | "shared";
   /** Rows of the output a thread owns; a multiple of 4. */
   rows: number;
@@ -25,7 +32,11 @@ export interface ProductShape {
   rows: number;
   depth: number;
   columns: number;
-  /** How many products of this shape are one operation; 1 by default. */
+  /**
+   * How many products of this shape are one operation, as those of attention's query, key and
+   * value; 1 by default. In nn and tn one a meets several b and makes as many outputs; in nt
+   * several pairs of a and b are added up in one output.
+   */
   parts?: number;
 }
 
@@ -75,7 +86,9 @@ export function productKey({ layout, rows, depth, columns, parts = 1 }: ProductS
   return `${layout}/${shape.join("x")}${parts > 1 ? `x${parts}` : ""}`;
 }
 
-/** What was measured for a product, or for one of twice the batch: the last of an epoch is smaller. */
+/**
+ * Choice measured for a product, or for one of twice the batch: the last of an epoch is smaller.
+ */
 function measuredTile(product: ProductShape): TileName | undefined {
   const { layout, rows, depth } = product;
   const larger = layout === "tn" ? { depth: 2 * depth } : { rows: 2 * rows };

@@ -1,14 +1,14 @@
 /**
- * Which tile is fastest for a matrix product on this adapter: measured once, kept in a file.
+ * Fastest tile for a matrix product on this adapter: measured once, kept in a file.
  *
  * Nothing here happens by itself: a trainer loads what is known, has the rest measured, and saves
  * it. Products that nobody measured take a tile by the rule of `tiles.ts`, and no choice
  * changes a bit of any result.
  */
-import { type CapturableBackend, flushBackend } from "../../capture/notes.ts";
 import { webgpuBackend } from "../../backend/compute.ts";
 import { currentGpu, type Gpu, withGpuCheck } from "../../backend/device.ts";
-import { readSmallText, writeFileAtomic } from "../../files.ts";
+import { flushBackend } from "../../backend/tfjs_internals.ts";
+import { ioError, readSmallText, writeFileAtomic } from "../../files.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { matmul, matmulOverRows, type Product } from "./matmul.ts";
 import {
@@ -21,7 +21,7 @@ import {
   tiles,
 } from "./tiles.ts";
 
-/** What was measured of one product. */
+/** Times of one product by tile, and the fastest. */
 export interface TuningResult {
   /** The product's {@linkcode productKey}. */
   key: string;
@@ -31,8 +31,9 @@ export interface TuningResult {
   milliseconds: Partial<Record<TileName, number>>;
 }
 
+/** Options of {@linkcode tune}. */
 export interface TuneOptions {
-  /** Milliseconds that the device takes for what `run` records; by default measured. */
+  /** Milliseconds that the device takes for what `run` encodes; by default measured. */
   measure?: (run: () => void) => Promise<number>;
   /** Called before each product is measured. */
   onProgress?: (done: number, count: number) => void;
@@ -126,16 +127,15 @@ async function deviceMilliseconds(run: () => void): Promise<number> {
     : await millisecondsByClock(run);
 }
 
-/** How long the device takes for what `run` records, where it has no timestamp queries. */
+/** Milliseconds that the device takes for what `run` encodes, where it has no timestamp queries. */
 export async function millisecondsByClock(run: () => void): Promise<number> {
-  const backend = webgpuBackend() as unknown as CapturableBackend;
-  const { queue } = backend.device;
-  flushBackend(backend);
+  const { queue } = webgpuBackend().device;
+  flushBackend();
   await queue.onSubmittedWorkDone();
   const start = performance.now();
   // Deno looks only every 10 ms whether the device is done; many runs make that small.
   for (let i = 0; i < MOST_CALLS; i++) run();
-  flushBackend(backend);
+  flushBackend();
   await queue.onSubmittedWorkDone();
   return (performance.now() - start) / MOST_CALLS;
 }
@@ -143,7 +143,7 @@ export async function millisecondsByClock(run: () => void): Promise<number> {
 /** Tiles by product, by what they were measured on. */
 type TuningFile = Record<string, Record<string, string>>;
 
-/** What the choices depend on: the adapter, who drives it, and our kernels. */
+/** Facts that the choices depend on: the adapter, who drives it, and our kernels. */
 function identityOf({ description, info }: Gpu, version: string): string {
   const { vendor, architecture, device } = info;
   return [description, vendor, architecture, device, `Deno ${Deno.version.deno}`, version]
@@ -185,7 +185,11 @@ export async function saveTuning(path: string, version: string): Promise<void> {
   const content = await readFile(path);
   content[identityOf(gpu, version)] = Object.fromEntries([...measuredTiles].sort());
   const folder = path.replace(/[^/\\]*$/, "");
-  if (folder !== "") await Deno.mkdir(folder, { recursive: true });
+  if (folder !== "") {
+    await Deno.mkdir(folder, { recursive: true }).catch((error) => {
+      throw ioError(error, "make", folder);
+    });
+  }
   // Two processes may save at once, and a reader must never see half a file.
   await writeFileAtomic(path, [new TextEncoder().encode(JSON.stringify(content, null, 2) + "\n")]);
 }

@@ -49,7 +49,7 @@ function bindings(code: MatmulCode): string {
 
 const outputsOf = ({ layout, parts }: MatmulCode): number[] => range(layout === "nt" ? 1 : parts);
 
-/** How many times the grid's third dimension must repeat for all outputs to be made. */
+/** Repeats of the grid's third dimension that make all outputs. */
 export function gridParts({ layout, parts, tile }: Pick<MatmulCode, "layout" | "parts" | "tile">) {
   return layout === "nt" || tile.kind === "subgroup" ? 1 : parts;
 }

@@ -5,10 +5,12 @@
  * binds two buffers a variable, its value and its gradient, and not four.
  */
 import { dispatch, uniformWords, webgpuBackend } from "../../backend/compute.ts";
-import { hostBackends, hostFloats, hostFloatsInPlace } from "../../backend/host.ts";
+import { hostFloats, hostFloatsInPlace } from "../../backend/host.ts";
+import { isShared } from "../../backend/tfjs_internals.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { isNonFiniteWgsl } from "./count_non_finite.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
+import { registerKernels, runKernel } from "../register.ts";
 import { branchesWgsl, groupsOf, LANES, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
 
 /** Variables whose moments share their tensors. */
@@ -25,20 +27,20 @@ export interface AdamWMember {
   /** Updated in place. */
   value: TensorInfo;
   grad: TensorInfo;
-  /** Where its moments begin in m and in v, in elements. */
+  /** Start of its moments in m and in v, in elements. */
   offset: number;
   /** Whether the variable is multiplied by the decay factor. */
   decay: boolean;
 }
 
-/** What stays the same over a run. */
+/** Constants of AdamW, the same over a run. */
 export interface AdamWOptions {
   beta1: number;
   beta2: number;
   epsilon: number;
 }
 
-/** What the global norm of the gradients decides. */
+/** Rule by which the global norm of the gradients limits an update. */
 export interface Clipping {
   /** The largest norm that is let through; 0 lets all through. */
   clipNorm: number;
@@ -66,13 +68,6 @@ function capacity(): number {
   return Math.floor((mostBuffers() - COMMON_BUFFERS) / 2);
 }
 
-/** True when another tensor has the same data, so that an update in place would change it too. */
-export function isShared(tensor: TensorInfo): boolean {
-  // KernelBackend declares refCount, but tfjs exports the class without it in its types.
-  const backend = tf.backend() as unknown as { refCount(dataId: object): number };
-  return backend.refCount(tensor.dataId) > 1;
-}
-
 /**
  * One step of AdamW on every variable, in place, as TensorFlow computes it: first
  * `value *= decayFactor` where `decay` is set, then with the new m and v
@@ -95,17 +90,13 @@ export function adamwUpdate(
     throw new Error(`Scalars must be float32 [2], not ${scalars.dtype} [${scalars.shape}].`);
   }
   groups.forEach(assertUpdatable);
-  tf.engine().runKernel(
-    "VitAdamW",
-    clipping ? { scalars, squaredNorm: clipping.squaredNorm } : { scalars },
-    {
-      groups,
-      options,
-      // Larger than any norm that is a number; 1e39 would not be one in a shader.
-      clipNorm: clipping?.clipNorm || 3e38,
-      skipNonFinite: clipping?.skipNonFinite ?? false,
-    } as unknown as tf.NamedAttrMap,
-  );
+  runKernel("VitAdamW", { scalars, squaredNorm: clipping?.squaredNorm }, {
+    groups,
+    options,
+    // Larger than any norm that is a number; 1e39 would not be one in a shader.
+    clipNorm: clipping?.clipNorm || 3e38,
+    skipNonFinite: clipping?.skipNonFinite ?? false,
+  });
 }
 
 function assertUpdatable({ m, v, members }: AdamWGroup): void {
@@ -272,17 +263,4 @@ function hostAdamW(
   }
 }
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const onGpu = backendName === "webgpu";
-  tf.registerKernel({
-    kernelName: "VitAdamW",
-    backendName,
-    kernelFunc: ({ inputs, attrs }) => {
-      (onGpu ? webgpuAdamW : hostAdamW)(
-        inputs as unknown as Inputs,
-        attrs as unknown as Attributes,
-      );
-      return [];
-    },
-  });
-}
+registerKernels({ VitAdamW: webgpuAdamW }, { VitAdamW: hostAdamW });

@@ -2,9 +2,10 @@
  * Counts on the device how often a number was NaN or infinite, so that a trainer need not read each
  * step's gradient norm to know how many updates were left out.
  */
-import { type TensorInfo, tf } from "../../tfjs.ts";
+import type { TensorInfo, tf } from "../../tfjs.ts";
 import { dispatch } from "../../backend/compute.ts";
-import { hostBackends, hostFloats, hostFloatsInPlace } from "../../backend/host.ts";
+import { hostFloats, hostFloatsInPlace } from "../../backend/host.ts";
+import { registerKernels, runKernel } from "../register.ts";
 
 const KERNEL = "VitCountNonFinite";
 
@@ -14,7 +15,7 @@ const KERNEL = "VitCountNonFinite";
  * @param value float32 scalar
  */
 export function countNonFinite(count: tf.Tensor1D, value: tf.Scalar): void {
-  tf.engine().runKernel(KERNEL, { count, value });
+  runKernel(KERNEL, { count, value });
 }
 
 interface Inputs {
@@ -22,33 +23,21 @@ interface Inputs {
   value: TensorInfo;
 }
 
-for (const backendName of hostBackends) {
-  tf.registerKernel({
-    kernelName: KERNEL,
-    backendName,
-    kernelFunc: ({ inputs }) => {
-      const { count, value } = inputs as unknown as Inputs;
-      if (!Number.isFinite(hostFloats(value)[0])) hostFloatsInPlace(count)[0]! += 1;
-      return [];
-    },
+function webgpuCount({ count, value }: Inputs): void {
+  dispatch({
+    key: KERNEL,
+    wgsl: () => WGSL,
+    inputs: [value],
+    outputs: [count],
+    workgroups: [1, 1, 1],
   });
 }
 
-tf.registerKernel({
-  kernelName: KERNEL,
-  backendName: "webgpu",
-  kernelFunc: ({ inputs }) => {
-    const { count, value } = inputs as unknown as Inputs;
-    dispatch({
-      key: KERNEL,
-      wgsl: () => WGSL,
-      inputs: [value],
-      outputs: [count],
-      workgroups: [1, 1, 1],
-    });
-    return [];
-  },
-});
+function hostCount({ count, value }: Inputs): void {
+  if (!Number.isFinite(hostFloats(value)[0])) hostFloatsInPlace(count)[0]! += 1;
+}
+
+registerKernels({ [KERNEL]: webgpuCount }, { [KERNEL]: hostCount });
 
 /** WGSL: whether a number is NaN or infinite, by its bits; compilers may assume that none is. */
 export const isNonFiniteWgsl = /* wgsl */ `

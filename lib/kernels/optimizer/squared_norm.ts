@@ -2,9 +2,10 @@
  * The global norm of a model's gradients, for clipping and for a look at training's health.
  */
 import { dispatch, uniformWords, webgpuBackend } from "../../backend/compute.ts";
-import { hostAllocate, hostBackends, hostFloats } from "../../backend/host.ts";
-import { type TensorInfo, tf } from "../../tfjs.ts";
+import { hostAllocate, hostFloats } from "../../backend/host.ts";
+import type { TensorInfo, tf } from "../../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
+import { registerKernels, runKernel } from "../register.ts";
 import { branchesWgsl, groupsOf, LANES, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
 
 /**
@@ -15,12 +16,15 @@ import { branchesWgsl, groupsOf, LANES, mostBuffers, sizeOf, tableOf } from "./t
  */
 export function squaredNorm(tensors: TensorInfo[]): tf.Scalar {
   if (tensors.length === 0) throw new Error("The norm of no tensors was asked for.");
-  return tf.engine().runKernel("VitSquaredNorm", {}, {
-    tensors,
-  } as unknown as tf.NamedAttrMap) as tf.Scalar;
+  return runKernel<tf.Scalar>("VitSquaredNorm", {}, { tensors });
 }
 
-function webgpuSquaredNorm(tensors: TensorInfo[]): TensorInfo {
+/** Not inputs, which tfjs takes by name. */
+interface Attributes {
+  tensors: TensorInfo[];
+}
+
+function webgpuSquaredNorm(_inputs: unknown, { tensors }: Attributes): TensorInfo {
   const sizes = tensors.map(sizeOf);
   const groups = groupsOf(sizes, mostBuffers() - 1);
   const tables = groups.map((group) => tableOf(group, sizes));
@@ -103,7 +107,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 }
 `;
 
-function hostSquaredNorm(tensors: TensorInfo[]): TensorInfo {
+function hostSquaredNorm(_inputs: unknown, { tensors }: Attributes): TensorInfo {
   const output = hostAllocate([]);
   let sum = 0;
   for (const tensor of tensors) {
@@ -114,14 +118,4 @@ function hostSquaredNorm(tensors: TensorInfo[]): TensorInfo {
   return output;
 }
 
-for (const backendName of ["webgpu", ...hostBackends]) {
-  const onGpu = backendName === "webgpu";
-  tf.registerKernel({
-    kernelName: "VitSquaredNorm",
-    backendName,
-    kernelFunc: ({ attrs }) => {
-      const { tensors } = attrs as unknown as { tensors: TensorInfo[] };
-      return (onGpu ? webgpuSquaredNorm : hostSquaredNorm)(tensors);
-    },
-  });
-}
+registerKernels({ VitSquaredNorm: webgpuSquaredNorm }, { VitSquaredNorm: hostSquaredNorm });

@@ -60,8 +60,8 @@ export function mostBuffers(): number {
 }
 
 /**
- * What a shader must know of a group: rows [first workgroup, loads, ...extra] for its uniform
- * block, how many loads a lane makes, and its number of workgroups.
+ * Numbers that a shader must know of a group: rows [first workgroup, loads, ...extra] for its
+ * uniform block, how many loads a lane makes, and its number of workgroups.
  */
 export function tableOf(
   { width, members }: Group,

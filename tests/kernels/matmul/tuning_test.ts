@@ -2,12 +2,10 @@ import { assert, assertEquals } from "@std/assert";
 import { currentGpu } from "../../../lib/backend/device.ts";
 import {
   candidateTiles,
-  chooseTile,
   hasSubgroupsOf8,
   measuredTiles,
   productKey,
   type ProductShape,
-  tiles,
 } from "../../../lib/kernels/matmul/tiles.ts";
 import {
   loadTuning,
@@ -37,23 +35,6 @@ async function fresh(run: (path: string) => Promise<void>): Promise<void> {
     await Deno.remove(folder, { recursive: true });
   }
 }
-
-Deno.test("the last, smaller batch of an epoch has the tile that was measured for the others", () => {
-  for (const [layout, size] of [["nn", "rows"], ["nt", "rows"], ["tn", "depth"]] as const) {
-    const of = (batch: number): ProductShape => (
-      { layout, rows: 64, depth: 64, columns: 64, [size]: batch * 144 }
-    );
-    assert(chooseTile(of(200), false) !== tiles.shared);
-    try {
-      measuredTiles.set(productKey(of(256)), "shared");
-      assertEquals(chooseTile(of(256), false), tiles.shared);
-      assertEquals(chooseTile(of(200), false), tiles.shared);
-      assert(chooseTile(of(50), false) !== tiles.shared);
-    } finally {
-      measuredTiles.clear();
-    }
-  }
-});
 
 forEachBackend(
   "tune takes the fastest tile of each product and asks only once",

@@ -1,10 +1,6 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import {
-  type AdamWGroup,
-  adamwGroups,
-  adamwUpdate,
-  isShared,
-} from "../../../lib/kernels/optimizer/adamw.ts";
+import { type AdamWGroup, adamwGroups, adamwUpdate } from "../../../lib/kernels/optimizer/adamw.ts";
+import { isShared } from "../../../lib/backend/tfjs_internals.ts";
 import { randomUniform, streamKey } from "../../../lib/random.ts";
 import { tf } from "../../../lib/tfjs.ts";
 import { forEachBackend } from "../../backends.ts";

@@ -1,0 +1,18 @@
+/** Computer of a run's numbers, as checkpoints keep it. */
+import { z } from "../deps.ts";
+
+/**
+ * The form in which files have it.
+ */
+export const computedOnSchema = z.strictObject({
+  /** By its name in tfjs. */
+  backend: z.string(),
+  /** The adapter's description, on webgpu. */
+  adapter: z.string().optional(),
+});
+
+/** @internal */
+type Schema = typeof computedOnSchema;
+
+/** Computer of a run's numbers; another would round them otherwise. */
+export type ComputedOn = z.infer<Schema>;

@@ -1,0 +1,15 @@
+/** The fields that decide how training images are varied. */
+import { z } from "../deps.ts";
+
+/** Each field of the augmentation. */
+export const augmentFields = {
+  flip: z.boolean().describe(
+    "augmentation: mirror half of the images; false where left and right differ, as for digits",
+  ),
+  rotation: z.number().min(0).max(1).describe(
+    "augmentation: largest rotation either way, as a fraction of a full turn; 0 for none",
+  ),
+  zoom: z.number().min(0).lt(1).describe(
+    "augmentation: largest zoom either way, height and width independent; 0 for none",
+  ),
+};

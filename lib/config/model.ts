@@ -1,0 +1,114 @@
+/**
+ * The fields that decide a model's shape and its behaviour in training.
+ *
+ * No call of Deno here or below, because the browser's bundle takes this file. The bounds are above
+ * every published Vision Transformer, ViT-22B included (48 layers of width 6,144, MLPs of 24,576).
+ */
+import { z } from "../deps.ts";
+import { UserError } from "../errors.ts";
+import { type PoolingName, poolings } from "../layers/poolings.ts";
+import { count, rate } from "./fields.ts";
+import { nameOf, type Origin, parseFields } from "./parse.ts";
+
+const side = count.max(8192);
+const units = count.max(2 ** 18);
+
+/** Each field of a model's configuration. */
+export const modelFields = {
+  imageSize: side.describe(
+    "side of the square input image after resizing, in pixels; the Keras example enlarges CIFAR's " +
+      "32 to 72",
+  ),
+  channels: count.max(1024).describe("channels of an image; 3 for colour"),
+  patchSize: side.describe(
+    "side of a patch in pixels; must divide imageSize; half of it is four times the tokens",
+  ),
+  projectionDim: count.max(2 ** 16).describe(
+    "width of a token; 64 for images of 32 pixels, 192, 384 and 768 in ViT-Ti, ViT-S and ViT-B",
+  ),
+  numHeads: count.max(1024).describe(
+    "attention heads; projectionDim / 64 in ViT-Ti, ViT-S and ViT-B",
+  ),
+  keyDim: count.max(128).describe(
+    "width of one head's queries, keys and values; projectionDim / numHeads in the ViT paper",
+  ),
+  transformerLayers: count.max(1024).describe("transformer blocks; 12 in ViT-Ti, ViT-S and ViT-B"),
+  transformerUnits: z.array(units).min(1).max(16).describe(
+    "widths of a block's MLP; the last must be projectionDim, the first is usually 2 to 4 times that",
+  ),
+  mlpHeadUnits: z.array(units).max(16).describe(
+    "widths of the hidden layers before the classifier; none with pooling mean or token, as in " +
+      "the ViT paper",
+  ),
+  numClasses: z.int().min(2).max(2 ** 20).describe("classes; by default those of the data set"),
+  pooling: z.enum(Object.keys(poolings) as PoolingName[]).describe(
+    "how tokens become one vector: flatten, all side by side, as the Keras example; mean, with far " +
+      "fewer weights; token, a learned class token, as the ViT paper",
+  ),
+  attentionDropout: rate.describe(
+    "dropout of the attention weights; 0 for a model that does not overfit",
+  ),
+  mlpDropout: rate.describe(
+    "dropout after each layer of a block's MLP; 0 for a model that does not overfit",
+  ),
+  headDropout: rate.describe(
+    "dropout after pooling and after each hidden layer of the head; 0.5 for a wide head, 0 for none",
+  ),
+  layerNormEpsilon: z.number().positive().max(1).describe(
+    "added to the variance in LayerNorm; 1e-6 in Keras, 1e-5 in PyTorch",
+  ),
+};
+
+const modelSchema = z.strictObject(modelFields);
+
+/** @internal */
+type Schema = typeof modelSchema;
+
+/** A Vision Transformer's configuration. */
+export type ViTConfig = z.infer<Schema>;
+
+/**
+ * Checks a model configuration; keys of a run that are no model fields are refused.
+ * @throws {UserError} naming the first wrong field, its value and what it may be.
+ *
+ * @example
+ * ```ts
+ * import { modelConfigOf, parseViTConfig, preset } from "../../mod.ts";
+ *
+ * const config = parseViTConfig({ ...modelConfigOf(preset("tiny")), patchSize: 8 });
+ * console.log(config.imageSize / config.patchSize); // 4
+ * ```
+ */
+export function parseViTConfig(value: unknown): ViTConfig {
+  const config = parseFields(modelSchema, value);
+  checkModelShape(config);
+  return config;
+}
+
+/**
+ * Checks what the fields of a model must be to each other.
+ * @throws {UserError} naming both fields, their values and what would do.
+ */
+export function checkModelShape(config: ViTConfig, origin?: Origin): void {
+  const name = (key: keyof ViTConfig) => nameOf(key, origin);
+  const { imageSize, patchSize, projectionDim } = config;
+  if (imageSize % patchSize !== 0) {
+    throw new UserError(
+      `${name("imageSize")} ${imageSize} is not divisible by ${name("patchSize")} ${patchSize}; ` +
+        `choose a ${name("patchSize")} among ${divisors(imageSize).join(", ")}.`,
+    );
+  }
+  const last = config.transformerUnits.at(-1);
+  if (last !== projectionDim) {
+    throw new UserError(
+      `The last of ${name("transformerUnits")} is ${last} but must equal ` +
+        `${
+          name("projectionDim")
+        } ${projectionDim}, because the MLP's output is added to the tokens.`,
+    );
+  }
+}
+
+function divisors(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
+}

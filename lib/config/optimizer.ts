@@ -1,0 +1,31 @@
+/** The fields of AdamW. */
+import { z } from "../deps.ts";
+import { rate } from "./fields.ts";
+
+const positive = z.number().positive();
+
+/** Each field of the optimizer. */
+export const optimizerFields = {
+  learningRate: positive.describe(
+    "step size of AdamW; 1e-3 for small models from random weights, a tenth for --init-from",
+  ),
+  weightDecay: z.number().min(0).max(1000).describe(
+    "weight decay of AdamW; 1e-4 with tfa is about 0.1 with keras at a learning rate of 1e-3",
+  ),
+  decayConvention: z.enum(["tfa", "keras"]).describe(
+    "tfa: var -= weightDecay * var; keras (as PyTorch): var -= learningRate * weightDecay * var",
+  ),
+  decayExclude: z.array(z.string().max(200)).max(100).describe(
+    "variables whose name contains one of these are not decayed; bias,gamma,beta is usual",
+  ),
+  beta1: rate.describe("decay rate of the first moment; 0.9 is usual"),
+  beta2: rate.describe("decay rate of the second moment; 0.999 is usual, 0.95 for large batches"),
+  epsilon: positive.max(1).describe(
+    "added to the root of the second moment; 1e-7 in Keras, 1e-8 in PyTorch",
+  ),
+  // With a default, so that the configurations of runs from before it are still read.
+  clipNorm: z.number().min(0).max(1e30).default(0).describe(
+    "largest global norm of the gradients, larger ones are scaled down to it; 0 means no " +
+      "clipping, 1 is usual where the loss jumps",
+  ),
+};

@@ -1,0 +1,39 @@
+/** What the fields of training must be to each other. */
+import { UserError } from "../errors.ts";
+import { schedules } from "../optim/schedules.ts";
+import type { RunConfig } from "./groups.ts";
+import { nameOf, type Origin } from "./parse.ts";
+
+/**
+ * Checks the fields of training against each other.
+ * @throws {UserError} naming both fields, their values and what would do.
+ */
+export function checkTraining(config: RunConfig, origin?: Origin): void {
+  const name = (key: keyof RunConfig) => nameOf(key, origin);
+  const { epochs, warmupEpochs, schedule, learningRate, learningRateFloor, patience } = config;
+  if (warmupEpochs > epochs) {
+    throw new UserError(
+      `${name("warmupEpochs")} ${warmupEpochs} is longer than the run of ${name("epochs")} ` +
+        `${epochs}; choose at most ${epochs}, and about ${Math.max(1, epochs / 10)} is usual.`,
+    );
+  }
+  if (learningRateFloor > learningRate) {
+    throw new UserError(
+      `${name("learningRateFloor")} ${learningRateFloor} is above ${name("learningRate")} ` +
+        `${learningRate}, the peak that the rate falls from; choose a lower one.`,
+    );
+  }
+  if (learningRateFloor > 0 && !schedules[schedule].followsEpochs) {
+    throw new UserError(
+      `${name("learningRateFloor")} ${learningRateFloor} is never reached with ` +
+        `${name("schedule")} ${schedule}; choose schedule cosine or linear, or leave it out.`,
+    );
+  }
+  if (patience > 0 && config.validationSplit === 0) {
+    throw new UserError(
+      `${name("patience")} ${patience} waits for a better val_accuracy, and ` +
+        `${name("validationSplit")} 0 holds no images out; set validationSplit, 0.1 for example, ` +
+        `or leave patience out.`,
+    );
+  }
+}

@@ -1,0 +1,26 @@
+import type { tf } from "../../tfjs.ts";
+
+/** A way of making one vector of tokens. */
+export interface Pooling {
+  /** Its layer, `[batch, tokens, dim]` to `[batch, width]`. */
+  layer(name: string): tf.layers.Layer;
+  /** Length of the vector. */
+  width(tokens: number, dim: number): number;
+  /** Whether a learned token stands before those of the patches. */
+  classToken: boolean;
+  /** Its nodes in an ONNX graph; returns the name of their output. */
+  onnx(graph: PoolingGraph, tokens: string): string;
+}
+
+/** Part of the ONNX writer that a pooling needs. */
+export interface PoolingGraph {
+  /** Adds an operation; returns the name of its output. */
+  node(
+    scope: string,
+    opType: string,
+    inputs: string[],
+    integers?: Record<string, number | number[]>,
+  ): string;
+  /** An int64 constant: a list of `shape`'s length, or `values` in a shape of their own. */
+  ints(shape: number[], values?: number[]): string;
+}

@@ -1,0 +1,166 @@
+/**
+ * A classifier from its configuration alone: tokens, widths, products and weights, before anything
+ * is built. Whoever needs one of these numbers takes it from here.
+ *
+ * Poolings are a table (`lib/layers/poolings.ts`). There is one tokenizer, square patches without
+ * overlap through one dense layer; a second one would make a table beside it, whose entries give
+ * what {@linkcode architectureOf} says of the patches: their number, their elements, the embedding
+ * and its weights.
+ */
+import type { ViTConfig } from "../config/model.ts";
+import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
+import { poolings } from "../layers/poolings.ts";
+import type { Pooling } from "../layers/poolings/pooling.ts";
+
+/** Dense layers on one input, each a product `[rows, inner] x [inner, columns]` for an image. */
+export interface DenseLayers {
+  /** The name of each one's weights; in a block without the block's own. */
+  names: string[];
+  /** Of one image. */
+  rows: number;
+  inner: number;
+  columns: number;
+  /** Number of them. */
+  parts: number;
+}
+
+/** Shape of a model, as its configuration decides it. */
+export interface Architecture {
+  /** Patches along one side of the image. */
+  side: number;
+  /** Numbers of a patch. */
+  patchElements: number;
+  /** Tokens that the blocks see: one a patch, and the class token where there is one. */
+  tokens: number;
+  pooling: Pooling;
+  /** Length of the vector that pooling makes of the tokens. */
+  features: number;
+  /** The layer that makes tokens of patches. */
+  embedding: DenseLayers;
+  /** The layers of one transformer block, in the order of the computation. */
+  block: DenseLayers[];
+  /** The layers after pooling, the classifier last. */
+  head: DenseLayers[];
+  /** The shape of every weight by its plain name, in the order of the layers. */
+  weights: ReadonlyMap<string, readonly number[]>;
+  /** Numbers in all weights together. */
+  parameters: number;
+}
+
+/** Above the largest published Vision Transformer, ViT-22B; 160 GB of float32. */
+const mostParameters = 4e10;
+
+/**
+ * Describes the classifier of a configuration.
+ * @param config a checked configuration
+ * @throws {UserError} if it would have more than 4e10 parameters.
+ */
+export function architectureOf(config: ViTConfig): Architecture {
+  const { projectionDim: dim, mlpHeadUnits } = config;
+  const pooling: Pooling = poolings[config.pooling];
+  const side = config.imageSize / config.patchSize;
+  const tokens = side ** 2 + (pooling.classToken ? 1 : 0);
+  const features = pooling.width(tokens, dim);
+  const patchElements = config.patchSize ** 2 * config.channels;
+  const inner = config.numHeads * config.keyDim;
+
+  const projections = ["attention.query", "attention.key", "attention.value"];
+  const sizes = {
+    ...{ side, patchElements, tokens, pooling, features },
+    embedding: dense(["patch_encoder.projection"], side ** 2, patchElements, dim),
+    block: [
+      dense(projections, tokens, dim, inner),
+      dense(["attention.output"], tokens, inner, dim),
+      ...chain("mlp", tokens, dim, config.transformerUnits),
+    ],
+    head: [
+      ...chain("head", 1, features, mlpHeadUnits),
+      dense(["classifier"], 1, mlpHeadUnits.at(-1) ?? features, config.numClasses),
+    ],
+  };
+  const weights = weightsOf(config, sizes);
+  const parameters = [...weights.values()].reduce(
+    (sum, shape) => sum + shape.reduce((product, extent) => product * extent, 1),
+    0,
+  );
+  if (parameters > mostParameters) {
+    const { transformerLayers, numClasses } = config;
+    throw new UserError(
+      `The model would have ${parameters.toExponential(1)} parameters (${tokens} tokens of ` +
+        `projectionDim ${dim}, transformerLayers ${transformerLayers}, ${features} features, ` +
+        `numClasses ${numClasses}), and ${mostParameters.toExponential()} are the most; ` +
+        `choose smaller ones.`,
+    );
+  }
+  return { ...sizes, weights, parameters };
+}
+
+function dense(names: string[], rows: number, inner: number, columns: number): DenseLayers {
+  return { names, rows, inner, columns, parts: names.length };
+}
+
+/** Dense layers one after another, `name.0`, `name.1`, … */
+function chain(name: string, rows: number, first: number, units: number[]): DenseLayers[] {
+  return units.map((columns, i) =>
+    dense([`${name}.${i}`], rows, i === 0 ? first : units[i - 1]!, columns)
+  );
+}
+
+function weightsOf(
+  { projectionDim: dim, transformerLayers }: ViTConfig,
+  { tokens, pooling, embedding, block, head }: Omit<Architecture, "weights" | "parameters">,
+): Map<string, number[]> {
+  const shapes = new Map<string, number[]>();
+  const add = ({ names, inner, columns }: DenseLayers, scope = "") => {
+    for (const name of names) {
+      shapes.set(`${scope}${name}.kernel`, [inner, columns]).set(`${scope}${name}.bias`, [columns]);
+    }
+  };
+  const norm = (name: string) => shapes.set(`${name}.gamma`, [dim]).set(`${name}.beta`, [dim]);
+
+  add(embedding);
+  shapes.set("patch_encoder.position_embedding", [tokens, dim]);
+  if (pooling.classToken) shapes.set("patch_encoder.class_token", [1, 1, dim]);
+  const [projections, output, ...mlp] = block as [DenseLayers, DenseLayers, ...DenseLayers[]];
+  for (let i = 0; i < transformerLayers; i++) {
+    const scope = `blocks.${i}.`;
+    norm(`${scope}norm1`);
+    add(projections, scope);
+    add(output, scope);
+    norm(`${scope}norm2`);
+    for (const layer of mlp) add(layer, scope);
+  }
+  norm("norm");
+  for (const layer of head) add(layer);
+  return shapes;
+}
+
+/**
+ * Checks that weights are those of a configuration: none missing, none more, each of its shape.
+ * Files from outside are checked so before their data is read or a model is built.
+ * @param shapeOf shapes by name
+ * @param source named in the error
+ * @throws {UserError} naming the first weight that is wrong.
+ */
+export function checkWeightShapes(
+  config: ViTConfig,
+  shapeOf: ReadonlyMap<string, readonly number[]>,
+  source: string,
+): void {
+  const needed = architectureOf(config).weights;
+  for (const [name, shape] of needed) {
+    const found = shapeOf.get(name);
+    if (`${found}` === `${shape}`) continue;
+    throw new UserError(
+      `${source} does not fit its configuration: its weight ${name} ` +
+        `${found ? `has the shape ${shown(found)}` : "is missing"}, [${shape}] is needed.`,
+    );
+  }
+  for (const name of shapeOf.keys()) {
+    if (needed.has(name)) continue;
+    throw new UserError(
+      `${source} does not fit its configuration, which has no weight ${shown(name)}.`,
+    );
+  }
+}
