@@ -196,7 +196,7 @@ Deno.test("a run that has all its epochs is tested again, or left alone, and nev
     const less = await runTaskWell("train", ["--resume", run, "--epochs", "1"]);
     assertStringIncludes(less, `There is nothing to do: ${run} has done 2 epochs`);
     assert(!/^test:/m.test(less), less);
-    const same = await runTaskWell("train", ["--resume", `${run}/config.json`]);
+    const same = await runTaskWell("train", ["--resume", run]);
     assertStringIncludes(same, `${run} is complete, with 2 epochs.`);
     const result = (text: string) => /^Best epoch.*\n^test: .*$/m.exec(text)?.[0];
     assertEquals(result(same), result(trained));
