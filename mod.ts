@@ -40,17 +40,25 @@ export {
 export type { NumberArray } from "./lib/capture/replay.ts";
 export type { InputValues } from "./lib/capture/repeated.ts";
 export { assertGpuHealthy, checkGpu, type Gpu, GpuError } from "./lib/backend/device.ts";
+export { type ArrayDataset, type ArrayImages, createDataset } from "./lib/data/create_dataset.ts";
+export { openImageFolder, openParquet } from "./lib/data/open_images.ts";
+export type { PictureOptions } from "./lib/data/open_pictures.ts";
+export type { DataProgress } from "./lib/data/progress.ts";
 export { createShapes, type ShapesOptions } from "./lib/data/shapes.ts";
-export { type DataProgress, loadDataset, type LoadOptions } from "./lib/data/load.ts";
+export { loadDataset, type LoadOptions } from "./lib/data/load.ts";
 export type { DownloadOptions, DownloadProgress } from "./lib/data/download.ts";
-export type { DatasetName, LabelKind } from "./lib/data/sources.ts";
+export type { DatasetName, DatasetWord, LabelKind, PictureKind } from "./lib/data/sources.ts";
+export type { Fit } from "./lib/data/image/fit.ts";
+export type { Shares } from "./lib/data/stratified.ts";
 export {
   channelStatistics,
   type ImageDataset,
   type ImageSplit,
   type Labels,
   limitSplit,
+  type RecordStream,
   splitValidation,
+  type StreamedImages,
 } from "./lib/data/dataset.ts";
 export type { DecodeOptions } from "./lib/data/image/decode.ts";
 export { readImageFile } from "./lib/data/image/read.ts";
@@ -60,6 +68,7 @@ export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export type { Dropout as DropoutMask } from "./lib/kernels/dropout.ts";
 export {
   type CallOptions,
+  type Initializer,
   type InputShape,
   VitLayer,
   type VitLayerConfig,
@@ -71,6 +80,8 @@ export { LayerNormalization } from "./lib/layers/layer_normalization.ts";
 export { Mlp } from "./lib/layers/mlp.ts";
 export { MultiHeadAttention } from "./lib/layers/multi_head_attention.ts";
 export { PatchEncoder } from "./lib/layers/patch_encoder.ts";
+export { TokenEncoder, type TokenEncoderConfig } from "./lib/layers/token_encoder.ts";
+export type { PositionEmbeddingName } from "./lib/layers/position_embeddings.ts";
 export { Patches } from "./lib/layers/patches.ts";
 export { createViTClassifier, namedVariables } from "./lib/models/vit_classifier.ts";
 export { AdamW, type AdamWConfig, type NamedTensor } from "./lib/optim/adamw.ts";

@@ -50,7 +50,9 @@ export function denseShapes(config: RunConfig): DenseShape[] {
     return { name, rows: rows * batchSize, inner, columns, parts, count };
   };
   return [
-    { ...shapeOf(embedding, 1), name: "patches", needsInputGradient: false },
+    ...embedding.map((layer) => {
+      return { ...shapeOf(layer, 1), name: "patches", needsInputGradient: false };
+    }),
     ...[
       ...block.map((layers) => shapeOf(layers, transformerLayers)),
       ...head.map((layers) => shapeOf(layers, 1)),

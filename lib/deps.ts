@@ -19,3 +19,13 @@ export const importMagick = (): Promise<MagickWasm> =>
 /** @returns where the image decoder's WebAssembly lies: in Deno's npm cache. */
 export const magickWasmUrl = (): URL =>
   new URL(import.meta.resolve("npm:@imagemagick/magick-wasm@0.0.43/magick.wasm"));
+
+/** Types of the Parquet reader. */
+export type * as Parquet from "npm:hyparquet@1.33.0";
+/** @returns the Parquet reader, loaded when the first Parquet file is read. */
+export const importParquet = (): Promise<typeof import("npm:hyparquet@1.33.0")> =>
+  import("npm:hyparquet@1.33.0");
+/** @returns what unpacks Parquet's rarer compressions. */
+export const importParquetCompressors = async (): Promise<
+  import("npm:hyparquet@1.33.0").Compressors
+> => (await import("npm:hyparquet-compressors@1.1.2")).compressors;

@@ -16,6 +16,7 @@ export const streams = {
   shuffle: 1,
   augment: 2,
   shapes: 4,
+  split: 5,
 } as const;
 
 /** The two 32-bit words that key one stream at one step. */
@@ -58,6 +59,16 @@ export function randomBits(key: StreamKey, index: number): number {
 /** A uniform number in [0, 1) with 24 bits, at `index` of the stream. */
 export function randomUniform(key: StreamKey, index: number): number {
   return (randomBits(key, index) >>> 8) * 2 ** -24;
+}
+
+/**
+ * A number of the standard normal distribution at `index` of the stream, by Box and Muller from the
+ * bits at 2 * index and the next.
+ */
+export function randomNormal(key: StreamKey, index: number): number {
+  // Above 0, whose logarithm is infinite.
+  const radius = Math.sqrt(-2 * Math.log((randomBits(key, 2 * index) + 1) / 2 ** 32));
+  return radius * Math.cos(2 * Math.PI * (randomBits(key, 2 * index + 1) / 2 ** 32));
 }
 
 /** A seeded permutation of 0..count-1 (Fisher and Yates), independent of the backend. */

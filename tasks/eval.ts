@@ -1,23 +1,19 @@
 /** `deno task eval`: loss, top-1, top-5 and a per-class table of a run's weights. */
 import { selectBackend } from "../lib/backend/select.ts";
 import { modelConfigOf, type RunConfig } from "../lib/config/run.ts";
-import {
-  type ImageDataset,
-  type ImageSplit,
-  limitSplit,
-  splitValidation,
-} from "../lib/data/dataset.ts";
+import { type ImageDataset, type ImageSplit, limitSplit } from "../lib/data/dataset.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { formatResult } from "../lib/report/summary.ts";
 import { classAccuracies, classTable } from "../lib/report/tables.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
 import { evaluateEach, sumsOf } from "../lib/train/evaluate.ts";
+import { splitDataset } from "../lib/train/device_dataset.ts";
 import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
-import { loadRunData } from "./data_options.ts";
+import { deviceDataText, loadRunData } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
 import { askToReach } from "./permissions.ts";
@@ -28,8 +24,7 @@ const splits: Record<string, (dataset: ImageDataset, config: RunConfig) => Image
   test: ({ test }, { limit }) => limitSplit(test, limit),
   train: ({ train }, { limit }) => limitSplit(train, limit),
   // What the run held out, whatever limit is asked for now: other images were trained on.
-  val: ({ train }, { limit, validationSplit }) =>
-    splitValidation(limitSplit(train, limit), validationSplit).validation,
+  val: (dataset, config) => splitDataset(dataset, config).validation,
 };
 
 await runTask(async () => {
@@ -41,6 +36,7 @@ await runTask(async () => {
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
       .option("--data <source>", "folder, archive or URL of the data set; default: data/")
       .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
+      .option("--device-data <bytes>", deviceDataText, "auto")
       .option("--limit <n>", "use only the first n images; default: the run's limit")
       .option("--json", "print one JSON object", false)
       .addHelpText("after", "\nExample: deno task eval runs/my-run --split val"),
@@ -58,7 +54,7 @@ await runTask(async () => {
   const choice = await selectBackend(options.backend);
   const lines = new Lines(screen, options.json);
   if (!options.json) lines.say(`Backend ${choice.reason}`);
-  const dataset = await loadRunData(config, options);
+  const dataset = await loadRunData(config, options, (text) => lines.notice(text));
   const notice = checkEvaluationData(state, dataset);
   if (notice !== null) lines.notice(notice);
   // Another limit is one of the split; of the validation it only shortens what was held out.

@@ -33,7 +33,7 @@ await runTask(async () => {
       .option("--json", "print one JSON object", false)
       .addHelpText(
         "after",
-        "\nExample: deno task export runs/my-run --format onnx --out vit.onnx",
+        "\nExample: deno task export runs/my-run --format onnx --out model.onnx",
       ),
   );
   const { format, out, weights: which, json } = command.opts();

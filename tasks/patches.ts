@@ -23,7 +23,7 @@ await runTask(async () => {
       "patches",
       "Draws an image and the grid of its patches, and prints their numbers.",
     )
-      .option("--image <file>", "a PNG or JPEG file of any size; without it, a train image")
+      .option("--image <file>", "an image file of any size; without it, a train image")
       .addOption(
         new Option("--dataset <name>", "the data set of the train image")
           .choices(datasetNames).default("shapes" as const),

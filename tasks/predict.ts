@@ -18,7 +18,7 @@ const filesAtOnce = 32;
 
 await runTask(async () => {
   const command = parseArguments(
-    newCommand("predict", "Name the five likeliest classes of PNG or JPEG files.")
+    newCommand("predict", "Name the five likeliest classes of image files.")
       .usage("[options] <run> <images...>")
       .argument("<run>", "the run's folder, or a checkpoint in it")
       // Not required, so that what is missing can be said in more than its name.

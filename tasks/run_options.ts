@@ -4,7 +4,13 @@ import { ungrouped } from "../lib/config/groups.ts";
 import { isPlainObject } from "../lib/config/parse.ts";
 import { preset, presets } from "../lib/config/presets.ts";
 import { parseRunConfig, type RunConfig, runFieldTypes } from "../lib/config/run.ts";
-import { type Classes, type DatasetName, type LabelKind, sources } from "../lib/data/sources.ts";
+import {
+  type Classes,
+  type DatasetName,
+  type LabelKind,
+  pictureSourceOf,
+  sources,
+} from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
 import { shown } from "../lib/shown.ts";
 import { architectureOf } from "../lib/models/architecture.ts";
@@ -55,7 +61,7 @@ export async function readRunConfig(
   const config: Record<string, unknown> = { ...base, ...given };
   const dataChanged = given.dataset !== undefined || given.labels !== undefined;
   if (dataChanged && given.numClasses === undefined) {
-    config.numClasses = classCount(config) ?? base.numClasses;
+    config.numClasses = await classCount(config, options.data as string) ?? base.numClasses;
   }
   const parsed = parseRunConfig(config, origin);
   // Before data is fetched for a model of an absurd size.
@@ -63,8 +69,20 @@ export async function readRunConfig(
   return parsed;
 }
 
-/** Classes of the data set that a configuration names; undefined where there is none such. */
-function classCount({ dataset, labels }: Record<string, unknown>): number | undefined {
+/**
+ * Classes of the data set that a configuration names; undefined where there is none such.
+ * @param place where a person's own pictures are, if not where their name says
+ */
+async function classCount(
+  { dataset, labels }: Record<string, unknown>,
+  place: string | undefined,
+): Promise<number | undefined> {
+  if (typeof dataset !== "string") return undefined;
+  const pictures = pictureSourceOf(dataset);
+  if (pictures) {
+    const { source, path } = pictures;
+    return (await source.classNames(place ?? path)).length;
+  }
   if (!Object.hasOwn(sources, dataset as string)) return undefined;
   const classes: Classes = sources[dataset as DatasetName].classes;
   return classes[labels as LabelKind] ?? classes.fine;

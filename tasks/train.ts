@@ -10,7 +10,7 @@ import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
-import { loadRunData } from "./data_options.ts";
+import { deviceDataText, loadRunData, onBrokenText } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { OutputClosed, screen } from "./output.ts";
 import { askToReach } from "./permissions.ts";
@@ -29,6 +29,8 @@ const command = addRunOptions(
     )
     .option("--data <source>", "folder, archive or URL of the data set; default: data/")
     .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
+    .option("--on-broken <what>", onBrokenText, "skip")
+    .option("--device-data <bytes>", deviceDataText, "auto")
     .option("--out <folder>", "the run's folder; default: runs/<dataset>-<date and time>")
     .option(
       "--resume <run>",
@@ -64,6 +66,7 @@ const command = addRunOptions(
       "after",
       "\nExamples:\n  deno task train --preset tiny --dataset shapes\n" +
         "  deno task train --preset tiny --epochs 3 --out runs/my-run\n" +
+        "  deno task train --preset tiny --dataset folder:photos --image-size 64\n" +
         "  deno task train --resume runs/my-run\n" +
         "  deno task train --init-from runs/my-run --dataset cifar10\n\n" +
         "Names of other tools are understood too, such as --lr, --bs, --wd, --num-train-epochs and\n" +
@@ -83,6 +86,8 @@ interface TrainOptions extends StartOptions {
   data?: string;
   md5?: string;
   reschedule: boolean;
+  onBroken: string;
+  deviceData: string;
   saveEvery: string;
   keep: string;
   onNan: string;
@@ -104,13 +109,16 @@ await runTask(async () => {
   await using owned = new AsyncDisposableStack();
   await askToReach("--data", options.data);
   const start = await prepareStart(options, given, owned, onNotice);
-  if (start === null) return;
+  if ("complete" in start) {
+    if (json) lines.say(JSON.stringify(start));
+    return;
+  }
   const { config, resume, initial } = start;
 
   const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
   if (!json) lines.say(`Backend ${choice.reason}`);
   if (start.trains) await tuneKernels(choice, config, options.tune, onNotice);
-  const dataset = await loadRunData(config, options);
+  const dataset = await loadRunData(config, options, onNotice);
   // Before the folder is made, or a refusal would come after its name.
   const counts = checkStart(config, dataset, initial);
   const { run, lock } = await start.open();
@@ -149,14 +157,15 @@ await runTask(async () => {
     throw error;
   });
   await lock.release();
-
   const { step, skippedSteps, test } = result;
-  const goOn = `Stopped and saved at step ${step}; go on with: deno task train --resume ` +
-    shellWord(run.path);
+  const goOn = `Stopped and saved at step ${step}; go on with: deno task train --resume ${
+    shellWord(run.path)
+  }`;
   if (broken) {
     if (test === null && !(broken.error instanceof OutputClosed)) console.error(goOn);
     throw broken.error;
   }
+
   const seconds = Math.round(performance.now() - began) / 1000;
   if (skippedSteps > 0) {
     onNotice(`${skippedSteps} updates were left out, their gradient being NaN or infinite.`);
@@ -171,7 +180,9 @@ await runTask(async () => {
     for (const line of formatSummary({ run: run.path, epochs, step, best, test, seconds })) {
       lines.say(line);
     }
-  } else lines.say(goOn);
+  } else {
+    lines.say(goOn);
+  }
   Deno.exit(test ? 0 : stop.exitCode);
 });
 

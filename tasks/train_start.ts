@@ -9,6 +9,8 @@ import {
 } from "../lib/checkpoint/run_folder.ts";
 import type { TrainingState } from "../lib/checkpoint/state.ts";
 import { preset, type RunConfig } from "../lib/config/run.ts";
+import { shortNameOf } from "../lib/data/picture_set.ts";
+import { pictureSourceOf } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
 import { shellWord } from "../lib/report/summary.ts";
 import { workLeft } from "../lib/train/check_start.ts";
@@ -35,6 +37,16 @@ export interface RunStart {
   initial?: InitialWeights;
 }
 
+/** A run that has done what is asked for, and more. */
+export interface FinishedRun {
+  /** Its folder. */
+  run: string;
+  complete: true;
+  step: number;
+  /** Epochs done. */
+  epochs: number;
+}
+
 /** The options that decide where a run begins. */
 export interface StartOptions {
   out?: string;
@@ -48,7 +60,7 @@ export interface StartOptions {
  * @param given all options of the command line
  * @param owned takes the lock
  * @param onNotice told in a sentence what a person should know of
- * @returns null where a resumed run has nothing left to do, which is said
+ * @returns what to do, or the resumed run that has nothing left to do, which is said
  * @throws {UserError} for options that contradict each other or the run
  */
 export async function prepareStart(
@@ -56,7 +68,7 @@ export async function prepareStart(
   given: Record<string, unknown>,
   owned: AsyncDisposableStack,
   onNotice: (text: string) => void,
-): Promise<RunStart | null> {
+): Promise<RunStart | FinishedRun> {
   if (options.resume === undefined) return await prepareNew(options, given, onNotice);
   for (const [name, value] of [["out", options.out], ["init-from", options.initFrom]]) {
     if (value === undefined) continue;
@@ -70,7 +82,7 @@ async function prepareResumed(
   given: Record<string, unknown>,
   owned: AsyncDisposableStack,
   onNotice: (text: string) => void,
-): Promise<RunStart | null> {
+): Promise<RunStart | FinishedRun> {
   const isAuto = wanted === "auto";
   const path = isAuto ? await latestRun(runsFolder) : await folderToResume(wanted);
   if (path === undefined) {
@@ -90,7 +102,7 @@ async function prepareResumed(
         `${config.epochs} asks for no more. Nothing was written; its best weights are tested with: ` +
         `deno task eval ${shellWord(run.path)}`,
     );
-    return null;
+    return { run: run.path, complete: true, step: state!.step, epochs: state!.epoch };
   }
   if (left === "test") onNotice(`${run.path} is complete, with ${epochs(config.epochs)}.`);
   else if (isAuto) onNotice(`Going on with ${run.path}, step ${state?.step ?? 0}.`);
@@ -136,7 +148,9 @@ async function prepareNew(
         `${config.batchSize}, ${epochs(config.epochs)}.`,
     );
   }
-  const name = `${config.dataset}-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}`;
+  const name = `${nameOfData(config)}-${
+    new Date().toISOString().slice(0, 19).replaceAll(":", "-")
+  }`;
   const path = options.out ?? `${runsFolder}/${name}`;
   await askToWrite("--out", path);
   // Now, because a download may come before the folder is made.
@@ -148,4 +162,10 @@ async function prepareNew(
     return { run, lock };
   };
   return { config, trains: true, open, initial };
+}
+
+/** As a part of a folder's name: that of the data set, or of the folder of pictures. */
+function nameOfData({ dataset }: RunConfig): string {
+  const pictures = pictureSourceOf(dataset);
+  return pictures ? shortNameOf(pictures.path) : dataset;
 }

@@ -89,7 +89,7 @@ forEachBackend("nonsense is refused at the door, and the call after it works", a
     calls++;
     const tensors = tf.memory().numTensors;
     const { message } = await assertRejects(async () => await call(), UserError, undefined, what);
-    assert(message.length < 600 && !message.includes("\n"), `${what}: ${message}`);
+    assert(message.length < 400 && !message.includes("\n"), `${what}: ${message}`);
     assertEquals(tf.memory().numTensors, tensors, `${what} left tensors behind`);
   };
 

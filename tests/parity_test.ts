@@ -19,6 +19,14 @@ for (const name of ["small-flatten", "small-mean"]) {
   });
 }
 
+forEachBackend("compact.safetensors agrees with reference values", async () => {
+  const errors = await parityErrors(pathOf("recipe/compact"));
+  assertEquals(failures(errors), []);
+  // Tokenizer, tokens, logits, loss, and for every parameter a gradient.
+  const parameters = errors.filter((error) => error.name.startsWith("grad.")).length;
+  assertEquals([errors.length, parameters], [4 + 41, 41]);
+});
+
 /** Writes small-mean.safetensors with a change. */
 async function changed(path: string, change: (file: SafetensorsFile) => void): Promise<void> {
   const file = await readSafetensorsFile(pathOf("small-mean"));

@@ -39,8 +39,8 @@ function* contradictions(state: Described): Generator<string> {
   if (state.seed !== config.seed) {
     yield `its seed is ${state.seed}, that of its configuration ${config.seed}`;
   }
-  const { trainCount } = dataset;
-  const images = trainingCount(trainCount, config);
+  const { trainCount, validationCount } = dataset;
+  const images = trainingCount(trainCount, config, validationCount !== undefined);
   if (images < 1) {
     yield `trainCount ${trainCount} with limit ${config.limit} and validationSplit ` +
       `${config.validationSplit} leaves no image to train on`;
@@ -189,7 +189,9 @@ export function checkHistory(
   path: string,
 ): void {
   const { config, dataset, epoch: ended, bestValAccuracy } = state;
-  const perEpoch = Math.ceil(trainingCount(dataset.trainCount, config) / config.batchSize);
+  const bringsValidation = dataset.validationCount !== undefined;
+  const images = trainingCount(dataset.trainCount, config, bringsValidation);
+  const perEpoch = Math.ceil(images / config.batchSize);
   for (const [index, { epoch, step, valAccuracy }] of lines.entries()) {
     const wrong = (what: string) =>
       new UserError(

@@ -13,7 +13,7 @@ import type { DatasetIdentity } from "./state.ts";
 export const resumableFields: readonly (keyof RunConfig)[] = ["epochs", "patience"];
 
 const dataFields: readonly (keyof RunConfig)[] = [
-  ...["dataset", "labels", "limit", "validationSplit"] as const,
+  ...["dataset", "labels", "limit", "validationSplit", "testSplit", "storedSize", "fit"] as const,
 ];
 
 /** Reason why a field must stay as it was. */

@@ -27,6 +27,8 @@ const datasetSchema = z.strictObject({
   identity: z.string(),
   /** Records in the train split before validation is held out. */
   trainCount: z.int().min(0),
+  /** How many records the data set itself held out; absent where validation is a part of train. */
+  validationCount: z.int().min(0).optional(),
 });
 
 /**

@@ -1,13 +1,29 @@
 /** The fields that decide which images are trained on, and how many at a time. */
 import { z } from "../deps.ts";
-import { datasetNames, labelKinds } from "../data/sources.ts";
-import { count, rate } from "./fields.ts";
+import { fits } from "../data/image/fit.ts";
+import {
+  datasetNames,
+  type DatasetWord,
+  datasetWords,
+  labelKinds,
+  pictureSources,
+} from "../data/sources.ts";
+import { count, rate, younger } from "./fields.ts";
+
+const kinds = Object.keys(pictureSources).join("|");
+const datasetPattern = new RegExp(`^(${datasetNames.join("|")}|(${kinds}):[^]+)$`);
 
 /** Each field of the input. */
 export const inputFields = {
-  dataset: z.enum(datasetNames).describe(
-    "which data set; shapes is generated, for a first try without a download",
-  ),
+  // In the types there are only such words.
+  dataset: (z.string().max(4096).regex(datasetPattern) as z.ZodType<DatasetWord, DatasetWord>)
+    .meta({ words: datasetWords })
+    .describe(
+      `which data set: ${
+        datasetWords.join(", ")
+      }; shapes is generated, for a first try without a ` +
+        "download, a PATH is that of your own pictures, one folder a class",
+    ),
   labels: z.enum(labelKinds).describe(
     "which labels of CIFAR-100: 100 fine classes or 20 coarse ones",
   ),
@@ -15,9 +31,19 @@ export const inputFields = {
     "use only the first N records of each split, for a quick try; 0 means all",
   ),
   validationSplit: rate.describe(
-    "share of the train records, from their end, held out; 0 trains on all and keeps the newest weights",
+    "share of the train records held out: from their end, of your own pictures from each class; " +
+      "0 trains on all and keeps the newest weights",
   ),
   batchSize: count.max(2 ** 20).describe(
     "images a step; fewer where the device's memory is short",
+  ),
+  testSplit: younger(rate, 0.1).describe(
+    "share of each class that is kept for the test, where your own pictures have no test/",
+  ),
+  storedSize: younger(z.int().min(0).max(4096), 0).describe(
+    "side at which your own pictures are stored; 0: imageSize, and for crop a quarter more",
+  ),
+  fit: younger(z.enum(fits), "crop").describe(
+    "how your own pictures become squares: their middle, or all of them out of shape",
   ),
 };

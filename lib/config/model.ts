@@ -6,8 +6,11 @@
  */
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import { initializers } from "../layers/layer.ts";
 import { type PoolingName, poolings } from "../layers/poolings.ts";
-import { count, rate } from "./fields.ts";
+import { type PositionEmbeddingName, positionEmbeddings } from "../layers/position_embeddings.ts";
+import { type TokenizerName, tokenizers } from "../layers/tokenizers.ts";
+import { count, rate, younger } from "./fields.ts";
 import { nameOf, type Origin, parseFields } from "./parse.ts";
 
 const side = count.max(8192);
@@ -21,7 +24,8 @@ export const modelFields = {
   ),
   channels: count.max(1024).describe("channels of an image; 3 for colour"),
   patchSize: side.describe(
-    "side of a patch in pixels; must divide imageSize; half of it is four times the tokens",
+    "side of a patch in pixels; must divide imageSize; half of it is four times the tokens; of no " +
+      "effect with tokenizer conv",
   ),
   projectionDim: count.max(2 ** 16).describe(
     "width of a token; 64 for images of 32 pixels, 192, 384 and 768 in ViT-Ti, ViT-S and ViT-B",
@@ -43,7 +47,7 @@ export const modelFields = {
   numClasses: z.int().min(2).max(2 ** 20).describe("classes; by default those of the data set"),
   pooling: z.enum(Object.keys(poolings) as PoolingName[]).describe(
     "how tokens become one vector: flatten, all side by side, as the Keras example; mean, with far " +
-      "fewer weights; token, a learned class token, as the ViT paper",
+      "fewer weights; token, a learned class token, as the ViT paper; sequence, their sum by learned weights, as CCT",
   ),
   attentionDropout: rate.describe(
     "dropout of the attention weights; 0 for a model that does not overfit",
@@ -56,6 +60,22 @@ export const modelFields = {
   ),
   layerNormEpsilon: z.number().positive().max(1).describe(
     "added to the variance in LayerNorm; 1e-6 in Keras, 1e-5 in PyTorch",
+  ),
+  tokenizer: younger(z.enum(Object.keys(tokenizers) as TokenizerName[]), "patches").describe(
+    "how an image becomes tokens: square patches, or stages of convolution and pooling",
+  ),
+  convChannels: younger(z.array(units).max(16), []).describe(
+    "filters of each stage of tokenizer conv, which halves the image; the last must be projectionDim",
+  ),
+  positionEmbedding: younger(
+    z.enum(Object.keys(positionEmbeddings) as PositionEmbeddingName[]),
+    "learned",
+  ).describe("what tells the tokens' places: learned numbers, fixed sines and cosines, or nothing"),
+  mlpLastActivation: younger(z.boolean(), true).describe(
+    "GELU after the last layer of a block's MLP too, as in the Keras example; the ViT paper has none",
+  ),
+  initializer: younger(z.enum(initializers), "glorot").describe(
+    "how weights begin: Glorot-uniform as in Keras, or a truncated normal of deviation 0.02",
   ),
 };
 
@@ -91,11 +111,15 @@ export function parseViTConfig(value: unknown): ViTConfig {
  */
 export function checkModelShape(config: ViTConfig, origin?: Origin): void {
   const name = (key: keyof ViTConfig) => nameOf(key, origin);
-  const { imageSize, patchSize, projectionDim } = config;
-  if (imageSize % patchSize !== 0) {
+  const { projectionDim } = config;
+  const fault = tokenizers[config.tokenizer].fault(config, name);
+  if (fault !== undefined) throw new UserError(fault);
+  if (config.positionEmbedding === "sincos2d" && projectionDim % 4 !== 0) {
     throw new UserError(
-      `${name("imageSize")} ${imageSize} is not divisible by ${name("patchSize")} ${patchSize}; ` +
-        `choose a ${name("patchSize")} among ${divisors(imageSize).join(", ")}.`,
+      `${name("positionEmbedding")} sincos2d needs a ${
+        name("projectionDim")
+      } that divides by 4, not ` +
+        `${projectionDim}; choose ${Math.ceil(projectionDim / 4) * 4}.`,
     );
   }
   const last = config.transformerUnits.at(-1);
@@ -107,8 +131,4 @@ export function checkModelShape(config: ViTConfig, origin?: Origin): void {
         } ${projectionDim}, because the MLP's output is added to the tokens.`,
     );
   }
-}
-
-function divisors(n: number): number[] {
-  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 }

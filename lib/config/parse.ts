@@ -14,13 +14,16 @@ export function nameOf(key: string, origin?: Origin): string {
   return origin?.get(key) ?? key;
 }
 
-/** `; did you mean "x"? Known are a, b, c.`; without the question where nothing known is near. */
+/**
+ * `; did you mean "x"? Known are a, b, c.`; without the question where nothing known is near, and
+ * without the list where something is and the list is long.
+ */
 export function didYouMean(wrong: string, known: readonly string[]): string {
   const near = nearest(wrong, known);
   const list = known.join(", ");
-  return near === undefined
-    ? `; known are ${list}.`
-    : `; did you mean "${near}"? Known are ${list}.`;
+  if (near === undefined) return `; known are ${list}.`;
+  // A wall of words would hide the one that matters.
+  return `; did you mean "${near}"?${known.length > 12 ? "" : ` Known are ${list}.`}`;
 }
 
 /** No list of a configuration has more values, so longer ones are not even looked through. */
@@ -94,6 +97,8 @@ function labelOf(path: readonly PropertyKey[], origin?: Origin): string {
 export interface FieldSchema {
   type?: "integer" | "number" | "string" | "boolean" | "array";
   enum?: string[];
+  /** Of a text that is one of these, in words: `folder:PATH` stands for any path. */
+  words?: string[];
   items?: FieldSchema;
   minimum?: number;
   maximum?: number;
@@ -116,6 +121,7 @@ function jsonSchemaAt(schema: { shape: z.ZodRawShape }, path: readonly PropertyK
 
 /** Words for what a field may be; of a value that is only out of range, the range alone. */
 function wantedText(schema: FieldSchema, found: unknown): string {
+  if (schema.words) return orList(schema.words);
   if (schema.enum) return schema.enum.length === 1 ? schema.enum[0]! : orList(schema.enum);
   if (schema.type === "boolean") return "true or false";
   if (schema.type === "string") return `a text of at most ${schema.maxLength} characters`;

@@ -3,6 +3,7 @@ import { UserError } from "../errors.ts";
 import { shown } from "../shown.ts";
 import type { RunConfig } from "./groups.ts";
 import { didYouMean } from "./parse.ts";
+import { compact } from "./presets/compact.ts";
 import { kerasCifar100 } from "./presets/keras_cifar100.ts";
 import { tiny } from "./presets/tiny.ts";
 
@@ -19,6 +20,7 @@ import { tiny } from "./presets/tiny.ts";
 export const presets = {
   "keras-cifar100": kerasCifar100,
   tiny,
+  compact,
 } as const satisfies Record<string, RunConfig>;
 
 /** A preset's name. */

@@ -18,7 +18,8 @@ export const runFieldTypes: Record<string, { type: string; description: string }
     Object.entries(runSchema.shape).map(([key, field]) => {
       const json = jsonSchemaOf(field);
       const list = json.items?.type === "string" ? "names" : "numbers";
-      const type = json.enum?.join("|") ?? (json.type === "array" ? list : json.type!);
+      const type = (json.words ? "name" : json.enum?.join("|")) ??
+        (json.type === "array" ? list : json.type!);
       return [key, { type, description: field.description ?? "" }];
     }),
   );

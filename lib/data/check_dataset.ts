@@ -22,17 +22,20 @@ export function assertDataset(dataset: ImageDataset): void {
     throw new UserError(`${name} has two classes of the name ${JSON.stringify(twice)}.`);
   }
   assertSplit(`The train split of ${name}`, dataset.train, dataset);
+  if (dataset.validation) {
+    assertSplit(`The validation split of ${name}`, dataset.validation, dataset);
+  }
   assertSplit(`The test split of ${name}`, dataset.test, dataset);
 }
 
 function assertSplit(
   what: string,
-  { images, labels, count }: ImageSplit,
+  { images, streamed, labels, count }: ImageSplit,
   { height, width, channels, classNames }: ImageDataset,
 ): void {
   assertWhole(`count of ${what.toLowerCase()}`, count, 0);
   const bytes = count * height * width * channels;
-  if (images.length !== bytes) {
+  if (!streamed && images.length !== bytes) {
     throw new UserError(
       `${what} has ${images.length} bytes, but ${count} images of ` +
         `${height}x${width}x${channels} take ${bytes}.`,

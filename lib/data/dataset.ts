@@ -1,5 +1,7 @@
 /** Data sets in memory, and what is done to all of them alike. */
 import { assertNumber, assertWhole } from "../checks.ts";
+import { UserError } from "../errors.ts";
+import type { Fit } from "./image/fit.ts";
 
 /** Class indices; wider ones where there are more than 256 classes. */
 export type Labels =
@@ -7,10 +9,31 @@ export type Labels =
   | Uint16Array<ArrayBuffer>
   | Int32Array<ArrayBuffer>;
 
+/** Records that are read when they are wanted. */
+export interface RecordStream extends Disposable {
+  /**
+   * The images of such indices one after the other, each filled up to whole words of four bytes.
+   * @throws {UserError} if they cannot be read.
+   */
+  read(indices: Int32Array): Promise<Int32Array<ArrayBuffer>>;
+}
+
+/** Images that are too many for memory. */
+export interface StreamedImages {
+  /** `[channels * 256]`, how many bytes of each channel have each value in the counted images. */
+  histogram: Float64Array;
+  /** How many images from the first on were counted: those within a run's limit. */
+  counted: number;
+  /** Begins to read; the caller disposes of it. */
+  open(): RecordStream;
+}
+
 /** Images and labels in the order of their records. */
 export interface ImageSplit {
-  /** `[count, height, width, channels]` bytes, channels last. */
+  /** `[count, height, width, channels]` bytes, channels last; none where they are `streamed`. */
   images: Uint8Array<ArrayBuffer>;
+  /** Where the images are, if not in `images`. */
+  streamed?: StreamedImages;
   /** `[count]` class indices. */
   labels: Labels;
   /** Number of images. */
@@ -29,22 +52,56 @@ export interface ImageDataset {
   channels: number;
   /** The name of each class, by label. */
   classNames: string[];
+  /**
+   * Way in which a picture of another shape becomes one of these; `squash` where it is left out.
+   */
+  fit?: Fit;
   /** Images to learn from. */
   train: ImageSplit;
+  /** Images that are held out; where it is left out, the last part of `train`. */
+  validation?: ImageSplit;
   /** Images that are looked at only in the end. */
   test: ImageSplit;
   /** SHA-256 of the record bytes, in hexadecimal. */
   identity: string;
 }
 
+/** Labels of so many classes, in the narrowest array that holds them. */
+export function labelsFor(classes: number, labels: ArrayLike<number>): Labels {
+  if (classes <= 1 << 8) return Uint8Array.from(labels);
+  return classes <= 1 << 16 ? Uint16Array.from(labels) : Int32Array.from(labels);
+}
+
 /** The records `start` (inclusive) to `end` (exclusive); the bytes are shared, not copied. */
 export function sliceSplit(split: ImageSplit, start: number, end: number): ImageSplit {
+  if (split.streamed) return sliceStreamed(split, split.streamed, start, end);
   const stride = split.count === 0 ? 0 : split.images.length / split.count;
   return {
     images: split.images.subarray(start * stride, end * stride),
     labels: split.labels.subarray(start, end),
     count: end - start,
   };
+}
+
+function sliceStreamed(
+  { images, labels }: ImageSplit,
+  { open, histogram, counted }: StreamedImages,
+  start: number,
+  end: number,
+): ImageSplit {
+  const streamed: StreamedImages = {
+    histogram,
+    // Of no other part is the histogram known.
+    counted: start === 0 && end === counted ? counted : -1,
+    open: () => {
+      const stream = open();
+      return {
+        read: (indices) => stream.read(indices.map((index) => index + start)),
+        [Symbol.dispose]: () => stream[Symbol.dispose](),
+      };
+    },
+  };
+  return { images, streamed, labels: labels.subarray(start, end), count: end - start };
 }
 
 /**
@@ -92,12 +149,15 @@ function keptCount(count: number, share: number): number {
 
 /**
  * Number of `count` train records that a run trains on: those within its limit and not held out.
+ * @param bringsValidation whether the data set has held out its own, which are not among `count`
  */
 export function trainingCount(
   count: number,
   { limit, validationSplit }: { limit: number; validationSplit: number },
+  bringsValidation = false,
 ): number {
-  return keptCount(limit === 0 ? count : Math.min(limit, count), validationSplit);
+  const within = limit === 0 ? count : Math.min(limit, count);
+  return bringsValidation ? within : keptCount(within, validationSplit);
 }
 
 /**
@@ -113,21 +173,31 @@ export function trainingCount(
  * ```
  */
 export function channelStatistics(
-  split: ImageSplit,
+  split: ImageSplit | readonly ImageSplit[],
   channels: number,
 ): { mean: number[]; variance: number[] } {
-  const { images } = split;
+  const splits = "images" in split ? [split] : split;
   // Bytes have 256 values, so counting them is exact and leaves few additions to round.
-  const counts = new Uint32Array(channels * 256);
-  for (let channel = 0; channel < channels; channel++) {
-    const base = channel * 256;
-    for (let i = channel; i < images.length; i += channels) counts[base + images[i]!]!++;
+  const counts = new Float64Array(channels * 256);
+  for (const { images, streamed, count } of splits) {
+    if (streamed && streamed.counted !== count) {
+      const counted = Math.max(0, streamed.counted);
+      throw new UserError(
+        `${counted} of ${count} images were counted, on which statistics rest; open the pictures ` +
+          `with the limit of the run.`,
+      );
+    }
+    streamed?.histogram.forEach((count, i) => counts[i]! += count);
+    for (let channel = 0; channel < channels; channel++) {
+      const base = channel * 256;
+      for (let i = channel; i < images.length; i += channels) counts[base + images[i]!]!++;
+    }
   }
+  const total = counts.reduce((sum, count) => sum + count, 0) / channels;
   const mean: number[] = [];
   const variance: number[] = [];
   for (let channel = 0; channel < channels; channel++) {
     const histogram = counts.subarray(channel * 256, (channel + 1) * 256);
-    const total = images.length / channels;
     const average = histogram.reduce((sum, n, value) => sum + n * value, 0) / total;
     mean.push(average);
     variance.push(

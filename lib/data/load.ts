@@ -1,16 +1,22 @@
 /** From what a person names (a data set, a folder, an archive, a URL) to images in memory. */
 import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 import { unpack } from "./archive.ts";
 import type { ImageDataset } from "./dataset.ts";
 import { download, type DownloadOptions, md5OfFile, writing } from "./download.ts";
 import { refuseOtherArchive, refuseOtherFile, refuseOtherFolder } from "./identify.ts";
+import { openPictures, type PictureOptions } from "./open_pictures.ts";
+import type { DataProgress } from "./progress.ts";
 import { publicUrl } from "./public_url.ts";
 import {
   type ArchiveSource,
   type DatasetName,
+  type DatasetWord,
+  datasetWords,
   type DataSource,
   type LabelKind,
+  pictureSourceOf,
   sources,
 } from "./sources.ts";
 
@@ -20,33 +26,20 @@ import {
 const maxUnpackedBytes = 2 ** 29;
 const wellFormedMd5 = /^[0-9a-f]{32}$/;
 
-/** Progress of {@linkcode loadDataset}, for a bar. */
-export interface DataProgress {
-  /** Work under way. */
-  stage: "download" | "verify" | "unpack" | "read";
-  /** The file, folder or URL. */
-  source: string;
-  /** Bytes done. */
-  done: number;
-  /** Bytes in all; null where unknown. */
-  total: number | null;
-  /** Reason why the connection is being made again, where it is. */
-  retry?: string;
-}
-
 /** Options of {@linkcode loadDataset}. */
-export interface LoadOptions {
+export interface LoadOptions extends Omit<PictureOptions, "preparedRoot"> {
   /** Name of the data set. */
-  dataset: DatasetName;
+  dataset: DatasetWord;
   /** `coarse` exists for CIFAR-100 only. */
   labels: LabelKind;
   /**
-   * A folder, a `.tar.gz` archive or a URL of one; without it the data is looked for, or fetched.
+   * A folder, a `.tar.gz` archive or a URL of one; without it the data is looked for, or fetched. Of
+   * pictures at a path, where they are now.
    */
   data?: string;
   /** The archive's MD5 in hexadecimal, or `none`; the official one by default. */
   md5?: string;
-  /** The folder where data is kept; written to only when something must be unpacked. */
+  /** The folder where data is kept; written to only when something must be unpacked or prepared. */
   root: string;
   /** Told how far things are. */
   onProgress?: (progress: DataProgress) => void;
@@ -73,11 +66,19 @@ export interface LoadOptions {
  */
 export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
   const { dataset, labels, data, root } = options;
+  const pictures = pictureSourceOf(dataset);
+  if (pictures) return await loadPictures(options, pictures);
   const md5 = options.md5?.toLowerCase();
   if (md5 !== undefined && md5 !== "none" && !wellFormedMd5.test(md5)) {
     throw new UserError(`--md5 ${options.md5} is neither 32 hexadecimal digits nor "none".`);
   }
-  const source: DataSource = sources[dataset];
+  if (!Object.hasOwn(sources, dataset)) {
+    throw new UserError(
+      `There is no data set ${shown(dataset)}; known are ${datasetWords.join(", ")}.`,
+    );
+  }
+  const name = dataset as DatasetName;
+  const source: DataSource = sources[name];
   if (source.classes[labels] === undefined) {
     throw new UserError(`${dataset} has no ${labels} labels; choose fine.`);
   }
@@ -85,7 +86,7 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
     if (data === undefined) return source.make();
     throw new UserError(`${dataset} is generated, so --data ${data} makes no sense; leave it out.`);
   }
-  const job: Job = { ...options, md5, source: { ...source, name: dataset } };
+  const job: Job = { ...options, md5, source: { ...source, name } };
   if (data === undefined) {
     const found = await findUnpacked(job);
     return found ? read(job, found) : fromUrl(job, options.download?.url ?? source.url);
@@ -117,6 +118,23 @@ export async function loadDataset(options: LoadOptions): Promise<ImageDataset> {
     );
   }
   return fromArchive(job, data, root);
+}
+
+async function loadPictures(
+  options: LoadOptions,
+  { source, path }: NonNullable<ReturnType<typeof pictureSourceOf>>,
+): Promise<ImageDataset> {
+  const { data, md5, labels, root, onProgress } = options;
+  if (md5 !== undefined) throw new UserError(`--md5 ${md5} checks an archive; leave it out.`);
+  if (labels !== "fine") {
+    throw new UserError(`${options.dataset} has no ${labels} labels; choose fine.`);
+  }
+  const place = data ?? path;
+  const set = await source.open(
+    place,
+    (done) => onProgress?.({ stage: "find", source: place, done, total: null }),
+  );
+  return await openPictures(set, { ...options, preparedRoot: `${root}/prepared` });
 }
 
 interface Job extends LoadOptions {

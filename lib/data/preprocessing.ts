@@ -1,5 +1,6 @@
 /** Preparation of stored bytes as model input, as checkpoints and exported models keep it. */
 import { z } from "../deps.ts";
+import { fits } from "./image/fit.ts";
 
 /**
  * The form in which files have it; {@linkcode preprocessingFault} looks at the values.
@@ -17,6 +18,8 @@ export const preprocessingSchema = z.strictObject({
   mean: z.array(z.number()),
   /** Variance of each channel over the train images. */
   variance: z.array(z.number()),
+  /** How a picture of another shape becomes one of that size; where it is absent, by squashing. */
+  fit: z.enum(fits).optional(),
 });
 
 /** @internal */

@@ -1,8 +1,12 @@
 /**
- * The data sets by name; the table's keys are the words of `--dataset` and of the field `dataset`.
+ * The data sets by name, and the kinds of sources of a person's own pictures. The tables' keys are the
+ * words of `--dataset` and of the field `dataset`: `cifar100`, `folder:PATH`.
  */
 import { cifarFiles, type CifarLayout, cifarLayouts, readCifar } from "./cifar.ts";
 import type { ImageDataset } from "./dataset.ts";
+import { imageFolder } from "./image_folder.ts";
+import { parquetImages } from "./parquet_images.ts";
+import type { PictureSource } from "./picture_set.ts";
 import { createShapes, shapesClassNames } from "./shapes.ts";
 
 /** The kinds of labels that a data set may have. */
@@ -66,6 +70,35 @@ export type DatasetName = keyof Sources;
 
 /** The names in the table's order. */
 export const datasetNames = Object.keys(sources) as DatasetName[];
+
+/** The kinds of pictures at a path; a kind's key, a colon and the path name a data set. */
+export const pictureSources = {
+  folder: imageFolder,
+  parquet: parquetImages,
+} satisfies Record<string, PictureSource>;
+
+/** @internal */
+type PictureSources = typeof pictureSources;
+
+/** A kind of pictures at a path. */
+export type PictureKind = keyof PictureSources;
+
+/** What the field `dataset` may be. */
+export type DatasetWord = DatasetName | `${PictureKind}:${string}`;
+
+/** What {@linkcode DatasetWord} may be, for people and for patterns. */
+export const datasetWords = [
+  ...datasetNames,
+  ...Object.keys(pictureSources).map((kind) => `${kind}:PATH`),
+];
+
+/** The source and the path of `KIND:PATH`; undefined for any other text. */
+export function pictureSourceOf(word: string): { source: PictureSource; path: string } | undefined {
+  const colon = word.indexOf(":");
+  const kind = word.slice(0, Math.max(0, colon));
+  if (!Object.hasOwn(pictureSources, kind)) return undefined;
+  return { source: pictureSources[kind as PictureKind], path: word.slice(colon + 1) };
+}
 
 function cifarSource(layout: CifarLayout): ArchiveSource {
   const { url, md5, folder, labels: { fine, coarse } } = layout;

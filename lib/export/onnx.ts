@@ -16,6 +16,7 @@ import {
   type OnnxValueInfo,
 } from "./onnx_schema.ts";
 import { architectureOf, checkWeightShapes } from "../models/architecture.ts";
+import { positionEmbeddings } from "../layers/position_embeddings.ts";
 import { portableMetadata, type PortableModel } from "./portable_model.ts";
 
 /** A protobuf message is at most 2 GiB, and the graph itself takes far less than 16 MiB. */
@@ -34,8 +35,9 @@ const maxWeightBytes = 2 ** 31 - 2 ** 24;
  * await selectBackend("cpu");
  * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
  * const weights = await readWeights(namedVariables(createViTClassifier(config)));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
- * }; const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const model = { config, weights, classNames: ["a", "b"], preprocessing };
  * console.log(encodeOnnx(model, { version: "0.1.0" }).length > 590_000); // true
  * ```
  */
@@ -81,39 +83,42 @@ export function encodeOnnx(
 
 function classify(g: Graph, { config: c }: PortableModel): void {
   const { pooling } = architectureOf(c);
-  let tokens = patchEncoder(g, c);
+  let tokens = encodedTokens(g, c);
   for (let i = 0; i < c.transformerLayers; i++) {
     const block = `blocks.${i}`;
     const normed1 = norm(g, `${block}.norm1`, tokens, c.layerNormEpsilon);
     const attended = attention(g, `${block}.attention`, normed1, c);
     tokens = g.node(block, "Add", [attended, tokens]);
     const normed2 = norm(g, `${block}.norm2`, tokens, c.layerNormEpsilon);
-    const mapped = mlp(g, `${block}.mlp`, normed2, c.transformerUnits.length);
+    const mapped = mlp(g, `${block}.mlp`, normed2, c.transformerUnits.length, c.mlpLastActivation);
     tokens = g.node(block, "Add", [mapped, tokens]);
   }
   const normed = norm(g, "norm", tokens, c.layerNormEpsilon);
-  const features = mlp(g, "head", pooling.onnx(g, normed), c.mlpHeadUnits.length);
+  const features = mlp(g, "head", pooling.onnx(g, normed), c.mlpHeadUnits.length, true);
   dense(g, "classifier", features, "logits");
 }
 
 type Config = PortableModel["config"];
 
-function patchEncoder(g: Graph, c: Config): string {
-  const { side, patchElements, pooling } = architectureOf(c);
-  const p = c.patchSize;
-  const rows = g.node("patches", "Reshape", ["images", g.ints([-1, p, side, p * c.channels])]);
-  const swapped = g.node("patches", "Transpose", [rows], { perm: [0, 2, 1, 3] });
-  const flat = g.ints([-1, side * side, patchElements]);
-  const patches = g.node("patches", "Reshape", [swapped, flat]);
-  const scope = "patch_encoder";
-  let tokens = dense(g, `${scope}.projection`, patches);
+/** Tokens with the class token and positions. */
+function encodedTokens(g: Graph, c: Config): string {
+  const { tokenizer, side, pooling } = architectureOf(c);
+  const { encoder: scope } = tokenizer;
+  const { learned, fixed } = positionEmbeddings[c.positionEmbedding];
+  let tokens = tokenizer.onnx(g, c, "images");
   if (pooling.classToken) {
     const batch = g.node(scope, "Shape", ["images"], { start: 0, end: 1 });
     const shape = g.node(scope, "Concat", [batch, g.ints([1, c.projectionDim])], { axis: 0 });
     const token = g.node(scope, "Expand", [`${scope}.class_token`, shape]);
     tokens = g.node(scope, "Concat", [token, tokens], { axis: 1 });
   }
-  return g.node(scope, "Add", [tokens, `${scope}.position_embedding`]);
+  if (learned) return g.node(scope, "Add", [tokens, `${scope}.position_embedding`]);
+  if (!fixed) return tokens;
+  const first = pooling.classToken ? 1 : 0;
+  const positions = new Float32Array((side ** 2 + first) * c.projectionDim);
+  positions.set(fixed(side, c.projectionDim), first * c.projectionDim);
+  const shape = [side ** 2 + first, c.projectionDim];
+  return g.node(scope, "Add", [tokens, g.initializer("constant/positions", shape, positions)]);
 }
 
 function attention(g: Graph, scope: string, x: string, { numHeads, keyDim }: Config): string {
@@ -135,8 +140,11 @@ function attention(g: Graph, scope: string, x: string, { numHeads, keyDim }: Con
   return dense(g, `${scope}.output`, joined);
 }
 
-function mlp(g: Graph, scope: string, x: string, count: number): string {
-  for (let i = 0; i < count; i++) x = gelu(g, `${scope}.${i}`, dense(g, `${scope}.${i}`, x));
+function mlp(g: Graph, scope: string, x: string, count: number, lastActivation: boolean): string {
+  for (let i = 0; i < count; i++) {
+    x = dense(g, `${scope}.${i}`, x);
+    if (lastActivation || i < count - 1) x = gelu(g, `${scope}.${i}`, x);
+  }
   return x;
 }
 

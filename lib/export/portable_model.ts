@@ -61,9 +61,10 @@ export function portableMetadata(model: PortableModel): Record<string, string> {
  * await selectBackend("cpu");
  * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
  * const weights = await readWeights(namedVariables(createViTClassifier(config)));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
- * }; const model = { config, weights, classNames: ["a", "b"], preprocessing }; await
- * savePlainWeights(`${await Deno.makeTempDir()}/vit.safetensors`, model);
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * await savePlainWeights(`${await Deno.makeTempDir()}/vit.safetensors`, model);
  * ```
  */
 export async function savePlainWeights(path: string, model: PortableModel): Promise<void> {
@@ -84,15 +85,18 @@ export async function savePlainWeights(path: string, model: PortableModel): Prom
  *
  * @example
  * ```ts
- * import { createViTClassifier, loadPlainWeights, modelConfigOf, namedVariables, preset } from
- * "../../mod.ts"; import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
+ * import { createViTClassifier, loadPlainWeights, modelConfigOf } from "../../mod.ts";
+ * import { namedVariables, preset } from "../../mod.ts";
+ * import { readWeights, savePlainWeights, selectBackend } from "../../mod.ts";
  *
  * await selectBackend("cpu");
  * const config = modelConfigOf({ ...preset("tiny"), numClasses: 2 });
  * const weights = await readWeights(namedVariables(createViTClassifier(config)));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
- * }; const model = { config, weights, classNames: ["a", "b"], preprocessing }; const path =
- * `${await Deno.makeTempDir()}/vit.safetensors`; await savePlainWeights(path, model);
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const model = { config, weights, classNames: ["a", "b"], preprocessing };
+ * const path = `${await Deno.makeTempDir()}/vit.safetensors`;
+ * await savePlainWeights(path, model);
  * console.log((await loadPlainWeights(path)).classNames); // [ "a", "b" ]
  * ```
  */

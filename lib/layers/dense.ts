@@ -1,6 +1,13 @@
 import { tf } from "../tfjs.ts";
 import { linear } from "../kernels/linear/linear.ts";
-import { firstShape, glorotLimit, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
+import {
+  firstShape,
+  glorotLimit,
+  inputAndResidual,
+  type InputShape,
+  VitLayer,
+  type VitLayerConfig,
+} from "./layer.ts";
 
 /**
  * A dense layer without activation, `[..., dim]` to `[..., units]`.
@@ -27,7 +34,7 @@ export class Dense extends VitLayer {
   private bias!: tf.LayerVariable;
 
   /** Makes a layer from width, name, and seed of the initial weights. */
-  constructor(config: { name?: string; seed?: number; units: number }) {
+  constructor(config: VitLayerConfig & { units: number }) {
     super(config);
     this.units = config.units;
   }
@@ -35,7 +42,7 @@ export class Dense extends VitLayer {
   /** Makes the weights for a shape of inputs. */
   override build(inputShape: InputShape): void {
     const from = firstShape(inputShape).at(-1)!;
-    this.kernel = this.uniformWeight("kernel", [from, this.units], glorotLimit(from, this.units));
+    this.kernel = this.randomWeight("kernel", [from, this.units], glorotLimit(from, this.units));
     this.bias = this.constantWeight("bias", [this.units], 0);
     super.build(inputShape);
   }

@@ -8,7 +8,22 @@
  */
 import { tf } from "../tfjs.ts";
 import type { Dropout } from "../kernels/dropout.ts";
-import { randomUniform, streamKey, streamOfName } from "../random.ts";
+import { randomNormal, randomUniform, type StreamKey, streamKey, streamOfName } from "../random.ts";
+
+/**
+ * How the kernels of dense layers and learned tokens and positions begin: as in the Keras example
+ * (Glorot-uniform, positions uniform), or all from a normal distribution of deviation 0.02 that is
+ * cut at two deviations, as in BERT and the ViTs after it.
+ */
+export const initializers = ["glorot", "truncatedNormal"] as const;
+
+/** @internal */
+type Initializers = typeof initializers;
+
+/** An initializer's name. */
+export type Initializer = Initializers[number];
+
+const TRUNCATED_DEVIATION = 0.02;
 
 /** Options of a layer's `call`. */
 export interface CallOptions {
@@ -24,6 +39,8 @@ export interface VitLayerConfig {
   name?: string;
   /** Seed of the initial weights. */
   seed?: number;
+  /** How its weights begin; glorot by default. */
+  initializer?: Initializer;
   /** Options of the layer's own. */
   [key: string]: unknown;
 }
@@ -50,17 +67,46 @@ let ownStep = 0;
 export abstract class VitLayer extends tf.layers.Layer {
   /** Seed of the initial weights and of dropout that gets no step key. */
   readonly seed: number;
+  /** Rule by which its weights begin. */
+  readonly initializer: Initializer;
 
   /** Makes a layer from name and seed. */
   constructor(config: VitLayerConfig) {
     super(config as ConstructorParameters<typeof tf.layers.Layer>[0]);
     this.seed = config.seed ?? 0;
+    this.initializer = config.initializer ?? "glorot";
   }
 
-  /** A weight uniform in [-limit, limit), named `<layer>/<name>`. */
-  protected uniformWeight(name: string, shape: number[], limit: number): tf.LayerVariable {
-    const key = streamKey(this.seed, streamOfName(`${this.name}/${name}`), 0);
+  /**
+   * A random weight, named `<layer>/<name>`: uniform in [-limit, limit), or by the layer's other
+   * initializer.
+   */
+  protected randomWeight(name: string, shape: number[], limit: number): tf.LayerVariable {
+    if (this.initializer === "truncatedNormal") return this.truncatedWeight(name, shape);
+    const key = this.keyOf(name);
     return this.weight(name, shape, (index) => (2 * randomUniform(key, index) - 1) * limit);
+  }
+
+  /** A weight of the truncated normal distribution. */
+  private truncatedWeight(name: string, shape: number[]): tf.LayerVariable {
+    return this.weight(name, shape, (index) => {
+      // What lies beyond is drawn again, each time from a key of its own.
+      for (let draw = 0;; draw++) {
+        const value = randomNormal(this.keyOf(name, draw), index);
+        if (Math.abs(value) <= 2) return value * TRUNCATED_DEVIATION;
+      }
+    });
+  }
+
+  /** A weight of the normal distribution of that deviation, whatever the initializer. */
+  protected normalWeight(name: string, shape: number[], deviation: number): tf.LayerVariable {
+    const key = this.keyOf(name);
+    return this.weight(name, shape, (index) => randomNormal(key, index) * deviation);
+  }
+
+  /** Key of a weight's random numbers. */
+  private keyOf(name: string, draw = 0): StreamKey {
+    return streamKey(this.seed, streamOfName(`${this.name}/${name}`), draw);
   }
 
   /** A weight with one value everywhere, named `<layer>/<name>`. */
@@ -92,7 +138,9 @@ export abstract class VitLayer extends tf.layers.Layer {
 
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), seed: this.seed };
+    const { seed, initializer } = this;
+    // Younger than 0.1.0, whose models keep their bytes.
+    return { ...super.getConfig(), seed, ...(initializer === "glorot" ? {} : { initializer }) };
   }
 }
 

@@ -7,10 +7,11 @@ import {
   inputAndResidual,
   type InputShape,
   VitLayer,
+  type VitLayerConfig,
 } from "./layer.ts";
 
 /**
- * Dense layers with exact GELU, each followed by dropout: a transformer block's MLP and the
+ * Dense layers with exact GELU (the last one with it or without), each followed by dropout: a transformer block's MLP and the
  * classifier's hidden head are both this.
  *
  * Input `[..., dim]`, or the pair of it and a residual of the output's shape that is added after
@@ -33,14 +34,19 @@ export class Mlp extends VitLayer {
   readonly units: number[];
   /** Dropout in training, 0 to below 1. */
   readonly dropoutRate: number;
+  /** Whether GELU follows the last layer too, as in the Keras example; the ViT paper has none. */
+  readonly lastActivation: boolean;
   private kernels: tf.LayerVariable[] = [];
   private biases: tf.LayerVariable[] = [];
 
   /** Makes a layer from widths, dropout, name, and seed of the initial weights. */
-  constructor(config: { name?: string; seed?: number; units: number[]; dropoutRate?: number }) {
+  constructor(
+    config: VitLayerConfig & { units: number[]; dropoutRate?: number; lastActivation?: boolean },
+  ) {
     super(config);
     this.units = config.units;
     this.dropoutRate = config.dropoutRate ?? 0;
+    this.lastActivation = config.lastActivation ?? true;
   }
 
   /** Makes the weights for a shape of inputs. */
@@ -48,7 +54,7 @@ export class Mlp extends VitLayer {
     let from = firstShape(inputShape).at(-1)!;
     this.units.forEach((to, index) => {
       const limit = glorotLimit(from, to);
-      this.kernels.push(this.uniformWeight(`${index}.kernel`, [from, to], limit));
+      this.kernels.push(this.randomWeight(`${index}.kernel`, [from, to], limit));
       this.biases.push(this.constantWeight(`${index}.bias`, [to], 0));
       from = to;
     });
@@ -64,10 +70,11 @@ export class Mlp extends VitLayer {
   override call(inputs: tf.Tensor | tf.Tensor[], options: CallOptions): tf.Tensor {
     return tf.tidy(() => {
       const [x, residual] = inputAndResidual(inputs);
+      const activated = this.units.length - (this.lastActivation ? 0 : 1);
       const layers = this.units.map((_, index) => ({
         kernel: this.kernels[index]!.read() as tf.Tensor2D,
         bias: this.biases[index]!.read() as tf.Tensor1D,
-        activation: "gelu" as const,
+        activation: index < activated ? "gelu" as const : undefined,
         dropout: this.dropout(this.dropoutRate, String(index), options),
       }));
       return linearChain(x, layers, residual);
@@ -76,7 +83,10 @@ export class Mlp extends VitLayer {
 
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), units: this.units, dropoutRate: this.dropoutRate };
+    const { units, dropoutRate, lastActivation } = this;
+    // Younger than 0.1.0, whose models keep their bytes.
+    const younger: tf.serialization.ConfigDict = lastActivation ? {} : { lastActivation };
+    return { ...super.getConfig(), units, dropoutRate, ...younger };
   }
 }
 tf.serialization.registerClass(Mlp);

@@ -8,6 +8,7 @@ import {
   inputAndResidual,
   type InputShape,
   VitLayer,
+  type VitLayerConfig,
 } from "./layer.ts";
 
 /** One projection of the attention: its kernel and its bias. */
@@ -50,13 +51,7 @@ export class MultiHeadAttention extends VitLayer {
 
   /** Makes a layer from heads, their width, dropout, name, and seed of the initial weights. */
   constructor(
-    config: {
-      name?: string;
-      seed?: number;
-      numHeads: number;
-      keyDim: number;
-      dropoutRate?: number;
-    },
+    config: VitLayerConfig & { numHeads: number; keyDim: number; dropoutRate?: number },
   ) {
     super(config);
     this.numHeads = config.numHeads;
@@ -81,7 +76,7 @@ export class MultiHeadAttention extends VitLayer {
   /** Weights of one projection. */
   private projection(name: string, from: number, to: number, limit: number): Projection {
     return {
-      kernel: this.uniformWeight(`${name}.kernel`, [from, to], limit),
+      kernel: this.randomWeight(`${name}.kernel`, [from, to], limit),
       bias: this.constantWeight(`${name}.bias`, [to], 0),
     };
   }

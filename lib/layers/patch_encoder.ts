@@ -1,12 +1,10 @@
 import { tf } from "../tfjs.ts";
 import { linear } from "../kernels/linear/linear.ts";
-import { firstShape, glorotLimit, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
-
-/** Keras's `uniform` initializer, which the example's position embedding uses. */
-const EMBEDDING_LIMIT = 0.05;
+import { firstShape, glorotLimit, inputAndResidual, type InputShape } from "./layer.ts";
+import { TokenEncoder, type TokenEncoderConfig } from "./token_encoder.ts";
 
 /**
- * Projects flat patches to tokens and adds a learned position embedding.
+ * Projects flat patches to tokens and adds positions, as {@linkcode TokenEncoder} does.
  *
  * `[batch, patches, elements]` becomes `[batch, tokens, projectionDim]`; with `classToken` a
  * learned token is put before the patches, so that tokens = patches + 1.
@@ -21,53 +19,37 @@ const EMBEDDING_LIMIT = 0.05;
  * console.log(output.shape); // [ 2, 65, 64 ]
  * ```
  */
-export class PatchEncoder extends VitLayer {
+export class PatchEncoder extends TokenEncoder {
   /** Name of the class in stored models. */
-  static readonly className = "VitPatchEncoder";
+  static override readonly className = "VitPatchEncoder";
   /** Width of a token. */
   readonly projectionDim: number;
-  /** Whether a learned token stands before the patches. */
-  readonly classToken: boolean;
   private kernel!: tf.LayerVariable;
   private bias!: tf.LayerVariable;
-  private positionEmbedding!: tf.LayerVariable;
-  private token?: tf.LayerVariable;
 
   /**
    * Makes a layer from width of a token, whether a class token is added, name, and seed of the
    * initial weights.
    */
-  constructor(
-    config: { name?: string; seed?: number; projectionDim: number; classToken?: boolean },
-  ) {
+  constructor(config: TokenEncoderConfig & { projectionDim: number }) {
     super(config);
     this.projectionDim = config.projectionDim;
-    this.classToken = config.classToken ?? false;
   }
 
   /** Makes the weights for a shape of inputs. */
   override build(inputShape: InputShape): void {
     const [, patches, elements] = firstShape(inputShape) as [unknown, number, number];
     const dim = this.projectionDim;
-    const tokens = patches + (this.classToken ? 1 : 0);
     const limit = glorotLimit(elements, dim);
-    this.kernel = this.uniformWeight("projection.kernel", [elements, dim], limit);
+    this.kernel = this.randomWeight("projection.kernel", [elements, dim], limit);
     this.bias = this.constantWeight("projection.bias", [dim], 0);
-    this.positionEmbedding = this.uniformWeight(
-      "position_embedding",
-      [tokens, dim],
-      EMBEDDING_LIMIT,
-    );
-    if (this.classToken) {
-      this.token = this.uniformWeight("class_token", [1, 1, dim], EMBEDDING_LIMIT);
-    }
-    super.build(inputShape);
+    super.build([null, patches, dim]);
   }
 
   /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     const [batch, patches] = firstShape(inputShape) as [number, number];
-    return [batch, patches + (this.classToken ? 1 : 0), this.projectionDim];
+    return super.computeOutputShape([batch, patches, this.projectionDim]);
   }
 
   /** Output for an input, alone or with its residual. */
@@ -76,21 +58,21 @@ export class PatchEncoder extends VitLayer {
       const [patches] = inputAndResidual(inputs);
       const kernel = this.kernel.read() as tf.Tensor2D;
       const bias = this.bias.read() as tf.Tensor1D;
-      const position = this.positionEmbedding.read();
-      if (!this.token) return linear(patches, kernel, bias, { residual: position });
-      // Not tile, whose gradient takes one kernel a repetition.
-      const token = tf.zeros([patches.shape[0]!, 1, 1]).add(this.token.read());
-      return tf.concat([token, linear(patches, kernel, bias)], 1).add(position);
+      if (this.classToken) return this.encode(linear(patches, kernel, bias));
+      // One kernel adds them where it has the token in hand.
+      return linear(patches, kernel, bias, { residual: this.positions });
     });
   }
 
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
-    return {
-      ...super.getConfig(),
-      projectionDim: this.projectionDim,
-      classToken: this.classToken,
-    };
+    const { projectionDim, classToken } = this;
+    const { classToken: _, positionEmbedding, ...base } = super.getConfig();
+    // In this order, which files of release 0.1.0 have.
+    const younger: tf.serialization.ConfigDict = positionEmbedding === undefined
+      ? {}
+      : { positionEmbedding };
+    return { ...base, projectionDim, classToken, ...younger };
   }
 }
 tf.serialization.registerClass(PatchEncoder);

@@ -2,16 +2,17 @@
  * A classifier from its configuration alone: tokens, widths, products and weights, before anything
  * is built. Whoever needs one of these numbers takes it from here.
  *
- * Poolings are a table (`lib/layers/poolings.ts`). There is one tokenizer, square patches without
- * overlap through one dense layer; a second one would make a table beside it, whose entries give
- * what {@linkcode architectureOf} says of the patches: their number, their elements, the embedding
- * and its weights.
+ * Tokenizers and poolings are tables (`lib/layers/tokenizers.ts`, `lib/layers/poolings.ts`), whose
+ * entries say what is theirs.
  */
 import type { ViTConfig } from "../config/model.ts";
 import { UserError } from "../errors.ts";
 import { shown } from "../shown.ts";
 import { poolings } from "../layers/poolings.ts";
 import type { Pooling } from "../layers/poolings/pooling.ts";
+import { positionEmbeddings } from "../layers/position_embeddings.ts";
+import { tokenizers } from "../layers/tokenizers.ts";
+import type { Tokenizer } from "../layers/tokenizers/tokenizer.ts";
 
 /** Dense layers on one input, each a product `[rows, inner] x [inner, columns]` for an image. */
 export interface DenseLayers {
@@ -27,17 +28,16 @@ export interface DenseLayers {
 
 /** Shape of a model, as its configuration decides it. */
 export interface Architecture {
-  /** Patches along one side of the image. */
+  tokenizer: Tokenizer;
+  /** Tokens along one side of the image. */
   side: number;
-  /** Numbers of a patch. */
-  patchElements: number;
-  /** Tokens that the blocks see: one a patch, and the class token where there is one. */
+  /** Tokens that the blocks see: those of the image, and the class token where there is one. */
   tokens: number;
   pooling: Pooling;
   /** Length of the vector that pooling makes of the tokens. */
   features: number;
-  /** The layer that makes tokens of patches. */
-  embedding: DenseLayers;
+  /** The layers that make tokens of patches; none where the tokenizer is no dense layer. */
+  embedding: DenseLayers[];
   /** The layers of one transformer block, in the order of the computation. */
   block: DenseLayers[];
   /** The layers after pooling, the classifier last. */
@@ -59,16 +59,17 @@ const mostParameters = 4e10;
 export function architectureOf(config: ViTConfig): Architecture {
   const { projectionDim: dim, mlpHeadUnits } = config;
   const pooling: Pooling = poolings[config.pooling];
-  const side = config.imageSize / config.patchSize;
+  const tokenizer: Tokenizer = tokenizers[config.tokenizer];
+  const side = tokenizer.side(config);
   const tokens = side ** 2 + (pooling.classToken ? 1 : 0);
   const features = pooling.width(tokens, dim);
-  const patchElements = config.patchSize ** 2 * config.channels;
   const inner = config.numHeads * config.keyDim;
 
   const projections = ["attention.query", "attention.key", "attention.value"];
   const sizes = {
-    ...{ side, patchElements, tokens, pooling, features },
-    embedding: dense(["patch_encoder.projection"], side ** 2, patchElements, dim),
+    ...{ tokenizer, side, tokens, pooling, features },
+    embedding: [tokenizer.dense?.(config)].filter((layer) => layer !== undefined)
+      .map(({ name, inner }) => dense([name], side ** 2, inner, dim)),
     block: [
       dense(projections, tokens, dim, inner),
       dense(["attention.output"], tokens, inner, dim),
@@ -108,10 +109,12 @@ function chain(name: string, rows: number, first: number, units: number[]): Dens
 }
 
 function weightsOf(
-  { projectionDim: dim, transformerLayers }: ViTConfig,
-  { tokens, pooling, embedding, block, head }: Omit<Architecture, "weights" | "parameters">,
+  config: ViTConfig,
+  { tokenizer, tokens, pooling, block, head }: Omit<Architecture, "weights" | "parameters">,
 ): Map<string, number[]> {
-  const shapes = new Map<string, number[]>();
+  const { projectionDim: dim, transformerLayers } = config;
+  const { encoder } = tokenizer;
+  const shapes = new Map<string, number[]>(tokenizer.weights(config));
   const add = ({ names, inner, columns }: DenseLayers, scope = "") => {
     for (const name of names) {
       shapes.set(`${scope}${name}.kernel`, [inner, columns]).set(`${scope}${name}.bias`, [columns]);
@@ -119,9 +122,10 @@ function weightsOf(
   };
   const norm = (name: string) => shapes.set(`${name}.gamma`, [dim]).set(`${name}.beta`, [dim]);
 
-  add(embedding);
-  shapes.set("patch_encoder.position_embedding", [tokens, dim]);
-  if (pooling.classToken) shapes.set("patch_encoder.class_token", [1, 1, dim]);
+  if (positionEmbeddings[config.positionEmbedding].learned) {
+    shapes.set(`${encoder}.position_embedding`, [tokens, dim]);
+  }
+  if (pooling.classToken) shapes.set(`${encoder}.class_token`, [1, 1, dim]);
   const [projections, output, ...mlp] = block as [DenseLayers, DenseLayers, ...DenseLayers[]];
   for (let i = 0; i < transformerLayers; i++) {
     const scope = `blocks.${i}.`;
@@ -132,6 +136,7 @@ function weightsOf(
     for (const layer of mlp) add(layer, scope);
   }
   norm("norm");
+  for (const [name, shape] of pooling.weights?.(dim) ?? []) shapes.set(name, shape);
   for (const layer of head) add(layer);
   return shapes;
 }

@@ -9,8 +9,7 @@ export function trainingProducts(config: RunConfig): ProductShape[] {
   const ofBatch = (layer: DenseLayers) => ({ ...layer, rows: layer.rows * config.batchSize });
   return [
     // The images need no gradient.
-    forward(ofBatch(embedding)),
-    gradKernel(ofBatch(embedding)),
+    ...embedding.map(ofBatch).flatMap((layer) => [forward(layer), gradKernel(layer)]),
     // All blocks are alike.
     ...[...block, ...head].map(ofBatch).flatMap((layer) => [
       forward(layer),

@@ -5,8 +5,6 @@ import { Dropout } from "../layers/dropout.ts";
 import { LayerNormalization } from "../layers/layer_normalization.ts";
 import { Mlp } from "../layers/mlp.ts";
 import { MultiHeadAttention } from "../layers/multi_head_attention.ts";
-import { PatchEncoder } from "../layers/patch_encoder.ts";
-import { Patches } from "../layers/patches.ts";
 import { architectureOf } from "./architecture.ts";
 
 /**
@@ -17,8 +15,7 @@ import { architectureOf } from "./architecture.ts";
  * logits. The normalization that starts a residual branch also passes its input on, and the layer
  * that ends the branch takes that as its second input and adds it.
  *
- * Axes beside the tensors: b images, h by w pixels of c channels, n tokens of width d, patches of p
- * by p pixels, f features.
+ * Axes beside the tensors: b images, h by w pixels of c channels, n tokens of width d, f features.
  *
  * @param config the shape of the model; see the presets
  * @param options.seed seed of the initial weights
@@ -38,55 +35,55 @@ export function createViTClassifier(
   options: { seed?: number } = {},
 ): tf.LayersModel {
   const c = parseViTConfig(config);
-  const { pooling } = architectureOf(c);
+  const { tokenizer, pooling } = architectureOf(c);
   const seed = options.seed ?? 0;
+  const start = { seed, initializer: c.initializer };
   const epsilon = c.layerNormEpsilon;
 
   // b h w c
   const images = tf.input({ shape: [c.imageSize, c.imageSize, c.channels], name: "images" });
-  // b (h w) (p p c)
-  const patches = new Patches({ name: "patches", patchSize: c.patchSize }).apply(images);
   const normedAndResidual = (name: string, x: tf.SymbolicTensor) =>
     new LayerNormalization({ name, epsilon, residual: true }).apply(x) as tf.SymbolicTensor[];
-  // b n d
-  let tokens = new PatchEncoder({
-    name: "patch_encoder",
-    seed,
-    projectionDim: c.projectionDim,
+  // b h w c -> b n d
+  let tokens = tokenizer.apply(images, c, {
+    name: tokenizer.encoder,
+    ...start,
     classToken: pooling.classToken,
-  }).apply(patches) as tf.SymbolicTensor;
+    positionEmbedding: c.positionEmbedding,
+  });
 
   for (let i = 0; i < c.transformerLayers; i++) {
     const name = `blocks.${i}`;
     // b n d -> b n d, as is the next
     tokens = new MultiHeadAttention({
       name: `${name}.attention`,
-      seed,
+      ...start,
       numHeads: c.numHeads,
       keyDim: c.keyDim,
       dropoutRate: c.attentionDropout,
     }).apply(normedAndResidual(`${name}.norm1`, tokens)) as tf.SymbolicTensor;
     tokens = new Mlp({
       name: `${name}.mlp`,
-      seed,
+      ...start,
       units: c.transformerUnits,
       dropoutRate: c.mlpDropout,
+      lastActivation: c.mlpLastActivation,
     }).apply(normedAndResidual(`${name}.norm2`, tokens)) as tf.SymbolicTensor;
   }
 
   const normed = new LayerNormalization({ name: "norm", epsilon }).apply(tokens);
   // b n d -> b f
-  let features = pooling.layer("pooling").apply(normed) as tf.SymbolicTensor;
+  let features = pooling.layer("pooling", start).apply(normed) as tf.SymbolicTensor;
   if (c.headDropout > 0) {
     const dropout = new Dropout({ name: "pooling_dropout", seed, rate: c.headDropout });
     features = dropout.apply(features) as tf.SymbolicTensor;
   }
   if (c.mlpHeadUnits.length > 0) {
-    const head = { name: "head", seed, units: c.mlpHeadUnits, dropoutRate: c.headDropout };
+    const head = { name: "head", ...start, units: c.mlpHeadUnits, dropoutRate: c.headDropout };
     features = new Mlp(head).apply(features) as tf.SymbolicTensor;
   }
   // b f -> b classes
-  const logits = new Dense({ name: "classifier", seed, units: c.numClasses }).apply(features);
+  const logits = new Dense({ name: "classifier", ...start, units: c.numClasses }).apply(features);
   return tf.model({ inputs: images, outputs: logits as tf.SymbolicTensor, name: "vit_classifier" });
 }
 

@@ -81,8 +81,7 @@ export function formatEpoch(line: EpochLine, width: number = Infinity): string {
   const whole = fitted(layout, texts, [0, 1, 2], line.metrics) + best;
   if (whole.length <= width) return whole;
   const first = fitted(layout, texts, [0, 1, 2], {}, width - best.length) + best;
-  const second = fittedMetrics(line.metrics, width - 1).replace(/^ - /, "    ");
-  return `${first}\n${second}`;
+  return `${first}\n ${fittedMetrics(line.metrics, width - 1)}`;
 }
 
 /** Text left of the metrics. */

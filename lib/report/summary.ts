@@ -70,9 +70,9 @@ export function formatSummary(summary: RunSummary): string[] {
     `Time: ${formatDuration(seconds)}, step ${step}`,
     `Run: ${run}`,
     "Next:",
-    `deno task eval ${path}`,
-    `deno task predict ${path} photo.jpg`,
-    `deno task export ${path} --format onnx --out vit.onnx`,
+    `  deno task eval ${path}`,
+    `  deno task predict ${path} photo.jpg`,
+    `  deno task export ${path} --format onnx --out model.onnx`,
   ];
 }
 

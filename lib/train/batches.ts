@@ -8,7 +8,7 @@ import { tf } from "../tfjs.ts";
 import { webgpuBackend } from "../backend/compute.ts";
 import type { InputValues } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
-import type { ImageSplit } from "../data/dataset.ts";
+import type { ImageSplit, RecordStream } from "../data/dataset.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
 import { drawTransforms } from "../augment/transforms.ts";
@@ -38,8 +38,15 @@ export interface Batch {
  */
 export type BatchInputs = Record<string, tf.Tensor>;
 
+/** Milliseconds that steps have waited for images to be read so far, for benches. */
+export let waitedForDataMs = 0;
+
 /**
  * One split of the data on the device. Owns its tensors; call `dispose`.
+ *
+ * The images of a streamed split stay on disk: a batch is read ahead ({@linkcode prefetch}), waited
+ * for ({@linkcode ready}) and becomes an input of the step, from which the same kernel makes the same
+ * bytes.
  *
  * @example
  * ```ts
@@ -53,6 +60,11 @@ export type BatchInputs = Record<string, tf.Tensor>;
  */
 export class DeviceSplit {
   private readonly packed: tf.Tensor2D[];
+  private readonly stream: RecordStream | undefined;
+  /** Batches on their way, by their indices. */
+  private readonly coming = new Map<string, Promise<Int32Array>>();
+  /** The batch that is at hand. */
+  private read: { key: string; words: Int32Array } | undefined;
 
   /**
    * Puts a split on the device.
@@ -60,6 +72,9 @@ export class DeviceSplit {
    */
   constructor(private readonly split: ImageSplit, readonly preprocessing: Preprocessing) {
     const { height, width, channels } = preprocessing;
+    this.stream = split.streamed?.open();
+    this.packed = [];
+    if (this.stream) return;
     if (split.images.length !== split.count * height * width * channels) {
       throw new UserError(
         `${split.images.length} bytes are not ${split.count} images of ` +
@@ -81,6 +96,32 @@ export class DeviceSplit {
   /** `[count]`, the class of each image. */
   get labels(): ArrayLike<number> {
     return this.split.labels;
+  }
+
+  /** Begins to read a batch that will be wanted soon; does nothing where the images are here. */
+  prefetch(indices: Int32Array): void {
+    if (!this.stream || indices.length === 0) return;
+    const key = indices.join();
+    if (this.coming.has(key)) return;
+    const words = this.stream.read(indices);
+    // Told when the batch is waited for.
+    words.catch(() => {});
+    this.coming.set(key, words);
+  }
+
+  /**
+   * Waits until the images of a batch are at hand, as its values want them.
+   * @throws {UserError} if they cannot be read.
+   */
+  async ready(indices: Int32Array): Promise<void> {
+    if (!this.stream) return;
+    this.prefetch(indices);
+    const key = indices.join();
+    const words = this.coming.get(key)!;
+    this.coming.delete(key);
+    const began = performance.now();
+    this.read = { key, words: await words };
+    waitedForDataMs += performance.now() - began;
   }
 
   /**
@@ -108,18 +149,28 @@ export class DeviceSplit {
       if (label === undefined) throw new RangeError(`There is no image ${index} of ${this.count}.`);
       return label;
     });
-    return { indices: { shape, values: indices }, labels: { shape, values: labels } };
+    const named = { labels: { shape, values: labels } };
+    if (!this.stream) return { indices: { shape, values: indices }, ...named };
+    if (this.read?.key !== indices.join()) throw new Error("The batch was not waited for");
+    const { words } = this.read;
+    const packed = { shape: [indices.length, words.length / indices.length], values: words };
+    return { indices: { shape, values: indices.map((_, i) => i) }, packed, ...named };
   }
 
   /**
    * The batch of such values, once they lie on the device.
    * @param size side of the images in pixels
    */
-  batch({ indices, labels, transforms }: BatchInputs, size: number): Batch {
+  batch({ indices, labels, transforms, packed }: BatchInputs, size: number): Batch {
     const options = { ...this.preprocessing, size };
     const maps = transforms as tf.Tensor2D | undefined;
     return {
-      images: augmentBatch(this.packed, indices as tf.Tensor1D, maps ?? null, options),
+      images: augmentBatch(
+        packed ? [packed as tf.Tensor2D] : this.packed,
+        indices as tf.Tensor1D,
+        maps ?? null,
+        options,
+      ),
       labels: { first: labels as tf.Tensor1D },
     };
   }
@@ -127,6 +178,7 @@ export class DeviceSplit {
   /** Frees the images on the device. */
   dispose(): void {
     tf.dispose(this.packed);
+    this.stream?.[Symbol.dispose]();
   }
 }
 

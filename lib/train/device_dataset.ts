@@ -13,8 +13,6 @@ import { DeviceSplit } from "./batches.ts";
 
 /** A data set's images by what they are for. */
 export interface DatasetSplits {
-  /** Those below, together. */
-  all: ImageSplit;
   train: ImageSplit;
   /** Empty when nothing is held out. */
   validation: ImageSplit;
@@ -31,13 +29,15 @@ export function splitDataset(
 ): DatasetSplits {
   assertDataset(dataset);
   const all = limitSplit(dataset.train, limit);
-  const { train, validation } = splitValidation(all, validationSplit);
+  const { train, validation } = dataset.validation
+    ? { train: all, validation: limitSplit(dataset.validation, limit) }
+    : splitValidation(all, validationSplit);
   if (train.count === 0) {
     throw new UserError(
       `validationSplit ${validationSplit} of ${all.count} images leaves none to train on.`,
     );
   }
-  return { all, train, validation, test: limitSplit(dataset.test, limit) };
+  return { train, validation, test: limitSplit(dataset.test, limit) };
 }
 
 /**
@@ -72,9 +72,13 @@ export class DeviceDataset implements Disposable {
     readonly dataset: ImageDataset,
     config: Pick<RunConfig, "limit" | "validationSplit">,
   ) {
-    const { all, train, validation, test } = splitDataset(dataset, config);
+    const { train, validation, test } = splitDataset(dataset, config);
     const { height, width, channels } = dataset;
-    this.preprocessing = { height, width, channels, ...channelStatistics(all, channels) };
+    const statistics = channelStatistics([train, validation], channels);
+    this.preprocessing = {
+      ...{ height, width, channels, ...statistics },
+      ...(dataset.fit === "crop" && { fit: dataset.fit }),
+    };
     this.train = new DeviceSplit(train, this.preprocessing);
     this.validation = validation.count > 0 ? new DeviceSplit(validation, this.preprocessing) : null;
     this.testImages = test;

@@ -39,7 +39,7 @@ export async function findNonFinite(run: Rewound, lastStep: number): Promise<str
     const isWatched = step >= lastStep - 2;
     const weight = isWatched && await firstBad([...run.variables]);
     if (weight) return `the weight ${weight} after step ${step}`;
-    const watched = repeatStep(run, step, isWatched);
+    const watched = await repeatStep(run, step, isWatched);
     const found = isWatched ? await badOf(run, watched, step + 1) : undefined;
     const { stats, gradients, outputs } = watched;
     tf.dispose([stats, ...Object.values(gradients), ...outputs.map(([, tensor]) => tensor)]);
@@ -51,11 +51,12 @@ export async function findNonFinite(run: Rewound, lastStep: number): Promise<str
 }
 
 /** One step as the run did it, with what passed between its parts. */
-function repeatStep(run: Rewound, step: number, isWatched: boolean): Watched {
+async function repeatStep(run: Rewound, step: number, isWatched: boolean): Promise<Watched> {
   const { config, model, optimizer, train } = run;
   const perEpoch = stepsPerEpoch(config.batchSize, train.count);
   const order = epochOrder(train.count, config.seed, Math.floor(step / perEpoch));
   const indices = batchAt(order, step % perEpoch, config.batchSize);
+  await train.ready(indices);
   const parts = { ...run, variables: [...run.variables.values()] };
   const outputs: [string, tf.Tensor][] = [];
   const stopWatching = isWatched ? watchLayers(model, outputs) : () => {};

@@ -75,8 +75,11 @@ export async function evaluateEach(
   const repeated = new Repeated((inputs) => evaluationStep(model, split.batch(inputs, imageSize)));
   let done = 0;
   try {
-    for (const indices of inOrder(split.count, batchSize)) {
+    const batches = [...inOrder(split.count, batchSize)];
+    for (const [position, indices] of batches.entries()) {
       signal?.throwIfAborted();
+      await split.ready(indices);
+      if (position + 1 < batches.length) split.prefetch(batches[position + 1]!);
       statistics.set(await repeated.read(split.evaluationValues(indices)), done * 3);
       done += indices.length;
       onBatch?.(done, split.count);

@@ -2,6 +2,7 @@
 import type { WeightsState } from "../checkpoint/state.ts";
 import type { ImageDataset } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";
+import { shown } from "../shown.ts";
 
 /** Difference of two lists of class names, as part of a sentence; null where they are equal. */
 export function classDifference(
@@ -12,7 +13,7 @@ export function classDifference(
   const length = Math.max(a!.length, b!.length);
   for (let i = 0; i < length; i++) {
     if (a![i] === b![i]) continue;
-    const [x, y] = [a![i], b![i]].map((name) => name === undefined ? "none" : JSON.stringify(name));
+    const [x, y] = [a![i], b![i]].map((name) => name === undefined ? "none" : shown(name));
     const counts = a!.length === b!.length ? "" : ` (${a!.length} and ${b!.length} classes)`;
     return `class ${i} is ${x} in ${theirs.name} and ${y} in ${ours.name}${counts}`;
   }
@@ -32,14 +33,14 @@ export function checkEvaluationData(
   const difference = classDifference({ name: "the run", classNames }, data);
   if (difference !== null) {
     throw new UserError(
-      `The run was trained on the classes of ${dataset.name}, not on those of ${data.name}: ` +
-        `${difference}; name its own data with --data.`,
+      `The run's classes, of ${
+        shown(dataset.name)
+      }, are not those of ${data.name}: ${difference}; ` +
+        `name its own data with --data.`,
     );
   }
   if (dataset.identity === data.identity) return null;
-  const short = (identity: string) => identity.slice(0, 12);
-  return `These images are not those of the run: their checksum is ${
-    short(data.identity)
-  }, its own ` +
-    `were ${short(dataset.identity)}. The classes are the same.`;
+  const [found, known] = [data, dataset].map(({ identity }) => identity.slice(0, 12));
+  return `These images are not those of the run: their checksum is ${found}, its own were ` +
+    `${known}. The classes are the same.`;
 }

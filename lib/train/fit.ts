@@ -129,10 +129,10 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       const order = epochOrder(train.count, config.seed, progress.epoch);
       while (progress.positionInEpoch < perEpoch) {
         if (signal?.aborted) return { complete: false, history };
-        await training.run(
-          batchAt(order, progress.positionInEpoch, config.batchSize),
-          progress.step,
-        );
+        const indices = batchAt(order, progress.positionInEpoch, config.batchSize);
+        train.prefetch(indices);
+        train.prefetch(batchAt(order, progress.positionInEpoch + 1, config.batchSize));
+        await training.run(indices, progress.step);
         progress.step++;
         progress.positionInEpoch++;
         const isLast = progress.positionInEpoch === perEpoch;

@@ -18,12 +18,14 @@ export interface StepTensor {
 /** The tensors of a training step that grow with the configuration. */
 export function stepTensors(config: RunConfig): StepTensor[] {
   const { imageSize, channels } = config;
-  const { tokens, features, block, head } = architectureOf(config);
+  const { tokenizer, tokens, features, block, head } = architectureOf(config);
   const [projections, , ...mlp] = block;
   const widest = Math.max(...mlp.map(({ columns }) => columns));
   const perImage = (name: string, shape: number[]) => ({ name, shape, perImage: true });
   return [
     perImage("the images [batch, size, size, channels]", [imageSize, imageSize, channels]),
+    ...[tokenizer.largest?.(config)].filter((tensor) => tensor !== undefined)
+      .map(({ name, shape }) => perImage(name, shape)),
     perImage("the queries of one attention [batch, tokens, heads * keyDim]", [
       tokens,
       projections!.columns,

@@ -1,6 +1,6 @@
 import { tf } from "../tfjs.ts";
 import { assertWhole } from "../checks.ts";
-import { resizeImage } from "../data/image/resize.ts";
+import { fitImage } from "../data/image/fit.ts";
 import type { RgbImage } from "../data/image/rgb_image.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
@@ -32,8 +32,8 @@ export interface PredictionContext {
 /**
  * Classifies images of any size.
  *
- * An image is first brought to the size of the data set's images (antialiased, aspect ratio not
- * kept), then prepared as evaluation does it: the model has seen nothing sharper.
+ * An image is first brought to the size of the data set's images (antialiased, cropped or squashed
+ * as those were), then prepared as evaluation does it: the model has seen nothing sharper.
  * @throws {UserError} when an image is not what it says it is
  * @returns for each image its `count` likeliest classes, the likeliest first
  *
@@ -44,9 +44,10 @@ export interface PredictionContext {
  *
  * await selectBackend("auto");
  * const model = createViTClassifier(modelConfigOf({ ...preset("tiny"), numClasses: 2 }));
- * const preprocessing = { height: 32, width: 32, channels: 3, mean: [0, 0, 0], variance: [1, 1, 1]
- * }; const images = [await readImageFile("docs/images/patches.png")]; const [guesses] = await
- * predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
+ * const [mean, variance] = [[0, 0, 0], [1, 1, 1]];
+ * const preprocessing = { height: 32, width: 32, channels: 3, mean, variance };
+ * const images = [await readImageFile("docs/images/patches.png")];
+ * const [guesses] = await predictImages(model, images, { preprocessing, classNames: ["a", "b"] });
  * console.log(guesses!.length); // 2
  * ```
  */
@@ -104,11 +105,11 @@ function assertImage({ width, height, channels, data }: RgbImage, index: number)
 /** The images in the data set's size, as the device takes them: `[images, words]`. */
 function packedImages(
   images: RgbImage[],
-  { height, width, channels }: Preprocessing,
+  { height, width, channels, fit = "squash" }: Preprocessing,
 ): InputValues {
   const stride = height * width * channels;
   const bytes = new Uint8Array(images.length * stride);
-  images.forEach((image, index) => bytes.set(resizeImage(image, width).data, index * stride));
+  images.forEach((image, index) => bytes.set(fitImage(image, width, fit).data, index * stride));
   const shape = [images.length, Math.ceil(stride / 4)] as [number, number];
   return { shape, values: packedWords(bytes, ...shape) };
 }

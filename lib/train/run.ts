@@ -307,8 +307,9 @@ function startOf({ start }: RunOptions): { resume?: TrainingState; initial?: Ini
   return start ?? {};
 }
 
-function identityOf({ name, identity, train }: ImageDataset): DatasetIdentity {
-  return { name, identity, trainCount: train.count };
+function identityOf({ name, identity, train, validation }: ImageDataset): DatasetIdentity {
+  const validationCount = validation && { validationCount: validation.count };
+  return { name, identity, trainCount: train.count, ...validationCount };
 }
 
 /** The error of a lost device: what fails then may say anything, and the report may come later. */

@@ -130,6 +130,7 @@ export class TrainingStep {
    */
   async run(indices: Int32Array, step: number): Promise<void> {
     const { parts, metrics } = this;
+    await parts.train.ready(indices);
     await this.repeated.run({
       ...stepValues(parts, indices, step),
       row: { shape: [1], values: Int32Array.of(metrics.nextRow) },

@@ -4,8 +4,9 @@ import { groups } from "../../lib/config/groups.ts";
 import { presets } from "../../lib/config/presets.ts";
 import { modelConfigOf } from "../../lib/config/run.ts";
 import { architectureOf } from "../../lib/models/architecture.ts";
+import { pagePath } from "./configuration_page.ts";
 
-const page = await Deno.readTextFile(new URL("../../docs/configuration.md", import.meta.url));
+const page = await Deno.readTextFile(pagePath);
 
 /** The cells of the rows whose first cell is code, by that. */
 function rowsOf(text: string): [string, string][] {
@@ -18,7 +19,7 @@ Deno.test("docs/configuration.md describes each field of each group as --help do
   for (const [name, fields] of Object.entries(groups)) {
     const section = page.split(`\n### ${name}\n`)[1]?.split("\n#")[0] ?? "";
     const described = Object.entries(fields).map(([key, field]) => [key, field.description!]);
-    assertEquals(rowsOf(section), described, `group ${name}`);
+    assertEquals(rowsOf(section), described, `group ${name}; configuration_page.ts writes it anew`);
   }
 });
 

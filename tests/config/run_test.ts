@@ -21,7 +21,7 @@ Deno.test("an unknown key names the nearest", () => {
   const message = refusal({ projectionDimension: 64 });
   assertEquals(
     message.startsWith(
-      'Unknown configuration key "projectionDimension"; did you mean "projectionDim"? Known are ',
+      'Unknown configuration key "projectionDimension"; did you mean "projectionDim"?',
     ),
     true,
     message,
@@ -90,9 +90,14 @@ Deno.test("every field of a run has a type and a description for help texts", ()
   assertEquals(Object.keys(runFieldTypes).sort(), Object.keys(tiny).sort());
   for (const [key, { type, description }] of Object.entries(runFieldTypes)) {
     assertEquals(description.length > 0, true, key);
-    assertEquals(/^(integer|number|boolean|numbers|names|\w+(\|\w+)*)$/.test(type), true, type);
+    assertEquals(
+      /^(integer|number|boolean|numbers|names|name|\w+(\|\w+)*)$/.test(type),
+      true,
+      type,
+    );
   }
-  assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token");
+  assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token|sequence");
+  assertEquals(runFieldTypes.dataset!.type, "name");
   assertEquals(runFieldTypes.transformerUnits!.type, "numbers");
   assertEquals(runFieldTypes.decayExclude!.type, "names");
 });
@@ -120,7 +125,10 @@ Deno.test("an error from the command line is in its words", () => {
       ],
       [{ seed: -1 }, "Option --seed cannot be -1: it must be from 0 to 2147483647."],
       [{ beta1: 2 }, "Option --beta1 cannot be 2: it must be from 0 to below 1."],
-      [{ pooling: "max" }, 'Option --pooling cannot be "max": it must be flatten, mean or token.'],
+      [
+        { pooling: "max" },
+        'Option --pooling cannot be "max": it must be flatten, mean, token or sequence.',
+      ],
       [
         { mlpHeadUnits: [8, 0] },
         "Value 2 of option --mlp-head-units cannot be 0: it must be from 1 to 262144.",
@@ -143,7 +151,10 @@ function grouped(): Record<string, Record<string, unknown>> {
   const of = (...keys: (keyof RunConfig)[]) => Object.fromEntries(keys.map((k) => [k, tiny[k]]));
   return {
     model: modelConfigOf(tiny),
-    input: of("dataset", "labels", "limit", "validationSplit", "batchSize"),
+    input: of(
+      ...["dataset", "labels", "limit", "validationSplit", "batchSize"] as const,
+      ...["testSplit", "storedSize", "fit"] as const,
+    ),
     schedule: of(
       ...["epochs", "seed", "schedule", "warmupEpochs", "learningRateFloor", "patience"] as const,
     ),

@@ -2,7 +2,8 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { fromFileUrl } from "@std/path";
 import { createHash } from "node:crypto";
 import { channelStatistics } from "../../lib/data/dataset.ts";
-import { type DataProgress, loadDataset, type LoadOptions } from "../../lib/data/load.ts";
+import { loadDataset, type LoadOptions } from "../../lib/data/load.ts";
+import type { DataProgress } from "../../lib/data/progress.ts";
 import { UserError } from "../../lib/errors.ts";
 import {
   cifarEntries,

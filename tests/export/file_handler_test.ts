@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import type { ViTConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { fileHandler } from "../../lib/export/file_handler.ts";
 import { portableMetadata } from "../../lib/export/portable_model.ts";
@@ -9,12 +10,21 @@ import { logitsOf, modelOf, smallConfig, somePortable } from "./models.ts";
 
 const onHost = { backends: ["wasm", "cpu"] } as const;
 
-for (const pooling of ["flatten", "mean", "token"] as const) {
+const variants: Record<string, Partial<ViTConfig>> = {
+  "flatten pooling": { pooling: "flatten" },
+  "mean pooling": { pooling: "mean" },
+  "token pooling": { pooling: "token" },
+  "convolutions, fixed positions, sequence pooling": {
+    ...{ tokenizer: "conv", convChannels: [5, 8], positionEmbedding: "sincos2d" },
+    ...{ pooling: "sequence", mlpLastActivation: false, initializer: "truncatedNormal" },
+  },
+};
+for (const [name, changes] of Object.entries(variants)) {
   forEachBackend(
-    `a model with ${pooling} pooling comes back through file:// URLs`,
+    `a model with ${name} comes back through file:// URLs`,
     () =>
       inFolder(async (folder) => {
-        const portable = somePortable(smallConfig({ pooling, mlpHeadUnits: [11] }));
+        const portable = somePortable(smallConfig({ ...changes, mlpHeadUnits: [11] }));
         const model = modelOf(portable);
         model.setUserDefinedMetadata(portableMetadata(portable));
         await model.save(`file://${folder}/a%20model`);

@@ -1,6 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import * as ort from "onnxruntime-web/wasm";
-import type { ViTConfig } from "../../lib/config/run.ts";
+import { storedConfig, type ViTConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { encodeOnnx } from "../../lib/export/onnx.ts";
 import { forEachBackend } from "../backends.ts";
@@ -29,6 +29,14 @@ const variants: Record<string, Partial<ViTConfig>> = {
   "flatten and an MLP head": { pooling: "flatten", mlpHeadUnits: [11, 9] },
   "a class token": { pooling: "token" },
   "a class token and an MLP head": { pooling: "token", mlpHeadUnits: [11] },
+  "convolutions, sequence pooling, one GELU": {
+    ...{ tokenizer: "conv", convChannels: [5, 8], pooling: "sequence", mlpLastActivation: false },
+  },
+  "convolutions to an odd side, a class token, fixed positions": {
+    ...{ imageSize: 9, tokenizer: "conv", convChannels: [8], pooling: "token", channels: 1 },
+    positionEmbedding: "sincos2d",
+  },
+  "patches without positions": { positionEmbedding: "none" },
   "one patch, gray, one head": { patchSize: 12, channels: 1, numHeads: 1 },
 };
 for (const [name, changes] of Object.entries(variants)) {
@@ -51,8 +59,10 @@ for (const [name, changes] of Object.entries(variants)) {
 Deno.test("ONNX carries configuration, class names and preprocessing", () => {
   const portable = somePortable(smallConfig());
   const text = new TextDecoder().decode(encodeOnnx(portable, { version: "1.2.3" }));
-  for (const key of ["config", "classNames", "preprocessing"] as const) {
-    assert(text.includes(key) && text.includes(JSON.stringify(portable[key])), key);
+  const { classNames, preprocessing } = portable;
+  const metadata = { config: storedConfig(portable.config), classNames, preprocessing };
+  for (const [key, value] of Object.entries(metadata)) {
+    assert(text.includes(key) && text.includes(JSON.stringify(value)), key);
   }
   assert(text.includes("deno-vit") && text.includes("1.2.3"));
 });

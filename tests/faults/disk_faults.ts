@@ -22,7 +22,7 @@ async function resumeIn(setUp: string, run: string): Promise<{ code: number; std
 
 Deno.test({
   name: "a disk that takes no more: a sentence, exit code 2, and the saved state as it was",
-  ignore: Deno.build.os === "windows",
+  ignore: Deno.build.os !== "linux",
   fn: () =>
     inFolder(async (folder) => {
       const run = `${folder}/run`;
@@ -40,29 +40,11 @@ Deno.test({
       const { code, stderr } = await resumeIn("true", run);
       assertEquals(code, 0, stderr);
       assertEquals((await loadState(`${run}/last.safetensors`)).step, 6);
+      const said = await resumeIn("exec > /dev/full", run);
+      const sentence = "error: Cannot write to the standard output: the disk is full; free some " +
+        "space and start again.";
+      assertEquals([said.code, said.stderr], [2, sentence]);
       console.log("a save cut off by the system at 100 KiB: refused in a sentence, state intact");
-    }),
-});
-
-Deno.test({
-  name: "a full disk behind the standard output: a sentence, exit code 2, and the run as it was",
-  ignore: Deno.build.os !== "linux",
-  fn: () =>
-    inFolder(async (folder) => {
-      const run = `${folder}/run`;
-      await runTaskWell("train", [...smallRun, "--out", run]);
-      const before = await Deno.readFile(`${run}/last.safetensors`);
-      const { code, stderr } = await resumeIn("exec > /dev/full", run);
-      assertEquals(
-        [stderr, code],
-        [
-          "error: Cannot write to the standard output: the disk is full; free some space and start " +
-          "again.",
-          2,
-        ],
-      );
-      assert(equals(await Deno.readFile(`${run}/last.safetensors`), before));
-      assertEquals((await names(run)).filter((name) => /^\.|lock/.test(name)), []);
     }),
 });
 

@@ -10,6 +10,7 @@ import { dropout } from "../../lib/kernels/dropout.ts";
 import { layerNorm, layerNormResidual } from "../../lib/kernels/layer_norm/layer_norm.ts";
 import { linear, linearChain } from "../../lib/kernels/linear/linear.ts";
 import { parallelLinear } from "../../lib/kernels/linear/parallel_linear.ts";
+import { sequencePooling } from "../../lib/kernels/sequence_pooling.ts";
 import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { dropThreshold, keepScale, randomBits, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
@@ -236,6 +237,34 @@ const operations: Record<string, (draw: Draw) => Case> = {
         });
         return [Float64Array.of(sum / batch)];
       },
+    };
+  },
+  sequencePooling(draw) {
+    const [batch, tokens, dim] = [draw(1, 5), draw(1, 150), draw(1, 90)];
+    const scale = pick(draw, magnitudes);
+    return {
+      text: `[${batch}, ${tokens}, ${dim}], scale ${scale}`,
+      inputs: [
+        { shape: [batch, tokens, dim], scale },
+        { shape: [dim, 1], scale: 1 / (scale * Math.sqrt(dim)) },
+      ],
+      // The bias's gradient is 0 but for rounding, which no difference measures.
+      run: ([x, kernel]) => [
+        sequencePooling(x as tf.Tensor3D, kernel as tf.Tensor2D, tf.tensor1d([0.7])),
+      ],
+      forward: ([x, kernel]) => [
+        Float64Array.from({ length: batch * dim }, (_, i) => {
+          const rows = Array.from({ length: tokens }, (_, t) => {
+            const start = (Math.floor(i / dim) * tokens + t) * dim;
+            return x!.subarray(start, start + dim);
+          });
+          const weights = rows.map((row) =>
+            Math.exp(row.reduce((sum, value, d) => sum + value * kernel![d]!, 0))
+          );
+          const total = weights.reduce((a, b) => a + b);
+          return rows.reduce((sum, row, t) => sum + weights[t]! / total * row[i % dim]!, 0);
+        }),
+      ],
     };
   },
 };

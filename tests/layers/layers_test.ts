@@ -1,6 +1,7 @@
 /** What every layer of ours owes to tfjs: a configuration that rebuilds it, and shapes that it keeps. */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { ClassToken } from "../../lib/layers/class_token.ts";
+import { ConvTokenizer } from "../../lib/layers/conv_tokenizer.ts";
 import { Dense } from "../../lib/layers/dense.ts";
 import { Dropout } from "../../lib/layers/dropout.ts";
 import { LayerNormalization } from "../../lib/layers/layer_normalization.ts";
@@ -8,6 +9,8 @@ import { Mlp } from "../../lib/layers/mlp.ts";
 import { MultiHeadAttention } from "../../lib/layers/multi_head_attention.ts";
 import { PatchEncoder } from "../../lib/layers/patch_encoder.ts";
 import { Patches } from "../../lib/layers/patches.ts";
+import { SequencePooling } from "../../lib/layers/sequence_pooling.ts";
+import { TokenEncoder } from "../../lib/layers/token_encoder.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import { randomTensor, valuesOf } from "../models/tiny_model.ts";
@@ -50,6 +53,37 @@ const cases: { layer: () => Layer; input: number[]; output: number[] }[] = [
   },
   { layer: () => new Dropout({ name: "g", seed: 6, rate: 0.4 }), input: [2, 8], output: [2, 8] },
   { layer: () => new Dense({ name: "h", seed: 7, units: 100 }), input: [2, 12], output: [2, 100] },
+  {
+    layer: () => new ConvTokenizer({ name: "j", seed: 8, filters: [5, 8] }),
+    input: [2, 7, 7, 3],
+    output: [2, 4, 8],
+  },
+  {
+    layer: () =>
+      new TokenEncoder({ name: "k", seed: 9, classToken: true, positionEmbedding: "sincos2d" }),
+    input: [2, 4, 8],
+    output: [2, 5, 8],
+  },
+  {
+    layer: () => new TokenEncoder({ name: "l", positionEmbedding: "none" }),
+    input: [2, 4, 8],
+    output: [2, 4, 8],
+  },
+  {
+    layer: () => new PatchEncoder({ name: "m", projectionDim: 8, initializer: "truncatedNormal" }),
+    input: [2, 4, 12],
+    output: [2, 4, 8],
+  },
+  {
+    layer: () => new Mlp({ name: "n", seed: 5, units: [16, 8], lastActivation: false }),
+    input: [2, 4, 8],
+    output: [2, 4, 8],
+  },
+  {
+    layer: () => new SequencePooling({ name: "o", seed: 5 }),
+    input: [2, 4, 8],
+    output: [2, 8],
+  },
   { layer: () => new ClassToken({ name: "i" }), input: [2, 5, 8], output: [2, 8] },
 ];
 

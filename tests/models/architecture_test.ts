@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { preset } from "../../lib/config/presets.ts";
-import { modelConfigOf } from "../../lib/config/run.ts";
+import { modelConfigOf, type ViTConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { poolings } from "../../lib/layers/poolings.ts";
+import type { TokenizerName } from "../../lib/layers/tokenizers.ts";
 import { architectureOf, checkWeightShapes } from "../../lib/models/architecture.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { forEachBackend } from "../backends.ts";
@@ -10,26 +11,37 @@ import { smallConfig } from "../export/models.ts";
 
 const keras = modelConfigOf(preset("keras-cifar100"));
 
+const tokenizerFields: Record<TokenizerName, Partial<ViTConfig>[]> = {
+  patches: [{}, { positionEmbedding: "none" }],
+  conv: [{ convChannels: [5, 8] }, { convChannels: [8], positionEmbedding: "sincos2d" }],
+};
 for (const pooling of Object.keys(poolings) as (keyof typeof poolings)[]) {
-  for (const mlpHeadUnits of [[], [11, 9]]) {
-    forEachBackend(`the weights of a model, ${pooling}, head ${mlpHeadUnits}`, () => {
-      const config = smallConfig({ pooling, mlpHeadUnits });
-      const model = createViTClassifier(config);
-      const shapes = [...namedVariables(model)].map(([name, { shape }]) => [name, shape]);
-      const { weights, parameters } = architectureOf(config);
-      assertEquals([...weights], shapes);
-      assertEquals(parameters, model.countParams());
-      model.dispose();
+  for (const [tokenizer, list] of Object.entries(tokenizerFields)) {
+    forEachBackend(`the weights of a model, tokenizer ${tokenizer}, pooling ${pooling}`, () => {
+      const [plain, fixed] = list.map((fields) =>
+        smallConfig({ ...fields, tokenizer: tokenizer as TokenizerName, pooling })
+      );
+      for (const config of [plain!, fixed!, { ...plain!, mlpHeadUnits: [11, 9] }]) check(config);
     }, { backends: ["cpu"] });
   }
 }
 
+function check(config: ViTConfig): void {
+  const model = createViTClassifier(config);
+  const shapes = [...namedVariables(model)].map(([name, { shape }]) => [name, shape]);
+  const { weights, parameters } = architectureOf(config);
+  assertEquals([...weights], shapes);
+  assertEquals(parameters, model.countParams());
+  model.dispose();
+}
+
 Deno.test("the numbers of the Keras example", () => {
-  const { side, tokens, patchElements, features, embedding, block, head, parameters, weights } =
-    architectureOf(keras);
-  assertEquals([side, tokens, patchElements, features], [12, 144, 108, 9216]);
+  const { side, tokens, features, embedding, block, head, parameters, weights } = architectureOf(
+    keras,
+  );
+  assertEquals([side, tokens, features], [12, 144, 9216]);
   assertEquals([parameters, weights.size], [21_759_012, 139]);
-  const products = [embedding, ...block, ...head].map(({ rows, inner, columns, parts }) => [
+  const products = [...embedding, ...block, ...head].map(({ rows, inner, columns, parts }) => [
     ...[rows, inner, columns, parts],
   ]);
   assertEquals(products, [
@@ -46,7 +58,7 @@ Deno.test("the numbers of the Keras example", () => {
 
 Deno.test("a class token is one more token, with a weight of its own", () => {
   const { tokens, features, embedding, weights } = architectureOf({ ...keras, pooling: "token" });
-  assertEquals([tokens, features, embedding.rows], [145, 64, 144]);
+  assertEquals([tokens, features, embedding[0]!.rows], [145, 64, 144]);
   assertEquals(weights.get("patch_encoder.class_token"), [1, 1, 64]);
   assertEquals(weights.get("patch_encoder.position_embedding"), [145, 64]);
 });

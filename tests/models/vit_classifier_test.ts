@@ -162,9 +162,19 @@ forEachBackend("every pooling gives logits, the same on every call", async () =>
   }
 });
 
-forEachBackend("every weight of every pooling has a gradient", async () => {
-  for (const pooling of ["flatten", "mean", "token"] as const) {
-    const model = createViTClassifier({ ...tinyModel, pooling });
+forEachBackend("every weight of every pooling and tokenizer has a gradient", async () => {
+  const compact: Partial<ViTConfig> = {
+    ...{ tokenizer: "conv", convChannels: [6, 8], mlpLastActivation: false },
+  };
+  for (
+    const [pooling, fields] of [
+      ...(["flatten", "mean", "token"] as const).map((pooling) => [pooling, {}] as const),
+      ["sequence", compact],
+      ["token", compact],
+      ["mean", { ...compact, positionEmbedding: "sincos2d" }],
+    ] as const
+  ) {
+    const model = createViTClassifier({ ...tinyModel, pooling, ...fields });
     const variables = namedVariables(model);
     const { value, grads } = tf.tidy(() => {
       const images = randomImages(2);
@@ -177,6 +187,8 @@ forEachBackend("every weight of every pooling has a gradient", async () => {
     for (const [name, variable] of variables) {
       const gradient = await valuesOf(grads[variable.name]!);
       assert(gradient.every(Number.isFinite), name);
+      // The softmax of sequence pooling does not see its bias.
+      if (name === "pooling.attention.bias") continue;
       assert(gradient.some((x) => x !== 0), `${pooling}: the gradient of ${name} is 0`);
     }
     tf.dispose([value, grads]);

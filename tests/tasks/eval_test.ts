@@ -1,6 +1,6 @@
 /** `eval` and `predict` on one small run, and on what is wrong with copies of it. */
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import { loadWeights, saveWeights } from "../../lib/checkpoint/state.ts";
+import { loadWeights, saveWeights, type WeightsState } from "../../lib/checkpoint/state.ts";
 import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../data/fixtures.ts";
 import {
@@ -88,78 +88,81 @@ Deno.test("predict prints the five likeliest classes of each image", async () =>
   assert(values.every((value) => value > 0 && value < 1), `${values}`);
 });
 
-Deno.test("predict names files that are no images, and classifies the others", async () => {
-  const poem = `${folder}/poem.png`;
-  await Deno.writeTextFile(poem, "a rose is a rose");
-  const dot = `${folder}/dot.png`;
-  await Deno.writeFile(
-    dot,
-    encodePng({ width: 1, height: 1, channels: 3, data: new Uint8Array(3) }),
-  );
-  const none = `${folder}/none.png`;
-  const { code, stdout, stderr } = await runTask("predict", [run, dot, poem, none, dot, ...onWasm]);
-  assertEquals(code, 2);
-  assertEquals(stdout.split("\n").filter((line) => !line.startsWith(" ")), [dot, dot, ""]);
-  const errors = stderr.split("\n").filter((line) => line.startsWith("error: "));
-  assertEquals(errors.length, 2, stderr);
-  assertStringIncludes(errors[0]!, `${poem}`);
-  assertStringIncludes(errors[0]!, "is text; give a PNG");
-  assertStringIncludes(errors[1]!, none);
+Deno.test("predict answers the good files, names the bad ones and ends with 2", async () => {
+  const good = ["a", "b"].map((name) => `${folder}/good ${name}.png`);
+  const data = Uint8Array.from({ length: 20 * 30 * 3 }, (_, i) => (i * 11) % 256);
+  for (const path of good) {
+    await Deno.writeFile(path, encodePng({ width: 20, height: 30, channels: 3, data }));
+  }
+  const empty = `${folder}/empty.png`;
+  await Deno.writeFile(empty, new Uint8Array());
+  const none = `${folder}/none.jpg`;
+  const paths = [good[0]!, empty, none, good[1]!];
+  const { code, stdout, stderr } = await runTask("predict", [run, ...paths, "--json", ...onWasm]);
+  assertEquals([code, jsonLines(stdout).map(({ image }) => image)], [2, good]);
+  const lines = stderr.trimEnd().split("\n");
+  assertEquals(lines.length, 2);
+  assert(lines[0]!.startsWith(`error: ${empty} is empty`), stderr);
+  assert(lines[1]!.startsWith(`error: Cannot read ${none}`), stderr);
 });
 
-Deno.test("predict without images says how it is called", async () => {
-  assertRefused(await runTask("predict", ["photo.jpg"]), "deno task predict ", " photo.jpg");
+Deno.test("predict says what is missing: the run, or the images", async () => {
+  assertRefused(await runTask("predict", ["photo.jpg"]), "deno task predict runs/", " photo.jpg");
   assertRefused(await runTask("predict", [run]), `deno task predict ${run} photo.jpg`);
-  assertRefused(await runTask("predict", ["README.md", "photo.jpg"]), "README.md", "runs/NAME");
 });
 
-Deno.test("eval takes the file of a run for the run, and a checkpoint for its weights", async () => {
-  const few = ["--limit", "10", "--json", ...onWasm];
-  const of = async (...args: string[]) =>
-    jsonLines(await runTaskWell("eval", [...args, ...few]))[0];
-  assertEquals((await of(`${run}/config.json`)).weights, "best");
-  assertEquals((await of(`${run}/last.safetensors`)).weights, "last");
-  assertEquals((await of(`${run}/config.json`, "--weights", "last")).weights, "last");
-  const args = [`${run}/last.safetensors`, "--weights", "best", ...onWasm];
-  assertRefused(await runTask("eval", args), "last.safetensors", "leave out --weights");
+Deno.test("a file of the run stands for the run, and a checkpoint for itself", async () => {
+  const ofConfig = await runTaskWell("eval", [`${run}/config.json`, ...onWasm]);
+  assertStringIncludes(ofConfig, `${run}/best.safetensors, step 2, 60 test images`);
+  const last = `${run}/last.safetensors`;
+  assertStringIncludes(await runTaskWell("eval", [last, ...onWasm]), `${last}, step 2`);
+  const both = await runTask("eval", [last, "--weights", "best", ...onWasm]);
+  assertRefused(both, `${last} is not the run's best`);
+  assertRefused(await runTask("eval", ["README.md"]), "README.md is not the folder of a run");
 });
 
-Deno.test("eval --split val repeats the validation of training, and says what it is", async () => {
-  const history = await Deno.readTextFile(`${run}/history.jsonl`);
-  const { valLoss, valAccuracy } = JSON.parse(history.trim());
-  const { code, stdout, stderr } = await runTask("eval", [
-    run,
-    "--split",
-    "val",
-    "--json",
-    ...onWasm,
-  ]);
+Deno.test("eval --split val takes the images that the run held out", async () => {
+  const [history] = jsonLines(await Deno.readTextFile(`${run}/history.jsonl`));
+  const args = [run, "--split", "val", "--json", ...onWasm];
+  const { stdout, stderr, code } = await runTask("eval", args);
   assertEquals(code, 0, stderr);
-  const report = JSON.parse(stdout);
-  assertAlmostEquals(report.loss, valLoss, 1e-4);
-  assertAlmostEquals(report.accuracy, valAccuracy, 1e-6);
+  const [report] = jsonLines(stdout);
+  assertAlmostEquals(report.loss, history.valLoss, 1e-4);
+  assertEquals(report.accuracy, history.valAccuracy);
   assertStringIncludes(stderr, "These images chose the best epoch");
 });
 
-Deno.test("eval refuses data of other classes, naming the first that differs", () =>
-  withCopy(async (copy) => {
-    // As trained through the API on two classes of its own.
-    const path = `${copy}/best.safetensors`;
-    const state = await loadWeights(path);
-    await saveWeights(path, { ...state, classNames: ["cat", "dog"] });
-    const result = await runTask("eval", [copy, ...onWasm]);
-    assertRefused(result, 'class 0 is "cat" in the run and "red circle" in shapes');
-    assert(!result.stdout.includes("NaN"), result.stdout);
-  }));
+/** Spoils the run's copy: its checkpoints are of other classes, or of other images. */
+async function retrained(copy: string, change: (state: WeightsState) => void): Promise<void> {
+  const path = `${copy}/best.safetensors`;
+  const state = await loadWeights(path);
+  change(state);
+  await saveWeights(path, state);
+}
 
-Deno.test("eval on other images of the same classes says so", () =>
-  withCopy(async (copy) => {
-    const path = `${copy}/best.safetensors`;
-    const { dataset, ...state } = await loadWeights(path);
-    await saveWeights(path, { ...state, dataset: { ...dataset, identity: "0".repeat(64) } });
-    const stdout = await runTaskWell("eval", [copy, "--limit", "10", ...onWasm]);
+Deno.test("eval refuses data of other classes, and says where the images are others", async () => {
+  await withCopy(async (copy) => {
+    await retrained(copy, ({ classNames }) => classNames.splice(1, 1, "blue \u{1b}[31mwhale"));
+    const result = await runTask("eval", [copy, ...onWasm]);
+    assertRefused(
+      result,
+      `The run's classes, of "shapes", are not those of shapes`,
+      'class 1 is "blue \\u001b[31mwhale" in the run and "orange circle" in shapes',
+    );
+    assert(!result.stdout.includes("NaN"), result.stdout);
+  });
+  await withCopy(async (copy) => {
+    await retrained(copy, ({ classNames }) => classNames.splice(2));
+    const result = await runTask("eval", [copy, ...onWasm]);
+    assertRefused(result, 'class 2 is none in the run and "yellow circle" in shapes (2 and 100');
+  });
+  await withCopy(async (copy) => {
+    await retrained(copy, ({ dataset }) => Object.assign(dataset, { identity: "f".repeat(64) }));
+    const stdout = await runTaskWell("eval", [copy, ...onWasm]);
     assertStringIncludes(stdout, "These images are not those of the run");
-  }));
+    assert(/^test: loss \d/m.test(stdout), stdout);
+  });
+});
 
 Deno.test("eval of weights that give no finite loss prints no table", () =>
   withCopy(async (copy) => {
@@ -172,6 +175,12 @@ Deno.test("eval of weights that give no finite loss prints no table", () =>
     assert(!result.stdout.includes("|"), result.stdout);
   }));
 
+Deno.test("predict refuses what is not an image", async () => {
+  const file = `${folder}/poem.png`;
+  await Deno.writeTextFile(file, "a rose is a rose");
+  assertRefused(await runTask("predict", [run, file, ...onWasm]), file, "is text; give a PNG");
+});
+
 Deno.test("predict refuses an image that is not there", async () => {
   assertRefused(await runTask("predict", [run, `${folder}/none.png`]), `${folder}/none.png`);
 });
@@ -182,6 +191,16 @@ Deno.test("predict refuses weights that it does not know", async () => {
 
 Deno.test("eval refuses a folder without a run", async () => {
   assertRefused(await runTask("eval", [`${folder}/none`]), `${folder}/none`, "no config.json");
+});
+
+Deno.test("export --json says in one object what was written, and replaces nothing", async () => {
+  const out = `${folder}/exported.safetensors`;
+  const args = [run, "--format", "safetensors", "--out", out, "--json"];
+  const [object, ...rest] = jsonLines(await runTaskWell("export", args));
+  const checkpoint = `${run}/best.safetensors`;
+  const expected = { checkpoint, step: 2, parameters: 47_332, format: "safetensors", out };
+  assertEquals([object, rest], [expected, []]);
+  assertRefused(await runTask("export", args), `${out} exists already`);
 });
 
 Deno.test("eval asks for the run", async () => {

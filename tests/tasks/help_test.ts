@@ -23,19 +23,6 @@ for (const [name, text] of Object.entries(defaults)) {
   });
 }
 
-// A task with arguments, and one that had no command line of its own.
-for (const name of ["eval", "bench:capture"]) {
-  Deno.test(`${name} -h and --version do nothing else`, async () => {
-    const [help, version] = await Promise.all([
-      runTask(name, ["-h"]),
-      runTask(name, ["--version"]),
-    ]);
-    assertEquals([help.code, version.code], [0, 0], help.stderr + version.stderr);
-    assert(help.stdout.startsWith("Usage: deno task "), help.stdout);
-    assertEquals(version.stdout, `deno-vit ${denoJson.version} (Deno ${Deno.version.deno})\n`);
-  });
-}
-
 Deno.test("every task has its own permissions and none has all", () => {
   for (const [name, { command }] of Object.entries(denoJson.tasks)) {
     assert(!/(^| )(-A|--allow-all)( |$)/.test(command), `${name}: ${command}`);

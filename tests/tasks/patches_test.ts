@@ -51,21 +51,16 @@ Deno.test("patches refuses a folder that is not there", () =>
     assertRefused(result, out, "no such file or folder");
   }));
 
-Deno.test("patches never replaces a file, nor gives a PNG another kind's name", () =>
+Deno.test("patches replaces nothing, and writes PNG into nothing that is called otherwise", () =>
   inFolder(async (folder) => {
-    const out = `${folder}/precious.png`;
-    await Deno.writeTextFile(out, "precious");
-    assertRefused(await runTask("patches", ["--out", out]), out, "exists already");
-    assertEquals(await Deno.readTextFile(out), "precious");
-    const jpeg = `${folder}/a.jpg`;
-    assertRefused(await runTask("patches", ["--out", jpeg]), jpeg, ".png");
-    assert(!await exists(jpeg), "a picture was drawn");
-  }));
-
-Deno.test("patches --json prints one object", () =>
-  inFolder(async (folder) => {
-    const out = `${folder}/a.png`;
-    assertEquals(jsonLines(await runTaskWell("patches", ["--json", "--out", out])), [
-      { imageSize: 72, patchSize: 6, patches: 144, elementsPerPatch: 108, out },
-    ]);
+    const out = `${folder}/patches.png`;
+    const [object, ...rest] = jsonLines(await runTaskWell("patches", ["--out", out, "--json"]));
+    const counts = { imageSize: 72, patchSize: 6, patches: 144, elementsPerPatch: 108 };
+    assertEquals([object, rest], [{ ...counts, out }, []]);
+    const before = await Deno.readFile(out);
+    assertRefused(await runTask("patches", ["--out", out]), `${out} exists already`, "--out");
+    assertEquals(await Deno.readFile(out), before);
+    const photo = `${folder}/x.jpg`;
+    assertRefused(await runTask("patches", ["--out", photo]), photo, "is PNG", ".png");
+    assert(!await exists(photo), "a picture was drawn");
   }));

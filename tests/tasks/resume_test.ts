@@ -8,6 +8,7 @@ import {
   assertRefused,
   contentsOf,
   exists,
+  jsonLines,
   projectRoot,
   runTask,
   runTaskWell,
@@ -131,34 +132,7 @@ Deno.test({
     }),
 });
 
-Deno.test("--init-from takes the model from the weights in any form, and all else from the preset", () =>
-  inFolder(async (folder) => {
-    const changes = ["--attention-dropout", "0.3", "--learning-rate", "2e-3"];
-    await runTaskWell("train", [...smallRun, ...changes, "--out", `${folder}/a`]);
-    const plain = `${folder}/plain.safetensors`;
-    await runTaskWell("export", [`${folder}/a`, "--format", "safetensors", "--out", plain]);
-    const few = ["--dataset", "shapes", "--limit", "60", "--epochs", "1", "--backend", "wasm"];
-    const configs: unknown[] = [];
-    for (const [i, from] of [`${folder}/a`, plain].entries()) {
-      const out = `${folder}/${i}`;
-      const stdout = await runTaskWell("train", [...few, "--init-from", from, "--out", out]);
-      const source = i === 0 ? `${folder}/a/best.safetensors` : plain;
-      assertStringIncludes(
-        stdout,
-        `Weights and model from ${source}; all else from the preset keras-cifar100 and this ` +
-          `command line: shapes, batches of 256, 1 epoch.`,
-      );
-      // The same classes: the head stays.
-      assert(!stdout.includes("random weights"), stdout);
-      configs.push(JSON.parse(await Deno.readTextFile(`${out}/config.json`)));
-    }
-    assertEquals(configs[0], configs[1]);
-    const config = configs[0] as Record<string, unknown>;
-    assertEquals([config.transformerLayers, config.attentionDropout], [1, 0.3]);
-    assertEquals([config.learningRate, config.batchSize], [1e-3, 256]);
-  }));
-
-Deno.test("--init-from gives a new head where classes differ, and refuses other models", () =>
+Deno.test("--init-from takes the model from the run, and a new head where classes differ", () =>
   inFolder(async (folder) => {
     await runTaskWell("train", [...smallRun, "--out", `${folder}/a`]);
     const stdout = await runTaskWell("train", [
@@ -167,6 +141,10 @@ Deno.test("--init-from gives a new head where classes differ, and refuses other 
       ...["--learning-rate", "1e-4", "--backend", "wasm", "--out", `${folder}/b`],
     ]);
     assertStringIncludes(stdout, "one of 100 classes, this run's has 120");
+    const source = `${folder}/a/best.safetensors`;
+    const rest = "all else from the preset keras-cifar100 and this command line: shapes, " +
+      "batches of 32, 1 epoch.";
+    assertStringIncludes(stdout, `Weights and model from ${source}; ${rest}`);
     const { config } = await loadState(`${folder}/b/last.safetensors`);
     assertEquals([config.transformerLayers, config.limit, config.seed], [1, 60, 2]);
     assertEquals(JSON.parse(await Deno.readTextFile(`${folder}/b/origin.json`)), {
@@ -188,22 +166,63 @@ Deno.test("--init-from gives a new head where classes differ, and refuses other 
     assertEquals(await contentsOf(`${folder}/a`), before);
   }));
 
-Deno.test("a run that has all its epochs is tested again, or left alone, and never written to", () =>
+Deno.test("--init-from gives the same run from a run's folder and from an exported file", () =>
+  inFolder(async (folder) => {
+    const changes = ["--attention-dropout", "0.3", "--learning-rate", "2e-3"];
+    await runTaskWell("train", [...smallRun, ...changes, "--out", `${folder}/a`]);
+    const plain = `${folder}/plain.safetensors`;
+    await runTaskWell("export", [`${folder}/a`, "--format", "safetensors", "--out", plain]);
+    const few = ["--dataset", "shapes", "--limit", "60", "--epochs", "1", "--backend", "wasm"];
+    const configs: Record<string, unknown>[] = [];
+    for (const [i, from] of [`${folder}/a`, plain].entries()) {
+      const out = `${folder}/${i}`;
+      const stdout = await runTaskWell("train", [...few, "--init-from", from, "--out", out]);
+      // The same classes: the head stays.
+      assert(!stdout.includes("random weights"), stdout);
+      configs.push(JSON.parse(await Deno.readTextFile(`${out}/config.json`)));
+    }
+    const [config, other] = configs;
+    assertEquals(config, other);
+    // Of the model; and of the preset.
+    assertEquals([config!.transformerLayers, config!.attentionDropout], [1, 0.3]);
+    assertEquals([config!.learningRate, config!.batchSize], [1e-3, 256]);
+  }));
+
+Deno.test("--resume of a run that has done all: nothing is trained, and fewer epochs change nothing", () =>
   inFolder(async (folder) => {
     const run = `${folder}/run`;
-    const trained = await runTaskWell("train", [...smallRun, "--epochs", "2", "--out", run]);
+    const printed = await runTaskWell("train", [...smallRun, "--epochs", "2", "--out", run]);
     const before = await contentsOf(run);
-    const less = await runTaskWell("train", ["--resume", run, "--epochs", "1"]);
-    assertStringIncludes(less, `There is nothing to do: ${run} has done 2 epochs`);
-    assert(!/^test:/m.test(less), less);
+    const fewer = await runTaskWell("train", ["--resume", run, "--epochs", "1"]);
+    assertStringIncludes(fewer, `There is nothing to do: ${run} has done 2 epochs`);
+    assertStringIncludes(fewer, `deno task eval ${run}`);
+    assert(!fewer.includes("test: loss"), fewer);
+    assertEquals(await contentsOf(run), before);
+    const [object, ...rest] = jsonLines(
+      await runTaskWell("train", ["--resume", run, "--epochs", "1", "--json"]),
+    );
+    assertEquals([object, rest], [{ run, complete: true, step: 4, epochs: 2 }, []]);
+
     const same = await runTaskWell("train", ["--resume", run]);
     assertStringIncludes(same, `${run} is complete, with 2 epochs.`);
-    const result = (text: string) => /^Best epoch.*\n^test: .*$/m.exec(text)?.[0];
-    assertEquals(result(same), result(trained));
+    const end = (text: string) => text.split("\n").filter((line) => /^(Best|test:)/.test(line));
+    assertEquals(end(same), end(printed));
+    assertEquals(end(same).length, 2);
+    assert(!same.includes("Epoch 1/"), same);
     assertEquals(await contentsOf(run), before);
+  }));
 
+Deno.test("--resume takes a file of the run for the run, but no older state", () =>
+  inFolder(async (folder) => {
+    const run = `${folder}/run`;
+    await runTaskWell("train", [...smallRun, "--out", run]);
+    for (const name of ["config.json", "last.safetensors"]) {
+      const { stdout } = await trainer(["--resume", `${run}/${name}`], folder).output();
+      assertStringIncludes(new TextDecoder().decode(stdout), `${run} is complete, with 1 epoch.`);
+    }
     const best = `${run}/best.safetensors`;
-    assertRefused(await runTask("train", ["--resume", best]), best, `--resume ${run}`);
+    const refused = await runTask("train", ["--resume", best]);
+    assertRefused(refused, best, `--resume ${run}`, `--init-from ${best}`);
   }));
 
 /** A wrong command line and what the refusal must say. */

@@ -1,108 +1,89 @@
-/** Signals to a process that is inside one long call. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { repeatedWithin } from "../../tasks/signals.ts";
-import { busyMs } from "./busy_process.ts";
+import { assert, assertEquals } from "@std/assert";
+import { fromFileUrl } from "@std/path";
 import { projectRoot } from "./run_task.ts";
 
+const program = fromFileUrl(new URL("./signals_process.ts", import.meta.url));
 // Windows has no signal that a parent could send.
 const ignore = Deno.build.os === "windows";
 
-/** A busy process, and what it has printed. */
-class Busy {
-  stdout = "";
-  stderr = "";
-  readonly child: Deno.ChildProcess;
-  private readonly read: Promise<unknown>;
-
-  constructor(...args: string[]) {
-    // No permission but what train has anyway.
-    this.child = new Deno.Command("deno", {
-      args: ["run", "--allow-read", `${projectRoot}tests/tasks/busy_process.ts`, ...args],
-      env: { NO_COLOR: "1" },
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    this.read = Promise.all([
-      this.collect(this.child.stdout, (text) => void (this.stdout += text)),
-      this.collect(this.child.stderr, (text) => void (this.stderr += text)),
-    ]);
-  }
-
-  private async collect(stream: ReadableStream<Uint8Array>, add: (text: string) => void) {
-    for await (const text of stream.pipeThrough(new TextDecoderStream())) add(text);
-  }
-
-  /** Milliseconds until a condition holds. */
-  async until(condition: () => boolean): Promise<number> {
-    const start = performance.now();
-    while (!condition()) {
-      assert(performance.now() - start < 60_000, `${this.stdout}${this.stderr}`);
-      await wait(10);
-    }
-    return performance.now() - start;
-  }
-
-  async ended(): Promise<Deno.CommandStatus> {
-    await this.read;
-    return await this.child.status;
-  }
+/** Starts a busy process with no permission but reading, as none is needed. */
+function busy(seconds: number, stream: "stdout" | "stderr" = "stdout"): Deno.ChildProcess {
+  return new Deno.Command("deno", {
+    args: ["run", "--no-prompt", "--allow-read", program, String(seconds), stream],
+    cwd: projectRoot,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
 }
 
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** Reads until a text has come; gives what was read. */
+async function until(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  text: string,
+): Promise<string> {
+  let read = "";
+  while (!read.includes(text)) {
+    const { value, done } = await reader.read();
+    assert(!done, `ended after "${read}"`);
+    read += new TextDecoder().decode(value);
+  }
+  return read;
 }
 
-for (
-  const [signal, code, again] of [
-    ["SIGINT", 130, "Ctrl-C again ends at once"],
-    ["SIGTERM", 143, "a second signal ends at once"],
-  ] as const
-) {
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   Deno.test({
-    name: `${signal} is answered while the thread is busy, and ends the process by code ${code}`,
+    name: `${signal} is answered while the thread is busy, which then hears of it; code ${code}`,
     ignore,
     async fn() {
-      const busy = new Busy();
-      await busy.until(() => busy.stdout.includes("ready"));
-      busy.child.kill(signal);
-      const ms = await busy.until(() => busy.stdout.includes("Stopping"));
-      assert(ms < busyMs / 2, `answered after ${ms} ms`);
-      assertStringIncludes(busy.stdout, again);
-      // As `deno task` passes on what the terminal has sent already.
-      busy.child.kill(signal);
-      assertEquals((await busy.ended()).code, code);
-      assertStringIncludes(busy.stdout, "ended well");
+      await using child = busy(4);
+      const output = child.stdout.getReader();
+      await until(output, "busy");
+      const sent = performance.now();
+      child.kill(signal);
+      await until(output, "Stopping after this batch");
+      const answered = performance.now() - sent;
+      assert(answered < 2000, `answered after ${answered} ms`);
+      await until(output, `aborted true, code ${code}`);
+      assertEquals((await child.status).code, code);
+      await Promise.all([output.cancel(), child.stderr.cancel()]);
     },
   });
 }
 
 Deno.test({
-  name: "a second signal ends the process while its thread is busy",
+  name: "a second signal ends a busy process at once; one passed on by deno task does not count",
   ignore,
   async fn() {
-    const busy = new Busy();
-    await busy.until(() => busy.stdout.includes("ready"));
-    busy.child.kill("SIGINT");
-    await busy.until(() => busy.stdout.includes("Stopping"));
-    await wait(repeatedWithin + 300);
-    const start = performance.now();
-    busy.child.kill("SIGINT");
-    assertEquals((await busy.ended()).signal, "SIGINT");
-    assert(performance.now() - start < busyMs / 2, "it was not ended at once");
-    assert(!busy.stdout.includes("ended well"));
+    await using child = busy(60);
+    const output = child.stdout.getReader();
+    await until(output, "busy");
+    child.kill("SIGINT");
+    await until(output, "Stopping after this batch");
+    child.kill("SIGINT");
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    child.kill("SIGINT");
+    assertEquals((await child.status).signal, "SIGINT");
+    await Promise.all([output.cancel(), child.stderr.cancel()]);
   },
 });
 
 Deno.test({
-  name: "where standard output is for programs, the answer is on standard error",
+  name: "the answer goes to standard error where standard output is for a program",
   ignore,
   async fn() {
-    const busy = new Busy("--json");
-    await busy.until(() => busy.stdout.includes("ready"));
-    busy.child.kill("SIGINT");
-    await busy.until(() => busy.stderr.includes("Stopping"));
-    await busy.ended();
-    assertEquals(busy.stdout, "ready\nended well\n");
+    await using child = busy(3, "stderr");
+    const [output, errors] = [child.stdout.getReader(), child.stderr.getReader()];
+    await until(output, "busy");
+    child.kill("SIGINT");
+    await until(errors, "Stopping after this batch");
+    assertEquals(await until(output, "code"), "aborted true, code 130\n");
+    await child.status;
+    await Promise.all([output.cancel(), errors.cancel()]);
   },
+});
+
+Deno.test("without a signal the process ends by itself, with 0", async () => {
+  const { code, stdout } = await busy(0).output();
+  assertEquals([code, new TextDecoder().decode(stdout)], [0, "busy\naborted false, code 0\n"]);
 });

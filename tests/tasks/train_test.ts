@@ -20,15 +20,13 @@ Deno.test("train leaves a run folder and prints JSON lines", () =>
   inFolder(async (folder) => {
     const out = `${folder}/deep/run`;
     const stdout = await runTaskWell("train", [...smallRun, "--out", out, "--json"]);
-    const [first, epoch, { test, ...end }, ...rest] = jsonLines(stdout);
+    const [start, epoch, end, ...rest] = jsonLines(stdout);
     assertEquals(rest, []);
-    assertEquals([first.run, first.backend, first.step, first.images], [
-      ...[out, "wasm", 0, { train: 54, validation: 6, test: 60 }],
-    ]);
-    assertEquals([end.run, end.complete, end.step, end.epochs], [out, true, 2, 1]);
-    assertEquals(end.best, { epoch: 1, valAccuracy: epoch.valAccuracy });
-    assertEquals([epoch.learningRate, epoch.date.slice(0, 2)], [1e-3, "20"]);
-    assert(end.seconds > epoch.seconds && epoch.seconds > 0);
+    assertEquals([start.run, start.backend, start.step, start.epochs], [out, "wasm", 0, 1]);
+    assertEquals(start.images, { train: 54, validation: 6, test: 60 });
+    const { test } = end;
+    assertEquals([end.run, end.complete, end.step, end.best.epoch], [out, true, 2, 1]);
+    assertEquals(end.best.valAccuracy, epoch.valAccuracy);
     assertEquals([epoch.epoch, epoch.step], [1, 2]);
     for (const value of [epoch.loss, epoch.valLoss, test.loss]) assert(value > 3 && value < 7);
     for (const key of ["accuracy", "top5"]) assert(test[key] >= 0 && test[key] <= 1);
@@ -56,8 +54,6 @@ Deno.test("train reads CIFAR-10 from a folder, and classes follow the data", () 
       /^test: loss \d+\.\d{4} {2}top-1 \d+\.\d\d % {2}top-5 \d+\.\d\d %$/m.test(stdout),
       stdout,
     );
-    assertStringIncludes(stdout, `Run: ${folder}/run\n`);
-    assertStringIncludes(stdout, `deno task eval ${folder}/run\n`);
     const config = JSON.parse(await Deno.readTextFile(`${folder}/run/config.json`));
     assertEquals(config.numClasses, 10);
   }));
@@ -102,60 +98,6 @@ Deno.test({
     }),
 });
 
-Deno.test({
-  name: "a reader that goes away ends the run quietly, and saved",
-  ignore: Deno.build.os === "windows",
-  fn: () =>
-    inFolder(async (folder) => {
-      const out = `${folder}/run`;
-      await using child = taskCommand("train", [...smallRun, "--epochs", "9999", "--out", out])
-        .spawn();
-      const errors = new Response(child.stderr).text();
-      let stdout = "";
-      for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-        stdout += text;
-        if (/Epoch +2\/9999/.test(stdout)) break;
-      }
-      assertEquals((await child.status).code, 141, await errors);
-      const lines = (await errors).trim().split("\n");
-      assertEquals(lines.filter((line) => !/^$|Task|^\W*(Check|Download)/.test(line)), []);
-      assert((await loadState(`${out}/last.safetensors`)).step >= 4);
-      assert(!await exists(`${out}/lock.json`));
-    }),
-});
-
-Deno.test("one image is trained on, none is held out, and no rate is told of either", () =>
-  inFolder(async (folder) => {
-    const args = [...smallRun, "--limit", "1", "--out", `${folder}/run`];
-    const stdout = await runTaskWell("train", args);
-    assertStringIncludes(stdout, "Training on 1 image and validating on none");
-    assertStringIncludes(stdout, "Best epoch: 1 of 1 (the newest, as no images are held out)");
-    assert(!/img\/s/.test(stdout), stdout);
-  }));
-
-Deno.test("train understands the words of other tools", () =>
-  inFolder(async (folder) => {
-    const out = `${folder}/run`;
-    await runTaskWell("train", [
-      ...[...smallRun, "--lr", "5e-4", "--wd=0", "--batch_size", "16", "--no-flip"],
-      ...["--num_train_epochs=2", "--output_dir", out],
-    ]);
-    const config = JSON.parse(await Deno.readTextFile(`${out}/config.json`));
-    assertEquals(
-      [config.learningRate, config.weightDecay, config.batchSize, config.flip, config.epochs],
-      [5e-4, 0, 16, false, 2],
-    );
-  }));
-
-Deno.test("a refused start names no folder, as it makes none", () =>
-  inFolder(async (folder) => {
-    const out = `${folder}/run`;
-    const result = await runTask("train", [...smallRun, "--num-classes", "5", "--out", out]);
-    assertRefused(result, "numClasses 5", "--num-classes 100");
-    assert(!result.stdout.includes("Run folder"), result.stdout);
-    assert(!await exists(out));
-  }));
-
 /** A history without what differs from run to run. */
 function withoutTimes(history: HistoryLine[]): HistoryLine[] {
   return history.map((line) => ({ ...line, seconds: 0, date: "" }));
@@ -164,10 +106,6 @@ function withoutTimes(history: HistoryLine[]): HistoryLine[] {
 /** A wrong command line and what the refusal must say. */
 const refusals: Record<string, [args: string[], ...texts: string[]]> = {
   "an unknown preset": [["--preset", "tinny"], '"tinny"', 'did you mean "tiny"?'],
-  "a preset like none": [["--preset", "foo"], '"foo"; known are keras-cifar100, tiny.'],
-  "another tool's optimizer": [["--optimizer", "sgd"], "--optimizer", "AdamW"],
-  "an option like none": [["--zzz", "3"], "'--zzz'; see --help"],
-  "an alias without its value": [["--lr"], "--learning-rate"],
   "an unknown option": [["--bacth-size", "3"], "--bacth-size", "--batch-size"],
   "an option without its value": [["--seed"], "--seed"],
   "a word too many": [["tiny"], "tiny"],
@@ -285,6 +223,40 @@ Deno.test("a loss that becomes NaN before anything is saved leaves the name free
     const args = [...smallRun, "--learning-rate", "1e30", "--out", out];
     assertRefused(await runTask("train", args), "NaN", "step 2");
     assert(!await exists(out), "an empty run folder was left behind");
+  }));
+
+Deno.test("a start that is refused names no folder and leaves none", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/run`;
+    const result = await runTask("train", [...smallRun, "--num-classes", "5", "--out", out]);
+    assertRefused(result, "numClasses 5 is less than the 100 classes of shapes");
+    assert(!result.stdout.includes("Run folder"), result.stdout);
+    assert(!await exists(out), "a run folder was left behind");
+  }));
+
+Deno.test("one image: no rate from no timed step, and it is said that nothing is validated", () =>
+  inFolder(async (folder) => {
+    const args = [...smallRun, "--limit", "1", "--out", `${folder}/run`];
+    const stdout = await runTaskWell("train", args);
+    assertStringIncludes(stdout, "Training on 1 image and validating on none");
+    assertStringIncludes(stdout, "Best epoch: 1 of 1 (the newest, as no images are held out)");
+    assert(!/img\/s|ms\/step|eta/.test(stdout), stdout);
+  }));
+
+Deno.test("a folder that is taken away while training does not hide the first error", () =>
+  inFolder(async (folder) => {
+    const out = `${folder}/run`;
+    const endless = [...smallRun, "--epochs", "9999", "--out", out];
+    await using child = taskCommand("train", endless).spawn();
+    const errors = new Response(child.stderr).text();
+    let stdout = "";
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      const isFirst = !stdout.includes("Epoch") && text.includes("Epoch");
+      stdout += text;
+      if (isFirst) await Deno.remove(out, { recursive: true });
+    }
+    const { code } = await child.status;
+    assertRefused({ code, stdout, stderr: await errors }, out);
   }));
 
 Deno.test("--resume refuses a folder without a run", () =>

@@ -1,60 +1,63 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import type { TrainingState } from "../../lib/checkpoint/state.ts";
-import type { RunConfig } from "../../lib/config/run.ts";
-import { createShapes } from "../../lib/data/shapes.ts";
 import { UserError } from "../../lib/errors.ts";
-import { checkStart, workLeft } from "../../lib/train/check_start.ts";
-import { tinyRun } from "./tiny_run.ts";
+import { checkStart, type WorkLeft, workLeft } from "../../lib/train/check_start.ts";
+import { shapes, tinyRun } from "./tiny_run.ts";
 
-const dataset = createShapes({ train: 40, test: 10 });
-const config: RunConfig = { ...tinyRun, limit: 0, validationSplit: 0.1 };
-
-Deno.test("a start that fits tells how many images are trained on, held out and tested", () => {
-  assertEquals(checkStart(config, dataset), { train: 36, validation: 4, test: 10 });
-  const one = checkStart({ ...config, limit: 1 }, dataset);
-  assertEquals(one, { train: 1, validation: 0, test: 1 });
+Deno.test("a start that fits counts its images", () => {
+  assertEquals(checkStart(tinyRun, shapes), { train: 50, validation: 25, test: 20 });
+  const few = { ...tinyRun, limit: 2 };
+  assertEquals(checkStart(few, shapes), { train: 2, validation: 0, test: 2 });
 });
 
-/** What does not fit, and what the refusal must say. */
-const refusals: Record<string, [fields: Partial<RunConfig>, text: string]> = {
-  "fewer classes than the data": [{ numClasses: 5 }, "numClasses 5 is less than the 100 classes"],
-  "other channels than the data": [{ channels: 1 }, "channels 1 is not the 3"],
-  "a split that leaves nothing": [{ limit: 1, validationSplit: 0.9999999 }, "none to train on"],
+/** What does not fit, and what the refusal says. */
+const refusals: Record<string, [start: () => unknown, text: string]> = {
+  "too few classes": [
+    () => checkStart({ ...tinyRun, numClasses: 5 }, shapes),
+    "numClasses 5 is less than the 100 classes of shapes; set --num-classes 100",
+  ],
+  "other channels": [() => checkStart({ ...tinyRun, channels: 1 }, shapes), "channels 1 is not"],
+  "nothing to train on": [
+    () =>
+      checkStart({ ...tinyRun, limit: 1, validationSplit: 0.999 }, {
+        ...shapes,
+        train: { images: new Uint8Array(), labels: new Uint8Array(), count: 0 },
+      }),
+    "leaves none to train on",
+  ],
+  "nothing to test on": [
+    () =>
+      checkStart(tinyRun, {
+        ...shapes,
+        test: { images: new Uint8Array(), labels: new Uint8Array(), count: 0 },
+      }),
+    "shapes has no test images",
+  ],
 };
 
-for (const [what, [fields, text]] of Object.entries(refusals)) {
-  Deno.test(`a start is refused for ${what}`, () => {
-    assertThrows(() => checkStart({ ...config, ...fields }, dataset), UserError, text);
+for (const [what, [start, text]] of Object.entries(refusals)) {
+  Deno.test(`a start with ${what} is refused`, () => {
+    assertThrows(start, UserError, text);
   });
 }
 
-Deno.test("a start is refused where nothing could be tested in the end", () => {
-  const untested = createShapes({ train: 40, test: 0 });
-  assertThrows(() => checkStart(config, untested), UserError, "no test images");
-});
-
-/** Epochs done, epochs so far in the configuration, epochs asked for, and what is left to do. */
-const cases: [done: number, saved: number, asked: number, left: string][] = [
-  [0, 2, 2, "train"],
-  [1, 2, 2, "train"],
-  [2, 2, 3, "train"],
-  [2, 2, 2, "test"],
-  [2, 2, 1, "nothing"],
-  // Asking for what an interrupted run has done must not rewrite what it was to become.
-  [2, 5, 2, "nothing"],
-];
-
-for (const [done, saved, asked, left] of cases) {
-  Deno.test(`of ${done} epochs done of ${saved}, asked for ${asked}: ${left}`, () => {
-    const of = (epochs: number) => ({ ...config, epochs });
-    const state = { epoch: done, config: of(saved) } as TrainingState;
-    assertEquals(workLeft(state, of(saved), of(asked)), left);
-  });
-}
-
-Deno.test("what is left is a matter of the same run alone", () => {
-  const state = { epoch: 2, config } as TrainingState;
-  const other = { ...config, batchSize: config.batchSize + 1 };
-  assertThrows(() => workLeft(state, config, other), UserError, "batchSize");
-  assertEquals(workLeft(undefined, config, config), "train");
+Deno.test("what is left of a run: training, its test alone, or nothing", () => {
+  const saved = { ...tinyRun, epochs: 3 };
+  const state = (epoch: number) => ({ epoch, config: saved }) as unknown as TrainingState;
+  const cases: [done: number, asked: number, left: WorkLeft][] = [
+    [0, 3, "train"],
+    [2, 3, "train"],
+    [2, 5, "train"],
+    [3, 4, "train"],
+    [3, 3, "test"],
+    [3, 2, "nothing"],
+    // Interrupted, and no more is wanted than it has.
+    [2, 2, "nothing"],
+    [2, 1, "nothing"],
+  ];
+  for (const [done, epochs, left] of cases) {
+    assertEquals(workLeft(state(done), saved, { ...saved, epochs }), left, `${done} ${epochs}`);
+  }
+  assertEquals(workLeft(undefined, saved, saved), "train");
+  assertThrows(() => workLeft(state(3), saved, { ...saved, seed: 8 }), UserError, "seed");
 });

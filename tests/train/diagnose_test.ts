@@ -2,9 +2,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { readHistory } from "../../lib/checkpoint/run_folder.ts";
 import { loadState } from "../../lib/checkpoint/state.ts";
-import { type RunConfig } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
-import { type RunOptions } from "../../lib/train/run.ts";
+import { DeviceSplit } from "../../lib/train/batches.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../checkpoint/folder.ts";
 import { goOn, on, stopAt, tinyRun, train } from "./tiny_run.ts";
@@ -31,21 +30,21 @@ forEachBackend("skip: a step whose gradient is NaN is left out and counted", asy
   });
 });
 
-/** `tinyRun`, but the images of the steps after those `bad` are NaN. */
-function poisonedRun(bad: number[], startStep = 0): Partial<RunOptions> & { config: RunConfig } {
-  let done = startStep;
-  const config = { ...tinyRun };
-  Object.defineProperty(config, "rotation", {
-    enumerable: true,
-    get: () => bad.includes(done) ? NaN : tinyRun.rotation,
-  });
-  return { config, onNan: "skip", ...on({ step: ({ step }) => done = step }) };
+/** Makes the images of the steps after those `bad` NaN, until it is disposed of. */
+function poison(bad: number[]): Disposable {
+  const { trainingValues } = DeviceSplit.prototype;
+  DeviceSplit.prototype.trainingValues = function (indices, config, step) {
+    const values = trainingValues.call(this, indices, config, step);
+    if (bad.includes(step)) values.transforms!.values.fill(NaN);
+    return values;
+  };
+  return { [Symbol.dispose]: () => void (DeviceSplit.prototype.trainingValues = trainingValues) };
 }
 
 forEachBackend("skip: a run goes on after a bad step, counts it, and resumes", async () => {
   await inFolder(async (folder) => {
-    const whole = poisonedRun([1, 4]);
-    const { events, folder: run } = await train(`${folder}/a`, whole.config, whole);
+    using _ = poison([1, 4]);
+    const { events, folder: run } = await train(`${folder}/a`, tinyRun, { onNan: "skip" });
     assertEquals(events.map(({ skippedSteps }) => skippedSteps), [0, 1, 1, 1, 2, 2]);
     assert(events.every(({ loss, accuracy }) => Number.isFinite(loss) && accuracy <= 1));
     const state = await loadState(run.last);
@@ -54,18 +53,8 @@ forEachBackend("skip: a run goes on after a bad step, counts it, and resumes", a
     assertEquals((await readHistory(run.history)).map((r) => r.skippedSteps), [1, 2]);
 
     // Resumed after the first bad step, it is the same run.
-    const first = poisonedRun([1, 4]);
-    const stop = new AbortController();
-    await train(`${folder}/b`, first.config, {
-      ...first,
-      signal: stop.signal,
-      onEvent: (event) => {
-        first.onEvent!(event);
-        if (event.type === "step" && event.step === 2) stop.abort();
-      },
-    });
-    const rest = poisonedRun([1, 4], 2);
-    const resumed = await goOn(`${folder}/b`, rest.config, rest);
+    await train(`${folder}/b`, tinyRun, { onNan: "skip", ...stopAt(2) });
+    const resumed = await goOn(`${folder}/b`, tinyRun, { onNan: "skip" });
     assertEquals([resumed.state!.sums.skipped, resumed.result.skippedSteps], [20, 2]);
     assertEquals(await Deno.readFile(resumed.folder.last), await Deno.readFile(run.last));
   });

@@ -2,8 +2,8 @@ import { readBoundedFile } from "../../files.ts";
 import { decodeImage, type DecodeOptions } from "./decode.ts";
 import type { RgbImage } from "./rgb_image.ts";
 
-/** Files of more bytes are refused before they are read. */
-const maxFileBytes = 1 << 26;
+/** Bytes that a file of an image may have. */
+export const maxFileBytes = 1 << 26;
 
 /**
  * Reads an image file: PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF.

@@ -1,17 +1,16 @@
 /**
  * Turns the templates of the three attention kernels into WGSL: what they share (bindings, who owns
- * which rows, the loop over the other side's rows), and the copies that the compiler should not
- * make.
+ * which rows, the loop over the other side's rows), and the copies that the compiler should not make.
  *
  * A template is WGSL in which `#` marks what is replaced here:
  *
  * | written | stands for |
  * |---|---|
- * | `#each r { … $r … }` | the block once for each owned row, `$r` being 0, 1, …; so for `c`, the
- * columns taken at once, and `d`, the vectors of a head's row | | `#load(buffer, base, d)` | vector
- * d of the row that begins at base | | `#store(buffer, base, d, value)` | a statement that writes
- * it | | `#present(c, value, otherwise)` | value, but otherwise where column c is beyond the last
- * token | | `#dropped(i, j)` | whether the weight at query i and key j is dropped |
+ * | `#each r { … $r … }` | the block once for each owned row, `$r` being 0, 1, …; so for `c`, the columns taken at once, and `d`, the vectors of a head's row |
+ * | `#load(buffer, base, d)` | vector d of the row that begins at base |
+ * | `#store(buffer, base, d, value)` | a statement that writes it |
+ * | `#present(c, value, otherwise)` | value, but otherwise where column c is beyond the last token |
+ * | `#dropped(i, j)` | whether the weight at query i and key j is dropped |
  */
 import { randomWgsl } from "../../random.ts";
 import { gridMainWgsl, gridWgsl } from "../grid.ts";
@@ -38,8 +37,8 @@ export interface KernelTemplate {
   /** Buffers that are written, bound after those. */
   write: string[];
   /**
-   * Declares what a thread holds of the rows it owns. It sees the number of its `head`, and of
-   * owned row r the token `i$r` and where it begins, `own$r`.
+   * Declares what a thread holds of the rows it owns. It sees the number of its `head`, and of owned
+   * row r the token `i$r` and where it begins, `own$r`.
    */
   owned: string;
   /**

@@ -1,0 +1,45 @@
+import type { tf } from "../../tfjs.ts";
+import type { ViTConfig } from "../../config/model.ts";
+import type { TokenEncoderConfig } from "../token_encoder.ts";
+
+/** A way of making tokens of an image. */
+export interface Tokenizer {
+  /**
+   * What is wrong with a configuration's fields for it, and what would do, a sentence; undefined where
+   * nothing is.
+   *
+   * @param name a field as its user wrote it
+   */
+  fault(config: ViTConfig, name: (key: keyof ViTConfig) => string): string | undefined;
+  /** Tokens along one side of the image. */
+  side(config: ViTConfig): number;
+  /** The dense layer that makes tokens, if it is one: its name, and the numbers that it takes. */
+  dense?(config: ViTConfig): { name: string; inner: number };
+  /** The shapes of its own weights by name, those of the dense layer too. */
+  weights(config: ViTConfig): [name: string, shape: number[]][];
+  /** The largest tensor of a step that it makes, of one image. */
+  largest?(config: ViTConfig): { name: string; shape: number[] };
+  /** The name of the layer that adds class token and positions; those weights begin with it. */
+  encoder: string;
+  /** Its layers, the encoder last: `[batch, size, size, channels]` to `[batch, tokens, dim]`. */
+  apply(
+    images: tf.SymbolicTensor,
+    config: ViTConfig,
+    encoder: TokenEncoderConfig,
+  ): tf.SymbolicTensor;
+  /** Its nodes in an ONNX graph, before class token and positions; returns their output's name. */
+  onnx(graph: TokenizerGraph, config: ViTConfig, images: string): string;
+}
+
+/** What a tokenizer needs of the ONNX writer. */
+export interface TokenizerGraph {
+  /** Adds an operation; returns the name of its output. */
+  node(
+    scope: string,
+    opType: string,
+    inputs: string[],
+    integers?: Record<string, number | number[]>,
+  ): string;
+  /** An int64 constant: a list of `shape`'s length, or `values` in a shape of their own. */
+  ints(shape: number[], values?: number[]): string;
+}

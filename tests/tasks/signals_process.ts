@@ -1,0 +1,15 @@
+/** A process whose only thread is busy, as within a call of WebGPU; see signals_test.ts. */
+import { listenForStop } from "../../tasks/signals.ts";
+
+const [seconds, stream] = Deno.args;
+{
+  using stop = await listenForStop(stream === "stderr");
+  const say = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
+  say("busy");
+  const end = performance.now() + Number(seconds) * 1000;
+  while (performance.now() < end);
+  // Where the training loop looks.
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  say(`aborted ${stop.signal.aborted}, code ${stop.exitCode}`);
+  Deno.exitCode = stop.exitCode;
+}
