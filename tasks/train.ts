@@ -69,6 +69,8 @@ const command = addRunOptions(
         "  deno task train --preset tiny --dataset folder:photos --image-size 64\n" +
         "  deno task train --resume runs/my-run\n" +
         "  deno task train --init-from runs/my-run --dataset cifar10\n\n" +
+        "Names of other tools are understood too, such as --lr, --bs, --wd, --num-train-epochs and\n" +
+        "--output-dir; what is true or false also as --flip and --no-flip.\n\n" +
         "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at " +
         "once.\n\nExit codes, so that `train && deploy` goes on with complete runs alone:\n" +
         "  0    the run is complete\n" +
@@ -160,7 +162,7 @@ await runTask(async () => {
     shellWord(run.path)
   }`;
   if (broken) {
-    if (!(broken.error instanceof OutputClosed)) console.error(goOn);
+    if (test === null && !(broken.error instanceof OutputClosed)) console.error(goOn);
     throw broken.error;
   }
 

@@ -237,6 +237,17 @@ Deno.test("eval refuses data of other classes, and says where the images are oth
   });
 });
 
+Deno.test("eval of weights that give no finite loss prints no table", () =>
+  withCopy(async (copy) => {
+    const path = `${copy}/best.safetensors`;
+    const state = await loadWeights(path);
+    for (const { data } of state.weights.values()) data.fill(3e38);
+    await saveWeights(path, state);
+    const result = await runTask("eval", [copy, "--limit", "10", ...onWasm]);
+    assertRefused(result, path, "NaN");
+    assert(!result.stdout.includes("|"), result.stdout);
+  }));
+
 Deno.test("predict refuses what is not an image", async () => {
   const file = `${folder}/poem.png`;
   await Deno.writeTextFile(file, "a rose is a rose");

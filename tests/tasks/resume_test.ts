@@ -166,6 +166,28 @@ Deno.test("--init-from takes the model from the run, and a new head where classe
     assertEquals(await contentsOf(`${folder}/a`), before);
   }));
 
+Deno.test("--init-from gives the same run from a run's folder and from an exported file", () =>
+  inFolder(async (folder) => {
+    const changes = ["--attention-dropout", "0.3", "--learning-rate", "2e-3"];
+    await runTaskWell("train", [...smallRun, ...changes, "--out", `${folder}/a`]);
+    const plain = `${folder}/plain.safetensors`;
+    await runTaskWell("export", [`${folder}/a`, "--format", "safetensors", "--out", plain]);
+    const few = ["--dataset", "shapes", "--limit", "60", "--epochs", "1", "--backend", "wasm"];
+    const configs: Record<string, unknown>[] = [];
+    for (const [i, from] of [`${folder}/a`, plain].entries()) {
+      const out = `${folder}/${i}`;
+      const stdout = await runTaskWell("train", [...few, "--init-from", from, "--out", out]);
+      // The same classes: the head stays.
+      assert(!stdout.includes("random weights"), stdout);
+      configs.push(JSON.parse(await Deno.readTextFile(`${out}/config.json`)));
+    }
+    const [config, other] = configs;
+    assertEquals(config, other);
+    // Of the model; and of the preset.
+    assertEquals([config!.transformerLayers, config!.attentionDropout], [1, 0.3]);
+    assertEquals([config!.learningRate, config!.batchSize], [1e-3, 256]);
+  }));
+
 Deno.test("--resume of a run that has done all: nothing is trained, and fewer epochs change nothing", () =>
   inFolder(async (folder) => {
     const run = `${folder}/run`;
