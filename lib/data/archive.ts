@@ -83,7 +83,9 @@ async function unpackInto(
     );
   }
   if (missing.size > 0) {
-    const held = others.size === 0 ? "" : ` and holds ${[...others].map(printable).join(", ")}`;
+    const held = others.size === 0
+      ? ""
+      : ` and holds ${[...others].map((name) => printable(name)).join(", ")}`;
     throw new UserError(
       `${archive} lacks ${[...missing].join(", ")}${held}; it is another archive.`,
     );
