@@ -8,8 +8,10 @@ const [seconds, stream] = Deno.args;
   say("busy");
   const end = performance.now() + Number(seconds) * 1000;
   while (performance.now() < end);
-  // Where the training loop looks.
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  // Where the training loop looks, batch for batch: a message may come a turn after a timer.
+  for (let look = 0; look < 10 && !stop.signal.aborted; look++) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
   say(`aborted ${stop.signal.aborted}, code ${stop.exitCode}`);
   Deno.exitCode = stop.exitCode;
 }
