@@ -5,6 +5,7 @@
  * On webgpu each side has a tfjs backend of its own on the one device, so that neither profits from
  * the other's pool of buffers, and memory can be told apart.
  */
+import { augmentationsOf } from "../lib/augment/list.ts";
 import { drawTransforms } from "../lib/augment/transforms.ts";
 import { currentGpu, type Gpu } from "../lib/backend/device.ts";
 import { flushBackend } from "../lib/backend/tfjs_internals.ts";
@@ -182,7 +183,10 @@ export function hostBatch(
   return {
     images,
     labels: Int32Array.from(records, (record) => dataset.train.labels[record]!),
-    transforms: drawTransforms({ ...config, batch, size: config.imageSize, step }),
+    transforms: drawTransforms({
+      ...{ batch, step, size: config.imageSize, seed: config.seed },
+      augmentations: augmentationsOf(config),
+    }),
   };
 }
 

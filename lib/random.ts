@@ -17,6 +17,7 @@ export const streams = {
   augment: 2,
   shapes: 4,
   split: 5,
+  crop: 6,
 } as const;
 
 /** The two 32-bit words that key one stream at one step. */

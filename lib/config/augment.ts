@@ -1,5 +1,6 @@
 /** The fields that decide how training images are varied. */
 import { z } from "../deps.ts";
+import { younger } from "./fields.ts";
 
 /** Each field of the augmentation. */
 export const augmentFields = {
@@ -11,5 +12,9 @@ export const augmentFields = {
   ),
   zoom: z.number().min(0).lt(1).describe(
     "augmentation: largest zoom either way, height and width independent; 0 for none",
+  ),
+  augment: younger(z.string().max(1000), "").describe(
+    "augmentations in their order, instead of flip, rotation and zoom: a list like " +
+      "flip|crop(4), or none",
   ),
 };

@@ -11,6 +11,7 @@ import type { RunConfig } from "../config/run.ts";
 import type { ImageSplit, RecordStream } from "../data/dataset.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
+import { augmentationsOf } from "../augment/list.ts";
 import { drawTransforms } from "../augment/transforms.ts";
 import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
@@ -134,7 +135,10 @@ export class DeviceSplit {
     step: number,
   ): Record<string, InputValues> {
     const batch = indices.length;
-    const drawn = drawTransforms({ ...config, batch, size: config.imageSize, step });
+    const drawn = drawTransforms({
+      ...{ batch, step, size: config.imageSize, seed: config.seed },
+      augmentations: augmentationsOf(config),
+    });
     return { ...this.evaluationValues(indices), transforms: { shape: [batch, 6], values: drawn } };
   }
 

@@ -1,20 +1,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
-import {
-  type Augmentation,
-  augmentations,
-  composeTransform,
-  drawTransforms,
-} from "../../lib/augment/transforms.ts";
+import { parseAugmentations } from "../../lib/augment/list.ts";
+import { drawTransforms, type TransformOptions } from "../../lib/augment/transforms.ts";
 
-const options = { size: 32, seed: 5, step: 9, flip: true, rotation: 0.02, zoom: 0.2 };
-const still = { flip: false, angle: 0, zoomHeight: 1, zoomWidth: 1 };
+const augmentations = parseAugmentations("flip|rotation(0.02)|zoom(0.2)");
+const options = { size: 32, seed: 5, step: 9, augmentations };
 
-/** Where the map samples for output pixel (x, y). */
-function sampleAt(t: ArrayLike<number>, x: number, y: number): [number, number] {
-  return [t[0]! * x + t[1]! * y + t[2]!, t[3]! * x + t[4]! * y + t[5]!];
-}
-
-/** Flip, angle and zooms of a map made by composeTransform. */
+/** Flip, angle and zooms of a map of the three. */
 function decompose([t0, t1, , t3, t4]: Float32Array) {
   const flip = t0! < 0;
   const mirror = flip ? -1 : 1;
@@ -26,40 +17,10 @@ function decompose([t0, t1, , t3, t4]: Float32Array) {
   };
 }
 
-function drawMany(batch: number, more: Partial<typeof options> = {}) {
+function drawMany(batch: number, more: Partial<TransformOptions> = {}) {
   const drawn = drawTransforms({ ...options, batch, ...more });
   return Array.from({ length: batch }, (_, i) => decompose(drawn.slice(i * 6, i * 6 + 6)));
 }
-
-Deno.test("composeTransform of nothing is the identity", () => {
-  assertEquals(composeTransform(still, 32).map((x) => x + 0), [1, 0, 0, 0, 1, 0]);
-});
-
-Deno.test("composeTransform mirrors left to right", () => {
-  const t = composeTransform({ ...still, flip: true }, 72);
-  assertEquals(sampleAt(t, 0, 5), [71, 5]);
-  assertEquals(sampleAt(t, 70, 9), [1, 9]);
-});
-
-Deno.test("composeTransform turns about the centre", () => {
-  const t = composeTransform({ ...still, angle: Math.PI / 2 }, 5);
-  const [x, y] = sampleAt(t, 4, 2);
-  assertAlmostEquals(x, 2, 1e-12);
-  assertAlmostEquals(y, 4, 1e-12);
-});
-
-Deno.test("composeTransform scales the grid in height and width apart", () => {
-  const t = composeTransform({ ...still, zoomHeight: 0.5, zoomWidth: 2 }, 5);
-  assertEquals(sampleAt(t, 4, 4), [6, 3]);
-});
-
-Deno.test("composeTransform zooms the grid first, then turns it, then mirrors it", () => {
-  const t = composeTransform({ flip: true, angle: Math.PI / 2, zoomHeight: 0.5, zoomWidth: 2 }, 5);
-  // (4, 3) is (2, 1) from the centre; zoomed (4, 0.5); turned (-0.5, 4); mirrored (0.5, 4).
-  const [x, y] = sampleAt(t, 4, 3);
-  assertAlmostEquals(x, 2.5, 1e-12);
-  assertAlmostEquals(y, 6, 1e-12);
-});
 
 Deno.test("drawTransforms stays in its ranges and fills them", () => {
   const drawn = drawMany(4000);
@@ -93,8 +54,8 @@ Deno.test("drawTransforms draws height and width independently", () => {
   assertAlmostEquals(product / (0.16 / 12), 0, 0.08);
 });
 
-Deno.test("drawTransforms with everything off is the identity", () => {
-  const drawn = drawTransforms({ ...options, batch: 3, flip: false, rotation: 0, zoom: 0 });
+Deno.test("drawTransforms of no augmentation is the identity", () => {
+  const drawn = drawTransforms({ ...options, batch: 3, augmentations: [] });
   assertEquals([...drawn].map((x) => x + 0), Array(3).fill([1, 0, 0, 0, 1, 0]).flat());
 });
 
@@ -109,17 +70,6 @@ Deno.test("drawTransforms depends on the seed and on the step", () => {
   const drawn = drawTransforms({ ...options, batch: 2 });
   assertNotEquals(drawTransforms({ ...options, batch: 2, step: 10 }), drawn);
   assertNotEquals(drawTransforms({ ...options, batch: 2, seed: 6 }), drawn);
-});
-
-Deno.test("no two augmentations of a stream share a number of an image", () => {
-  const taken = new Set<string>();
-  for (const [name, { draws }] of Object.entries<Augmentation>(augmentations)) {
-    const { stream, ofImage, first, count } = draws;
-    for (let n = first; n < first + count; n++) {
-      assert(n < ofImage && !taken.has(`${stream}/${n}`), `${name} takes ${n} of ${stream}`);
-      taken.add(`${stream}/${n}`);
-    }
-  }
 });
 
 Deno.test("the numbers of release 0.1.0 stay as they were, to the bit", () => {

@@ -9,7 +9,7 @@ export const pagePath: URL = new URL("../../docs/configuration.md", import.meta.
 
 const sections = Object.entries(groups).map(([name, fields]) => {
   const rows = Object.entries(fields).map(([key, { description }]) =>
-    `| \`${key}\` | ${description} |`
+    `| \`${key}\` | ${description?.replaceAll("|", "\\|")} |`
   );
   return [`### ${name}\n`, "| field | what it is, and when to turn it |", "| - | - |", ...rows, ""]
     .join("\n");

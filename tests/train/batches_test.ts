@@ -1,4 +1,5 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
+import { augmentationsOf } from "../../lib/augment/list.ts";
 import { drawTransforms } from "../../lib/augment/transforms.ts";
 import { augmentBatch, packImages } from "../../lib/kernels/augment_batch/augment_batch.ts";
 import { tf } from "../../lib/tfjs.ts";
@@ -44,8 +45,8 @@ forEachBackend("a training batch is the augmentation of its images at its step",
   const { images, labels: { first } } = batch;
   assertEquals([images.shape, first.dtype], [[4, 8, 8, 3], "int32"]);
   assertEquals([...await first.data()], [...indices].map((i) => shapes.train.labels[i]!));
-  const { seed, flip, rotation, zoom } = tinyRun;
-  const drawn = { batch: 4, size: 8, seed, step: 5, flip, rotation, zoom };
+  const augmentations = augmentationsOf(tinyRun);
+  const drawn = { batch: 4, size: 8, seed: tinyRun.seed, step: 5, augmentations };
   const values = await valuesOf(batch.images);
   assertEquals(values, await directly(drawTransforms(drawn)));
   assertNotEquals(values, await directly(drawTransforms({ ...drawn, step: 6 })));

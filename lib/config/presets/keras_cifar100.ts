@@ -50,6 +50,7 @@ export const kerasCifar100: RunConfig = {
   flip: true,
   rotation: 0.02,
   zoom: 0.2,
+  augment: "",
   labelSmoothing: 0,
   learningRate: 1e-3,
   weightDecay: 1e-4,

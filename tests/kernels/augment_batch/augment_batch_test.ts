@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
-import { composeTransform } from "../../../lib/augment/transforms.ts";
+import { composed } from "../../../lib/augment/affine.ts";
 import { decodeSafetensors } from "../../../lib/checkpoint/safetensors.ts";
 import {
   augmentBatch,
@@ -98,6 +98,10 @@ const goldenOptions: AugmentOptions = {
   mean: goldenNumbers("input.mean"),
   variance: goldenNumbers("input.variance"),
 };
+const rotationBy = (angle: number): [number, number, number, number] => {
+  const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
+  return [cosine, -sine, sine, cosine];
+};
 const everyGolden = [0, 1, 2, 3, 4, 5];
 
 forEachBackend("augmentBatch normalizes and resizes as the reference file", async () => {
@@ -109,10 +113,11 @@ forEachBackend("augmentBatch agrees with the reference file's composed maps", as
   const zoom = goldenNumbers("params.zoom");
   const angle = goldenNumbers("params.angle");
   const transforms = goldenNumbers("params.flip").map((flip, i) =>
-    composeTransform(
-      { flip: flip === 1, angle: angle[i]!, zoomHeight: zoom[2 * i]!, zoomWidth: zoom[2 * i + 1]! },
-      72,
-    )
+    composed([
+      { linear: [flip === 1 ? -1 : 1, 0, 0, 1] },
+      { linear: rotationBy(angle[i]!) },
+      { linear: [zoom[2 * i + 1]!, 0, 0, zoom[2 * i]!] },
+    ], 72)
   );
   const actual = await run(goldenImages, everyGolden, transforms, goldenOptions);
   assertAlmostEquals(worstError(actual, goldenNumbers("output.composed")), 0, 1e-3);

@@ -1,0 +1,17 @@
+/** The augmentations by name, as lists of them have it. */
+import type { Augmentation } from "./augmentation.ts";
+import { crop } from "./crop.ts";
+import { flip } from "./flip.ts";
+import { rotation } from "./rotation.ts";
+import { zoom } from "./zoom.ts";
+
+/**
+ * The augmentations by name. A new one takes a stream of its own: whoever leaves it off then has
+ * the numbers that he had before.
+ */
+export const augmentations = {
+  flip,
+  crop,
+  rotation,
+  zoom,
+} satisfies Record<string, Augmentation>;

@@ -1,0 +1,53 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { augmentTextOf, parseAugmentations } from "../../lib/augment/list.ts";
+import { augmentations } from "../../lib/augment/table.ts";
+import { UserError } from "../../lib/errors.ts";
+
+const { flip, crop, rotation, zoom } = augmentations;
+
+Deno.test("a list has its augmentations in their order, with their numbers", () => {
+  assertEquals(parseAugmentations("flip|crop(4)"), [
+    { name: "flip", augmentation: flip, values: [] },
+    { name: "crop", augmentation: crop, values: [4] },
+  ]);
+  assertEquals(parseAugmentations(" zoom( 0.2 ) | flip()"), [
+    { name: "zoom", augmentation: zoom, values: [0.2] },
+    { name: "flip", augmentation: flip, values: [] },
+  ]);
+  assertEquals(parseAugmentations("none"), []);
+});
+
+Deno.test("the list of a configuration of release 0.1.0 is made of its three fields", () => {
+  const listed = (fields: { flip: boolean; rotation: number; zoom: number; augment?: string }) =>
+    augmentTextOf({ augment: "", ...fields });
+  assertEquals(
+    listed({ flip: true, rotation: 0.02, zoom: 0.2 }),
+    "flip|rotation(0.02)|zoom(0.2)",
+  );
+  assertEquals(listed({ flip: false, rotation: 0, zoom: 0 }), "none");
+  assertEquals(listed({ flip: true, rotation: 0, zoom: 0, augment: "crop(2)" }), "crop(2)");
+  assertEquals(parseAugmentations("rotation(0.02)")[0]!.augmentation, rotation);
+});
+
+const known = Object.keys(augmentations).join(", ");
+const wrong: Record<string, string> = {
+  "flip|corp(4)": 'There is no augmentation "corp(4)"; did you mean "crop"? ' +
+    `A list is like "flip|crop(4)" or "none", of ${known}.`,
+  "sparkle": 'There is no augmentation "sparkle". ' +
+    `A list is like "flip|crop(4)" or "none", of ${known}.`,
+  "flip|": 'There is no augmentation "". ' +
+    `A list is like "flip|crop(4)" or "none", of ${known}.`,
+  "flip|flip": "The augmentation flip stands twice in the list; leave one out.",
+  "flip(1)": "The augmentation flip takes no numbers; 1 are given.",
+  "crop": "The augmentation crop takes 1 number: crop(padding); 0 are given.",
+  "crop(1,2)": "The augmentation crop takes 1 number: crop(padding); 2 are given.",
+  "crop(1.5)": 'The augmentation crop("1.5") cannot be: its padding must be ' +
+    "a whole number from 0 to 512.",
+  "zoom(-1)": 'The augmentation zoom("-1") cannot be: its largest share must be ' +
+    "a number from 0 to 0.999.",
+};
+for (const [text, message] of Object.entries(wrong)) {
+  Deno.test(`the list ${text} is refused`, () => {
+    assertEquals(assertThrows(() => parseAugmentations(text), UserError).message, message);
+  });
+}
