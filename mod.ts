@@ -113,16 +113,13 @@ export { type MetricSums, type Progress, startOfRun } from "./lib/checkpoint/pro
 export { lockRun, type RunLock } from "./lib/checkpoint/lock.ts";
 export { type ReopenedRun, reopenRun } from "./lib/checkpoint/reopen.ts";
 export { createRunFolder, openRunFolder, type RunFolder } from "./lib/checkpoint/run_folder.ts";
+export { type Loaded, loadState, loadWeights, saveState } from "./lib/checkpoint/state.ts";
 export {
   type DatasetIdentity,
   type FloatTensor,
-  type Loaded,
-  loadState,
-  loadWeights,
-  saveState,
   type TrainingState,
   type WeightsState,
-} from "./lib/checkpoint/state.ts";
+} from "./lib/checkpoint/training_state.ts";
 export { fileHandler } from "./lib/export/file_handler.ts";
 export { encodeOnnx } from "./lib/export/onnx.ts";
 export {

@@ -2,7 +2,8 @@
 import { dirname } from "@std/path";
 import { openRunFolder } from "../lib/checkpoint/run_folder.ts";
 import { checkConfig } from "../lib/checkpoint/same_run.ts";
-import { loadWeights, type WeightsState } from "../lib/checkpoint/state.ts";
+import { loadWeights } from "../lib/checkpoint/state.ts";
+import type { WeightsState } from "../lib/checkpoint/training_state.ts";
 import { type RunConfig, trainingFields } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
 import { oneOf } from "./cli.ts";

@@ -8,7 +8,7 @@ import {
   type RunFolder,
 } from "../lib/checkpoint/run_folder.ts";
 import { checkSchedule } from "../lib/checkpoint/same_run.ts";
-import type { TrainingState } from "../lib/checkpoint/state.ts";
+import type { TrainingState } from "../lib/checkpoint/training_state.ts";
 import { preset, type RunConfig } from "../lib/config/run.ts";
 import { shortNameOf } from "../lib/data/picture_set.ts";
 import { pictureSourceOf } from "../lib/data/sources.ts";

@@ -14,7 +14,7 @@ import { shown } from "../shown.ts";
 import { architectureOf } from "../models/architecture.ts";
 import type { HistoryLine } from "./history.ts";
 import type { TensorEntry } from "./safetensors_header.ts";
-import type { WeightsState } from "./state.ts";
+import type { WeightsState } from "./training_state.ts";
 
 /** Description that a checkpoint gives beside its tensors. */
 export type Described = Omit<WeightsState, "weights">;

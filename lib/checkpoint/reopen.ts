@@ -4,7 +4,7 @@ import { UserError } from "../errors.ts";
 import { checkHistory } from "./consistency.ts";
 import { lockRun, type RunLock } from "./lock.ts";
 import { openRunFolder, readHistory, readOrigin, type RunFolder } from "./run_folder.ts";
-import type { TrainingState } from "./state.ts";
+import type { TrainingState } from "./training_state.ts";
 import { loadNewestState } from "./states.ts";
 import { removeTemporaries } from "../files.ts";
 

@@ -4,7 +4,7 @@ import type { RunConfig } from "../config/run.ts";
 import { trainingCount } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";
 import { scheduleFactor, schedules } from "../optim/schedules.ts";
-import type { DatasetIdentity } from "./state.ts";
+import type { DatasetIdentity } from "./training_state.ts";
 
 /**
  * Fields that a resumed run may change: they decide when training ends, not its numbers. When it is

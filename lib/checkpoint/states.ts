@@ -4,7 +4,8 @@
  */
 import { UserError } from "../errors.ts";
 import type { RunFolder } from "./run_folder.ts";
-import { type Loaded, loadState, saveState, type TrainingState, verifyState } from "./state.ts";
+import { type Loaded, loadState, saveState, verifyState } from "./state.ts";
+import type { TrainingState } from "./training_state.ts";
 import { ioError, readFolder, removeFile } from "../files.ts";
 
 /** A loaded state and what was passed over to find it. */

@@ -19,7 +19,7 @@ import {
   type TensorData,
   tensorOf,
 } from "../checkpoint/safetensors.ts";
-import type { FloatTensor } from "../checkpoint/state.ts";
+import type { FloatTensor } from "../checkpoint/training_state.ts";
 import { writeFileAtomic } from "../files.ts";
 import { checkWeightShapes } from "../models/architecture.ts";
 

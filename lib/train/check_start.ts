@@ -1,6 +1,6 @@
 /** Checks before a run begins, so that nothing is made, written or computed in vain. */
 import { checkConfig } from "../checkpoint/same_run.ts";
-import type { TrainingState } from "../checkpoint/state.ts";
+import type { TrainingState } from "../checkpoint/training_state.ts";
 import type { RunConfig } from "../config/run.ts";
 import type { ImageDataset } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";

@@ -1,5 +1,5 @@
 /** Whether images are of the classes that a checkpoint knows. */
-import type { WeightsState } from "../checkpoint/state.ts";
+import type { WeightsState } from "../checkpoint/training_state.ts";
 import type { ImageDataset } from "../data/dataset.ts";
 import { UserError } from "../errors.ts";
 import { shown } from "../shown.ts";

@@ -2,7 +2,8 @@
 import type { tf } from "../tfjs.ts";
 import { openRunFolder } from "../checkpoint/run_folder.ts";
 import { readSafetensorsMetadata } from "../checkpoint/safetensors.ts";
-import { checkpointFormat, type FloatTensor, loadWeights } from "../checkpoint/state.ts";
+import { checkpointFormat, loadWeights } from "../checkpoint/state.ts";
+import type { FloatTensor } from "../checkpoint/training_state.ts";
 import { ioError } from "../files.ts";
 import { modelFields, type ViTConfig } from "../config/model.ts";
 import { modelConfigOf, type RunConfig } from "../config/run.ts";

@@ -14,12 +14,8 @@ import {
   checkSchedule,
   resumableFields,
 } from "../checkpoint/same_run.ts";
-import {
-  type DatasetIdentity,
-  loadState,
-  loadWeights,
-  type TrainingState,
-} from "../checkpoint/state.ts";
+import { loadState, loadWeights } from "../checkpoint/state.ts";
+import type { DatasetIdentity, TrainingState } from "../checkpoint/training_state.ts";
 import { modelConfigOf, parseRunConfig, type RunConfig } from "../config/run.ts";
 import type { ImageDataset } from "../data/dataset.ts";
 import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";

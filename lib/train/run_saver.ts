@@ -10,7 +10,8 @@
  * both.
  */
 import { appendHistory, type RunFolder } from "../checkpoint/run_folder.ts";
-import { saveWeights, type TrainingState } from "../checkpoint/state.ts";
+import { saveWeights } from "../checkpoint/state.ts";
+import type { TrainingState } from "../checkpoint/training_state.ts";
 import { StateKeeper } from "../checkpoint/states.ts";
 import { type EpochLine, isAverageBetter } from "./events.ts";
 import type { Keeper } from "./fit.ts";

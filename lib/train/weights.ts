@@ -1,7 +1,7 @@
 /** Weights and optimizer state between the device and a checkpoint. */
 import { tf } from "../tfjs.ts";
 import { withGpuCheck } from "../backend/device.ts";
-import type { FloatTensor, TrainingState } from "../checkpoint/state.ts";
+import type { FloatTensor, TrainingState } from "../checkpoint/training_state.ts";
 import { UserError } from "../errors.ts";
 import { namedVariables } from "../models/vit_classifier.ts";
 import type { AdamW } from "../optim/adamw.ts";

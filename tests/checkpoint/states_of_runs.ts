@@ -1,5 +1,5 @@
 /** States as a run would save them: consistent in every field, small in every tensor. */
-import type { FloatTensor, TrainingState } from "../../lib/checkpoint/state.ts";
+import type { FloatTensor, TrainingState } from "../../lib/checkpoint/training_state.ts";
 import { preset } from "../../lib/config/presets.ts";
 import type { RunConfig } from "../../lib/config/run.ts";
 import { architectureOf } from "../../lib/models/architecture.ts";

@@ -1,6 +1,6 @@
 /** Small classifiers whose every weight is random, so that no exporter can lose one unnoticed. */
 import { parseViTConfig, type ViTConfig } from "../../lib/config/run.ts";
-import type { FloatTensor } from "../../lib/checkpoint/state.ts";
+import type { FloatTensor } from "../../lib/checkpoint/training_state.ts";
 import type { PortableModel } from "../../lib/export/portable_model.ts";
 import { architectureOf } from "../../lib/models/architecture.ts";
 import { createViTClassifier } from "../../lib/models/vit_classifier.ts";

@@ -1,6 +1,7 @@
 /** `eval` and `predict` on one small run, and on what is wrong with copies of it. */
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
-import { loadWeights, saveWeights, type WeightsState } from "../../lib/checkpoint/state.ts";
+import { loadWeights, saveWeights } from "../../lib/checkpoint/state.ts";
+import type { WeightsState } from "../../lib/checkpoint/training_state.ts";
 import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../data/fixtures.ts";
 import { picture, writeTree } from "../data/picture_files.ts";

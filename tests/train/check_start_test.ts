@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import type { TrainingState } from "../../lib/checkpoint/state.ts";
+import type { TrainingState } from "../../lib/checkpoint/training_state.ts";
 import { UserError } from "../../lib/errors.ts";
 import { checkStart, type WorkLeft, workLeft } from "../../lib/train/check_start.ts";
 import { shapes, tinyRun } from "./tiny_run.ts";
