@@ -1,5 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { modelFields } from "../../lib/config/model.ts";
+import { poolings } from "../../lib/layers/poolings.ts";
 import { preset } from "../../lib/config/presets.ts";
 import {
   modelConfigOf,
@@ -47,7 +48,7 @@ Deno.test("a wrong value is an error with the key and the value", () => {
       ["learningRate", NaN, "NaN"],
       ["learningRate", Infinity, "Infinity"],
       ["weightDecay", -1e-4, "-0.0001"],
-      ["pooling", "max", '"max"'],
+      ["pooling", "other", '"other"'],
       ["decayConvention", "adamw", '"adamw"'],
       ["seed", 2 ** 31, "2147483648"],
       ["keyDim", 129, "129"],
@@ -96,7 +97,7 @@ Deno.test("every field of a run has a type and a description for help texts", ()
       type,
     );
   }
-  assertEquals(runFieldTypes.pooling!.type, "flatten|mean|token|sequence");
+  assertEquals(runFieldTypes.pooling!.type, Object.keys(poolings).join("|"));
   assertEquals(runFieldTypes.dataset!.type, "name");
   assertEquals(runFieldTypes.transformerUnits!.type, "numbers");
   assertEquals(runFieldTypes.decayExclude!.type, "names");
@@ -126,8 +127,9 @@ Deno.test("an error from the command line is in its words", () => {
       [{ seed: -1 }, "Option --seed cannot be -1: it must be from 0 to 2147483647."],
       [{ beta1: 2 }, "Option --beta1 cannot be 2: it must be from 0 to below 1."],
       [
-        { pooling: "max" },
-        'Option --pooling cannot be "max": it must be flatten, mean, token or sequence.',
+        { pooling: "other" },
+        'Option --pooling cannot be "other": it must be ' +
+        Object.keys(poolings).join(", ").replace(/, (\w+)$/, " or $1."),
       ],
       [
         { mlpHeadUnits: [8, 0] },
