@@ -1,6 +1,7 @@
 /** `deno task train`: trains a Vision Transformer and keeps the run in a folder. */
 import { type BackendChoice, selectBackendOfRun } from "../lib/backend/select.ts";
-import { readHistory, type RunFolder } from "../lib/checkpoint/run_folder.ts";
+import type { RunFolder } from "../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../lib/checkpoint/history.ts";
 import type { RunConfig } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
 import { bestEpoch, formatSummary, shellWord } from "../lib/report/summary.ts";

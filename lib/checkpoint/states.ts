@@ -5,7 +5,8 @@
 import { UserError } from "../errors.ts";
 import type { RunFolder } from "./run_folder.ts";
 import { type Loaded, loadState, saveState, type TrainingState, verifyState } from "./state.ts";
-import { ioError, readFolder, removeFile } from "../files.ts";
+import { readFolder, removeFile } from "../files.ts";
+import { ioError } from "../io_error.ts";
 
 /** A loaded state and what was passed over to find it. */
 export interface FoundState {
