@@ -30,14 +30,12 @@ export {
   selectBackendOfRun,
 } from "./lib/backend/select.ts";
 export {
-  Capture,
   capture,
-  CaptureError,
   type CaptureRequest,
-  type CaptureStats,
   type Inputs as CaptureInputs,
 } from "./lib/capture/capture.ts";
-export type { NumberArray } from "./lib/capture/replay.ts";
+export { CaptureError } from "./lib/capture/intercept.ts";
+export { Capture, type CaptureStats, type NumberArray } from "./lib/capture/replay.ts";
 export type { InputValues } from "./lib/capture/repeated.ts";
 export { assertGpuHealthy, checkGpu, type Gpu, GpuError } from "./lib/backend/device.ts";
 export { type ArrayDataset, type ArrayImages, createDataset } from "./lib/data/create_dataset.ts";

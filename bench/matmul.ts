@@ -39,7 +39,7 @@ const ENOUGH_FLOPS = 2e7;
 const MOST_CALLS = 16;
 
 /** The dense layers of a model, those of one shape together. */
-export function denseShapes(config: RunConfig): DenseShape[] {
+function denseShapes(config: RunConfig): DenseShape[] {
   const { batchSize, transformerLayers } = config;
   const { embedding, block, head } = architectureOf(config);
   const shapeOf = (layers: DenseLayers, count: number) => {

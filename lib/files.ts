@@ -14,8 +14,6 @@ import { concat } from "./deps.ts";
 import { UserError } from "./errors.ts";
 import { ioError, isAbsent, shownPath, systemCode } from "./io_error.ts";
 
-export { ioError, isAbsent } from "./io_error.ts";
-
 let serial = 0;
 /** The temporary files that this process is writing. */
 const unfinished = new Set<string>();

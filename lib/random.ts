@@ -27,7 +27,7 @@ export interface StreamKey {
 }
 
 /** A bijective 32-bit mixing function (Wellons, "lowbias32"). */
-export function mix32(value: number): number {
+function mix32(value: number): number {
   value ^= value >>> 16;
   value = Math.imul(value, MULTIPLIER_A);
   value ^= value >>> 15;

@@ -100,6 +100,25 @@ export function oneOf<T>(option: string, word: string, known: Record<string, T>)
 }
 
 /**
+ * The count that an option's word stands for.
+ *
+ * @param of what is counted, as in "a number of `of` from 1"
+ * @throws {UserError} unless it is a whole number from 1 to 999,999.
+ */
+export function countOf(option: string, word: string, of: string): number {
+  if (/^[1-9]\d{0,5}$/.test(word)) return Number(word);
+  throw new UserError(`Option ${option} cannot be "${word}"; give a number of ${of} from 1.`);
+}
+
+/** An option's value where the command line has it; undefined where its default stands instead. */
+export function givenOption<O extends Record<string, unknown>, K extends keyof O & string>(
+  command: { opts(): O; getOptionValueSource(key: NoInfer<K>): string | undefined },
+  key: K,
+): O[K] | undefined {
+  return command.getOptionValueSource(key) === "cli" ? command.opts()[key] : undefined;
+}
+
+/**
  * Keeps Deno's WebGPU from printing two lines that look like errors: on Linux without a desktop
  * session it misses a folder that only windows would need.
  */

@@ -8,7 +8,7 @@ import { oneOf } from "./cli.ts";
 import { showDataProgress } from "./data_progress.ts";
 
 /** Where data is kept, relative to the project. */
-export const dataRoot = "data";
+const dataRoot = "data";
 
 /** Options of the tasks that load data. */
 export interface DataOptions {

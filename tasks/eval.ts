@@ -19,7 +19,7 @@ import { splitDataset } from "../lib/train/device_dataset.ts";
 import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
 import { assignWeights } from "../lib/train/weights.ts";
-import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
+import { givenOption, newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { deviceDataText, loadRunData } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
@@ -62,13 +62,9 @@ await runTask(async () => {
   const options = command.opts();
   await askToReach("--data", options.data);
   const [given] = command.processedArgs;
-  const isGiven = command.getOptionValueSource("weights") === "cli";
   const splitOf = oneOf("--split", options.split, splits);
   const limit = limitOf(options.limit);
-  const { path, config, state } = await loadRunWeights(
-    given,
-    isGiven ? options.weights : undefined,
-  );
+  const { path, config, state } = await loadRunWeights(given, givenOption(command, "weights"));
   const choice = await selectBackend(options.backend);
   const lines = new Lines(screen, options.json);
   if (!options.json) lines.say(`Backend ${choice.reason}`);

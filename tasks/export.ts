@@ -12,7 +12,7 @@ import {
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import denoJson from "../deno.json" with { type: "json" };
-import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
+import { givenOption, newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";
 import { checkAbsent } from "./output_file.ts";
 import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
@@ -36,12 +36,11 @@ await runTask(async () => {
         "\nExample: deno task export runs/my-run --format onnx --out model.onnx",
       ),
   );
-  const { format, out, weights: which, json } = command.opts();
+  const { format, out, json } = command.opts();
   const { write, what } = oneOf("--format", format, formats);
   await checkAbsent(out);
-  const isGiven = command.getOptionValueSource("weights") === "cli";
   const [given] = command.processedArgs;
-  const { path, config, state } = await loadRunWeights(given, isGiven ? which : undefined);
+  const { path, config, state } = await loadRunWeights(given, givenOption(command, "weights"));
   const { weights, classNames, preprocessing, step } = state;
   await write(out, { config: modelConfigOf(config), weights, classNames, preprocessing });
   const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);

@@ -9,7 +9,7 @@ import { UserError } from "../lib/errors.ts";
 import { ioError, shownPath } from "../lib/io_error.ts";
 
 /** The word for standard input. */
-export const standardInput = "-";
+const standardInput = "-";
 
 /**
  * The files that words mean, one by one: a folder means all pictures below it, in the order of their

@@ -2,7 +2,7 @@
  * Standard output, also where it is a full disk or a pipe whose reader has gone. `console.log` hides
  * the second and throws a bare system error at the first.
  */
-import { ioError } from "../lib/files.ts";
+import { ioError } from "../lib/io_error.ts";
 import type { Screen } from "./lines.ts";
 
 /** Thrown when nobody reads the output any more, as after `| head -1`; no fault of anybody's. */

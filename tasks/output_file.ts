@@ -1,6 +1,6 @@
 /** Files that a task writes where its user says. */
 import { UserError } from "../lib/errors.ts";
-import { ioError } from "../lib/files.ts";
+import { ioError } from "../lib/io_error.ts";
 
 /**
  * Checks that nothing has a path yet: what a task writes never replaces what is there, since a wrong

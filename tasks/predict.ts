@@ -9,7 +9,7 @@ import { blocks, csv, json, type PredictionFormat, table } from "../lib/report/p
 import { shellWord } from "../lib/report/summary.ts";
 import { Classifier, imagesAtOnce } from "../lib/train/predict.ts";
 import { assignWeights } from "../lib/train/weights.ts";
-import { newCommand, parseArguments, runsFolder, runTask } from "./cli.ts";
+import { countOf, givenOption, newCommand, parseArguments, runsFolder, runTask } from "./cli.ts";
 import { imageFiles, readImage } from "./image_files.ts";
 import { print } from "./output.ts";
 import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
@@ -40,12 +40,8 @@ await runTask(async () => {
   const options = command.opts();
   const [given, words] = command.processedArgs;
   if (words.length === 0) throw await missingImages(given);
-  const top = countOf(options.top ?? (options.table ? "1" : "5"));
-  const isGiven = command.getOptionValueSource("weights") === "cli";
-  const { path, config, state } = await loadRunWeights(
-    given,
-    isGiven ? options.weights : undefined,
-  );
+  const top = countOf("--top", options.top ?? (options.table ? "1" : "5"), "classes");
+  const { path, config, state } = await loadRunWeights(given, givenOption(command, "weights"));
   await selectBackend(options.backend);
   const model = createViTClassifier(modelConfigOf(config));
   assignWeights(model, state.weights, path);
@@ -108,11 +104,6 @@ function formatOf(
   if (options.json) return json;
   if (options.csv) return csv;
   return options.table ? table(classNames) : blocks;
-}
-
-function countOf(text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new UserError(`Option --top cannot be "${text}"; give a number of classes from 1.`);
 }
 
 async function missingImages(given: string): Promise<UserError> {

@@ -1,6 +1,7 @@
 /** `deno task train`: trains a Vision Transformer and keeps the run in a folder. */
 import { type BackendChoice, selectBackendOfRun } from "../lib/backend/select.ts";
-import { readHistory, type RunFolder } from "../lib/checkpoint/run_folder.ts";
+import type { RunFolder } from "../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../lib/checkpoint/history.ts";
 import type { RunConfig } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
 import { bestEpoch, formatSummary, shellWord } from "../lib/report/summary.ts";
@@ -9,7 +10,7 @@ import { checkStart, type SplitCounts } from "../lib/train/check_start.ts";
 import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
-import { newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
+import { countOf, newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { deviceDataText, loadRunData, onBrokenText } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { OutputClosed, screen } from "./output.ts";
@@ -101,7 +102,7 @@ await runTask(async () => {
   const options = given as unknown as TrainOptions;
   const { json } = options;
   const saveEvery = parseSaveEvery(options.saveEvery);
-  const keep = parseKeep(options.keep);
+  const keep = countOf("--keep", options.keep, "states");
   const onNan = oneOf("--on-nan", options.onNan, { stop: "stop", skip: "skip" } as const);
   // What is printed with --json is JSON lines alone.
   const lines = new Lines(screen, json);
@@ -225,11 +226,6 @@ function parseSaveEvery(text: string): SaveEvery {
   const count = Number(digits);
   if (count === 0) return null;
   return unit === "m" ? { minutes: count } : { steps: count };
-}
-
-function parseKeep(text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new UserError(`Option --keep cannot be "${text}"; give a number of states from 1.`);
 }
 
 /** Removes the folder of a run that failed before it saved anything: its name may be used again. */

@@ -15,9 +15,7 @@ import { emptyPool, webgpuInternals } from "../backend/tfjs_internals.ts";
 import { CaptureError, warmUp } from "./intercept.ts";
 import { type Command, isVirtual } from "./plan.ts";
 import { record, type Recording } from "./record.ts";
-import { Capture, type CaptureStats, madeTensors, type NumberArray } from "./replay.ts";
-
-export { Capture, CaptureError, type CaptureStats };
+import { Capture, madeTensors, type NumberArray } from "./replay.ts";
 
 /** Inputs of a captured function, by name. */
 export type Inputs = Record<string, tf.Tensor>;

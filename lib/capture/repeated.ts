@@ -1,6 +1,8 @@
 /** A computation that is called again and again: plainly, or captured where that pays. */
 import { tf } from "../tfjs.ts";
-import { type Capture, capture, CaptureError, type Inputs } from "./capture.ts";
+import { capture, type Inputs } from "./capture.ts";
+import { CaptureError } from "./intercept.ts";
+import type { Capture } from "./replay.ts";
 import { currentGpu, withGpuCheck } from "../backend/device.ts";
 
 /** Values of an input for one call. */

@@ -10,12 +10,11 @@ import {
   encodeHead,
   layOut,
   type SafetensorsFile,
-  type SafetensorsHeader,
   SafetensorsReader,
   type TensorData,
   tensorOf,
 } from "./safetensors.ts";
-import { parseHeader } from "./safetensors_header.ts";
+import { parseHeader, type SafetensorsHeader } from "./safetensors_header.ts";
 
 const headerKey = "sha256";
 const tensorKey = (name: string) => `sha256:${name}`;

@@ -1,15 +1,8 @@
 /** A run's history: `history.jsonl`, one line an epoch, in order. */
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
-import {
-  ioError,
-  isAbsent,
-  openInPlace,
-  readBounded,
-  readBoundedFile,
-  writeFileAtomic,
-  writeFull,
-} from "../files.ts";
+import { openInPlace, readBounded, readBoundedFile, writeFileAtomic, writeFull } from "../files.ts";
+import { ioError, isAbsent } from "../io_error.ts";
 
 // JSON has no NaN, and a run that diverged has such losses.
 const metric = z.number().nullable();

@@ -6,7 +6,8 @@
  * the file says (who, since when) is only for people.
  */
 import { UserError } from "../errors.ts";
-import { ioError, isNamed, openInPlace, writeFull } from "../files.ts";
+import { isNamed, openInPlace, writeFull } from "../files.ts";
+import { ioError } from "../io_error.ts";
 
 /** A lock that this process holds. */
 export interface RunLock extends AsyncDisposable {

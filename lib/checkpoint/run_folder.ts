@@ -7,8 +7,6 @@ import { parseRunConfig, type RunConfig, storedConfig } from "../config/run.ts";
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import {
-  ioError,
-  isAbsent,
   isTemporary,
   kindOf,
   readFolder,
@@ -17,10 +15,8 @@ import {
   removeTemporaries,
   writeFileAtomic,
 } from "../files.ts";
-import { shownPath } from "../io_error.ts";
+import { ioError, isAbsent, shownPath } from "../io_error.ts";
 import { lockRun, type RunLock } from "./lock.ts";
-
-export { appendHistory, type HistoryLine, readHistory, rewindHistory } from "./history.ts";
 
 /** The files of a run. */
 export interface RunFolder {

@@ -14,9 +14,8 @@ import {
   type SafetensorsHeader,
   type TensorEntry,
 } from "./safetensors_header.ts";
-import { ioError, openRegularFile } from "../files.ts";
-
-export { type Dtype, type SafetensorsHeader, type TensorEntry } from "./safetensors_header.ts";
+import { openRegularFile } from "../files.ts";
+import { ioError } from "../io_error.ts";
 
 /** The typed array of each dtype; half and quarter floats come as their raw bits. */
 interface DtypeArrays {

@@ -13,7 +13,8 @@ import {
   checkTensors,
   momentPrefixes,
 } from "./consistency.ts";
-import type { SafetensorsHeader, TensorData } from "./safetensors.ts";
+import type { TensorData } from "./safetensors.ts";
+import type { SafetensorsHeader } from "./safetensors_header.ts";
 import { writeFileAtomic } from "../files.ts";
 import {
   type FloatTensor,

@@ -6,7 +6,8 @@ import { UserError } from "../errors.ts";
 import type { RunFolder } from "./run_folder.ts";
 import { type Loaded, loadState, saveState, verifyState } from "./state.ts";
 import type { TrainingState } from "./training_state.ts";
-import { ioError, readFolder, removeFile } from "../files.ts";
+import { readFolder, removeFile } from "../files.ts";
+import { ioError } from "../io_error.ts";
 
 /** A loaded state and what was passed over to find it. */
 export interface FoundState {

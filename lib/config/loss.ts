@@ -1,5 +1,4 @@
 /** The fields of the loss, the cross-entropy of the softmax. */
-import { z } from "../deps.ts";
 import { rate, younger } from "./fields.ts";
 
 /** Each field of the loss. */
@@ -9,6 +8,3 @@ export const lossFields = {
       "raises the training loss, while val_loss and all accuracies are of the true labels",
   ),
 };
-
-/** The settings of the loss. */
-export type LossConfig = z.infer<z.ZodObject<typeof lossFields>>;

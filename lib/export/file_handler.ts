@@ -10,14 +10,8 @@
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import { tf } from "../tfjs.ts";
-import {
-  ioError,
-  kindOf,
-  notRegular,
-  readBoundedFile,
-  readFolder,
-  writeFileAtomic,
-} from "../files.ts";
+import { kindOf, notRegular, readBoundedFile, readFolder, writeFileAtomic } from "../files.ts";
+import { ioError } from "../io_error.ts";
 
 const shardBytes = 4 * 1024 * 1024;
 const maxJsonBytes = 16 * 1024 * 1024;

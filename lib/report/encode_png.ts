@@ -26,13 +26,14 @@ export function encodePng(
   }
   return concat([
     Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a),
-    chunk("IHDR", header),
-    chunk("IDAT", deflateSync(rows)),
-    chunk("IEND", new Uint8Array(0)),
+    pngChunk("IHDR", header),
+    pngChunk("IDAT", deflateSync(rows)),
+    pngChunk("IEND", new Uint8Array(0)),
   ]);
 }
 
-function chunk(type: string, body: Uint8Array): Uint8Array {
+/** The bytes of a chunk of a PNG file. */
+export function pngChunk(type: string, body: ArrayLike<number>): Uint8Array {
   const bytes = new Uint8Array(12 + body.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, body.length);

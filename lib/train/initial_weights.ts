@@ -4,7 +4,7 @@ import { openRunFolder } from "../checkpoint/run_folder.ts";
 import { readSafetensorsMetadata } from "../checkpoint/safetensors.ts";
 import { checkpointFormat, loadWeights } from "../checkpoint/state.ts";
 import type { FloatTensor } from "../checkpoint/training_state.ts";
-import { ioError } from "../files.ts";
+import { ioError } from "../io_error.ts";
 import { modelFields, type ViTConfig } from "../config/model.ts";
 import { modelConfigOf, type RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";

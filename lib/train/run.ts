@@ -7,7 +7,8 @@ import { checkGpu, currentGpu, GpuError } from "../backend/device.ts";
 import { computedOn } from "../backend/select.ts";
 import { lockRun, type RunLock } from "../checkpoint/lock.ts";
 import { type Progress, progressOf, startOfRun } from "../checkpoint/progress.ts";
-import { rewindHistory, type RunFolder, writeConfig } from "../checkpoint/run_folder.ts";
+import { type RunFolder, writeConfig } from "../checkpoint/run_folder.ts";
+import { rewindHistory } from "../checkpoint/history.ts";
 import {
   checkConfig,
   checkDataset,

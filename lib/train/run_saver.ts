@@ -9,7 +9,8 @@
  * the next epoch ends; the one after it, or the last one before an error ends the run, pays for
  * both.
  */
-import { appendHistory, type RunFolder } from "../checkpoint/run_folder.ts";
+import type { RunFolder } from "../checkpoint/run_folder.ts";
+import { appendHistory } from "../checkpoint/history.ts";
 import { saveWeights } from "../checkpoint/state.ts";
 import type { TrainingState } from "../checkpoint/training_state.ts";
 import { StateKeeper } from "../checkpoint/states.ts";

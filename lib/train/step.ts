@@ -9,7 +9,7 @@
  */
 import { tf } from "../tfjs.ts";
 import { isShared } from "../backend/tfjs_internals.ts";
-import type { Capture } from "../capture/capture.ts";
+import type { Capture } from "../capture/replay.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import { blend } from "../kernels/optimizer/blend.ts";

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { PlainConvnet } from "../../bench/plain_convnet.ts";
-import { capture, CaptureError } from "../../lib/capture/capture.ts";
+import { capture } from "../../lib/capture/capture.ts";
+import { CaptureError } from "../../lib/capture/intercept.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import { assertRefused, captureOfX, onWebgpu, valuesOf, variableOf } from "./captures.ts";

@@ -1,6 +1,7 @@
 /** What the tests of captures share. */
 import { assert, assertRejects } from "@std/assert";
-import { capture, CaptureError } from "../../lib/capture/capture.ts";
+import { capture } from "../../lib/capture/capture.ts";
+import { CaptureError } from "../../lib/capture/intercept.ts";
 import { tf } from "../../lib/tfjs.ts";
 
 /** Options of a test that needs the one backend that can capture. */

@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { capture, CaptureError } from "../../lib/capture/capture.ts";
+import { capture } from "../../lib/capture/capture.ts";
+import { CaptureError } from "../../lib/capture/intercept.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import { assertRefused, captureOfX, onWebgpu, valuesOf, variableOf } from "./captures.ts";

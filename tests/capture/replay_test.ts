@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { PlainConvnet } from "../../bench/plain_convnet.ts";
 import { webgpuBackend } from "../../lib/backend/compute.ts";
-import { capture, CaptureError } from "../../lib/capture/capture.ts";
+import { capture } from "../../lib/capture/capture.ts";
+import { CaptureError } from "../../lib/capture/intercept.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import { captureOfX, onWebgpu, valuesOf, variableOf } from "./captures.ts";

@@ -1,10 +1,10 @@
 /** States with right checksums that no run has written: each is refused for what it contradicts. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { encodeSealed } from "../../lib/checkpoint/checksums.ts";
+import { encodeSealed, readSealedFile } from "../../lib/checkpoint/checksums.ts";
 import { checkHistory } from "../../lib/checkpoint/consistency.ts";
-import { createRunFolder, type HistoryLine } from "../../lib/checkpoint/run_folder.ts";
+import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
+import type { HistoryLine } from "../../lib/checkpoint/history.ts";
 import { reopenRun } from "../../lib/checkpoint/reopen.ts";
-import { readSealedFile } from "../../lib/checkpoint/checksums.ts";
 import type { TensorData } from "../../lib/checkpoint/safetensors.ts";
 import {
   hashConfig,

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertObjectMatch } from "@std/assert";
 import { fromFileUrl } from "@std/path";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { reopenRun } from "../../lib/checkpoint/reopen.ts";
-import { readHistory } from "../../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../../lib/checkpoint/history.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
 import { loadWeights } from "../../lib/checkpoint/state.ts";
 import { trainRun } from "../../lib/train/run.ts";

@@ -1,16 +1,18 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import {
-  appendHistory,
   createRunFolder,
-  type HistoryLine,
   latestRun,
   openRunFolder,
-  readHistory,
   removeUnusedRun,
-  rewindHistory,
   runFolder,
   startRun,
 } from "../../lib/checkpoint/run_folder.ts";
+import {
+  appendHistory,
+  type HistoryLine,
+  readHistory,
+  rewindHistory,
+} from "../../lib/checkpoint/history.ts";
 import { preset } from "../../lib/config/run.ts";
 import { UserError } from "../../lib/errors.ts";
 import { inFolder, names } from "./folder.ts";

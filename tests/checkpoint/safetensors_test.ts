@@ -1,12 +1,11 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   decodeSafetensors,
-  type Dtype,
   encodeSafetensors,
   readSafetensorsFile,
   type TensorData,
 } from "../../lib/checkpoint/safetensors.ts";
-import { dtypeBytes } from "../../lib/checkpoint/safetensors_header.ts";
+import { type Dtype, dtypeBytes } from "../../lib/checkpoint/safetensors_header.ts";
 import { UserError } from "../../lib/errors.ts";
 import { fileOf as file, hostileSafetensors as hostile, withLength } from "./hostile.ts";
 

@@ -4,7 +4,8 @@
  * Arguments: files of {@linkcode Task}s, one JSON array.
  */
 import { readSafetensorsFile } from "../../lib/checkpoint/safetensors.ts";
-import { openRunFolder, readHistory } from "../../lib/checkpoint/run_folder.ts";
+import { openRunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../../lib/checkpoint/history.ts";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
 import { unpack } from "../../lib/data/archive.ts";
 import { startMagick } from "../../lib/data/image/magick.ts";

@@ -2,7 +2,8 @@
  * A trainer that is there to be killed: makes or takes up the run in a folder, as the train task
  * does, and prints each step and each save at once. Arguments: one JSON object, see below.
  */
-import { createRunFolder, readHistory } from "../../lib/checkpoint/run_folder.ts";
+import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../../lib/checkpoint/history.ts";
 import { reopenRun } from "../../lib/checkpoint/reopen.ts";
 import { selectBackend } from "../../lib/backend/select.ts";
 import { preset, type RunConfig } from "../../lib/config/run.ts";

@@ -1,6 +1,7 @@
 /** `train --resume`, `--init-from` and what keeps a run safe, as a user types them. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { openRunFolder, readHistory } from "../../lib/checkpoint/run_folder.ts";
+import { openRunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../../lib/checkpoint/history.ts";
 import { loadState } from "../../lib/checkpoint/state.ts";
 import { loadNewestState } from "../../lib/checkpoint/states.ts";
 import { inFolder } from "../data/fixtures.ts";

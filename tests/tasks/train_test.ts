@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
-import type { HistoryLine } from "../../lib/checkpoint/history.ts";
-import { readHistory } from "../../lib/checkpoint/run_folder.ts";
+import { type HistoryLine, readHistory } from "../../lib/checkpoint/history.ts";
 import { ignoreWebgpu } from "../backends.ts";
 import { inFolder, writeCifar } from "../data/fixtures.ts";
 import {

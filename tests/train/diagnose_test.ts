@@ -1,6 +1,6 @@
 /** Runs whose numbers leave the range of float32. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { readHistory } from "../../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../../lib/checkpoint/history.ts";
 import { loadState } from "../../lib/checkpoint/state.ts";
 import { UserError } from "../../lib/errors.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";

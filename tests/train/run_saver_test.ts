@@ -1,12 +1,8 @@
 /** Saving, going on, and what goes wrong in between. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { lockRun } from "../../lib/checkpoint/lock.ts";
-import {
-  createRunFolder,
-  openRunFolder,
-  readHistory,
-  runFolder,
-} from "../../lib/checkpoint/run_folder.ts";
+import { createRunFolder, openRunFolder, runFolder } from "../../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../../lib/checkpoint/history.ts";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
 import { currentGpu } from "../../lib/backend/device.ts";
 import { selectBackend } from "../../lib/backend/select.ts";

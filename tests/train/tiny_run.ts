@@ -1,5 +1,6 @@
 import { type ReopenedRun, reopenRun } from "../../lib/checkpoint/reopen.ts";
-import { createRunFolder, readHistory, type RunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { createRunFolder, type RunFolder } from "../../lib/checkpoint/run_folder.ts";
+import { readHistory } from "../../lib/checkpoint/history.ts";
 import { preset, type RunConfig } from "../../lib/config/run.ts";
 import { channelStatistics, type ImageDataset, type ImageSplit } from "../../lib/data/dataset.ts";
 import { createShapes } from "../../lib/data/shapes.ts";

@@ -20,7 +20,7 @@ const digestBytes = 32;
 const maxHeaderBytes = 1 << 26;
 
 /** Bytes of pixels that a shard has at most, unless one record has more. */
-export const defaultShardBytes = 1 << 23;
+const defaultShardBytes = 1 << 23;
 
 const headerSchema = z.strictObject({
   /** The position of its first picture. */

@@ -14,8 +14,6 @@ import { type AugmentBatch, type AugmentOptions, deviations } from "./options.ts
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
 import { registerKernels, runKernel } from "../register.ts";
 
-export type { AugmentOptions } from "./options.ts";
-
 /**
  * Packs images as {@linkcode augmentBatch} takes them: int32 `[rows, words]` tensors of four bytes
  * a word, little endian, each image filled up to whole words. As few tensors as the device's limit

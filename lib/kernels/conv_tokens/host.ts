@@ -18,6 +18,7 @@ import {
   KERNEL,
   NOWHERE,
   padded,
+  placesSizes,
   pooled,
   type PoolGradInputs,
   type StageInputs,
@@ -165,12 +166,7 @@ export function poolGrad(
   { dy, places }: PoolGradInputs,
   { height, width }: { height: number; width: number },
 ): TensorInfo {
-  const [batch, pooledHeight, pooledWidth, vectors] = places.shape as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const { batch, pooledHeight, pooledWidth, vectors } = placesSizes(places);
   const filled = 4 * vectors;
   const columns = sizeOf(dy.shape) / (batch * pooledHeight * pooledWidth);
   const dz = hostAllocate(frameShape({ batch, height, width, channels: filled }));

@@ -50,6 +50,12 @@ export interface PoolGradInputs {
   places: TensorInfo;
 }
 
+/** The sizes of the places of a stage's values; `vectors` are of four filters. */
+export function placesSizes({ shape }: TensorInfo) {
+  const [batch, pooledHeight, pooledWidth, vectors] = shape as [number, number, number, number];
+  return { batch, pooledHeight, pooledWidth, vectors };
+}
+
 /** The place of a window none of whose values is above 0; the others are 0 to 8, row by row. */
 export const NOWHERE = 9;
 

@@ -15,6 +15,7 @@ import {
   type GradXInputs,
   KERNEL,
   padded,
+  placesSizes,
   pooled,
   type PoolGradInputs,
   type StageInputs,
@@ -206,12 +207,7 @@ export function poolGrad(
   { dy, places }: PoolGradInputs,
   { height, width }: { height: number; width: number },
 ): TensorInfo {
-  const [batch, pooledHeight, pooledWidth, vectors] = places.shape as [
-    number,
-    number,
-    number,
-    number,
-  ];
+  const { batch, pooledHeight, pooledWidth, vectors } = placesSizes(places);
   const columns = sizeOf(dy.shape) / (batch * pooledHeight * pooledWidth);
   const shape = frameShape({ batch, height, width, channels: 4 * vectors });
   const load = columns % 4 === 0 ? 4 : 1;

@@ -4,6 +4,18 @@ import { gridMainWgsl, gridWgsl } from "../grid.ts";
 /** Threads of a workgroup. */
 export const LANES = 64;
 
+/**
+ * Row, column and image of a frame's `pixel`. Those of the border wrap around, to more than any side.
+ *
+ * @param sizes what stands before `height` and `width` in the uniform's names
+ */
+function pixelOfFrame(row: string, column: string, sizes = ""): string {
+  const [height, width] = [`(u.${sizes}height + 2u)`, `(u.${sizes}width + 2u)`];
+  return `let ${column} = pixel % ${width} - 1u;
+  let ${row} = pixel / ${width} % ${height} - 1u;
+  let image = pixel / (${width} * ${height});`;
+}
+
 /** Images `[batch, height, width, channels]` to a frame, an element a thread. */
 export const frameWgsl = /* wgsl */ `
 struct Uniforms { size: u32, height: u32, width: u32, channels: u32, filled: u32 }
@@ -15,10 +27,7 @@ ${gridWgsl}${gridMainWgsl(LANES)} {
   if (i >= u.size) { return; }
   let c = i % u.filled;
   let pixel = i / u.filled;
-  // Wraps around on the border, to more than any side.
-  let column = pixel % (u.width + 2u) - 1u;
-  let row = pixel / (u.width + 2u) % (u.height + 2u) - 1u;
-  let image = pixel / ((u.width + 2u) * (u.height + 2u));
+  ${pixelOfFrame("row", "column")}
   if (c < u.channels && row < u.height && column < u.width) {
     frame[i] = x[((image * u.height + row) * u.width + column) * u.channels + c];
   } else { frame[i] = 0.0; }
@@ -90,9 +99,7 @@ ${gridMainWgsl(LANES)} {
   let pixel = i / u.vectors;
   ${
     toFrame
-      ? `let px = pixel % (u.pooled_width + 2u) - 1u;
-  let py = pixel / (u.pooled_width + 2u) % (u.pooled_height + 2u) - 1u;
-  let image = pixel / ((u.pooled_width + 2u) * (u.pooled_height + 2u));
+      ? `${pixelOfFrame("py", "px", "pooled_")}
   if (px >= u.pooled_width || py >= u.pooled_height) {
     y[i] = vec4<f32>();
     return;
@@ -166,9 +173,7 @@ ${gridMainWgsl(LANES)} {
   if (i >= u.size) { return; }
   let c = i % u.vectors;
   let pixel = i / u.vectors;
-  let column = pixel % (u.width + 2u) - 1u;
-  let row = pixel / (u.width + 2u) % (u.height + 2u) - 1u;
-  let image = pixel / ((u.width + 2u) * (u.height + 2u));
+  ${pixelOfFrame("row", "column")}
   var sum = vec4<f32>();
   if (row < u.height && column < u.width) {
     ${windows.join("\n    ")}

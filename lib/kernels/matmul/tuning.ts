@@ -8,7 +8,8 @@
 import { webgpuBackend } from "../../backend/compute.ts";
 import { currentGpu, type Gpu, withGpuCheck } from "../../backend/device.ts";
 import { flushBackend } from "../../backend/tfjs_internals.ts";
-import { ioError, readSmallText, writeFileAtomic } from "../../files.ts";
+import { readSmallText, writeFileAtomic } from "../../files.ts";
+import { ioError } from "../../io_error.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { matmul, matmulOverRows, type Product } from "./matmul.ts";
 import {

@@ -1,5 +1,6 @@
 import type { tf } from "../../tfjs.ts";
 import type { VitLayerConfig } from "../layer.ts";
+import type { OnnxGraph } from "../onnx_graph.ts";
 
 /** A way of making one vector of tokens. */
 export interface Pooling {
@@ -12,18 +13,5 @@ export interface Pooling {
   /** Whether a learned token stands before those of the patches. */
   classToken: boolean;
   /** Its nodes in an ONNX graph; returns the name of their output. */
-  onnx(graph: PoolingGraph, tokens: string): string;
-}
-
-/** Part of the ONNX writer that a pooling needs. */
-export interface PoolingGraph {
-  /** Adds an operation; returns the name of its output. */
-  node(
-    scope: string,
-    opType: string,
-    inputs: string[],
-    integers?: Record<string, number | number[]>,
-  ): string;
-  /** An int64 constant: a list of `shape`'s length, or `values` in a shape of their own. */
-  ints(shape: number[], values?: number[]): string;
+  onnx(graph: OnnxGraph, tokens: string): string;
 }

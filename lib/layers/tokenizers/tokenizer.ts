@@ -1,5 +1,6 @@
 import type { tf } from "../../tfjs.ts";
 import type { ViTConfig } from "../../config/model.ts";
+import type { OnnxGraph } from "../onnx_graph.ts";
 import type { TokenEncoderConfig } from "../token_encoder.ts";
 
 /** A way of making tokens of an image. */
@@ -28,18 +29,5 @@ export interface Tokenizer {
     encoder: TokenEncoderConfig,
   ): tf.SymbolicTensor;
   /** Its nodes in an ONNX graph, before class token and positions; returns their output's name. */
-  onnx(graph: TokenizerGraph, config: ViTConfig, images: string): string;
-}
-
-/** What a tokenizer needs of the ONNX writer. */
-export interface TokenizerGraph {
-  /** Adds an operation; returns the name of its output. */
-  node(
-    scope: string,
-    opType: string,
-    inputs: string[],
-    integers?: Record<string, number | number[]>,
-  ): string;
-  /** An int64 constant: a list of `shape`'s length, or `values` in a shape of their own. */
-  ints(shape: number[], values?: number[]): string;
+  onnx(graph: OnnxGraph, config: ViTConfig, images: string): string;
 }

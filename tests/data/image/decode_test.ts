@@ -1,18 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { decodeImage } from "../../../lib/data/image/decode.ts";
 import { UserError } from "../../../lib/errors.ts";
-import { encodePng } from "../../../lib/report/encode_png.ts";
-import {
-  changed,
-  chunk,
-  frameOf,
-  gradient,
-  grey,
-  joined,
-  jpegFile,
-  type Png,
-  pngFile,
-} from "./files.ts";
+import { encodePng, pngChunk } from "../../../lib/report/encode_png.ts";
+import { changed, frameOf, gradient, grey, joined, jpegFile, type Png, pngFile } from "./files.ts";
 
 const kinds: Record<string, { png: Png; pixels: number[] }> = {
   "1 bit grey": {
@@ -68,7 +58,7 @@ const kinds: Record<string, { png: Png; pixels: number[] }> = {
       depth: 8,
       colour: 2,
       rows: [0, 1, 2, 3, 1, 2, 4, 0, 0, 0],
-      extra: [chunk("tRNS", [0, 1, 0, 2, 0, 3])],
+      extra: [pngChunk("tRNS", [0, 1, 0, 2, 0, 3])],
     },
     pixels: [255, 255, 255, 1, 2, 4, 0, 0, 0],
   },
@@ -79,7 +69,7 @@ const kinds: Record<string, { png: Png; pixels: number[] }> = {
       depth: 8,
       colour: 2,
       rows: [0, 1, 0, 1],
-      extra: [chunk("PLTE", [7, 7, 7, 8, 8, 8])],
+      extra: [pngChunk("PLTE", [7, 7, 7, 8, 8, 8])],
     },
     pixels: [1, 0, 1],
   },
@@ -90,7 +80,7 @@ const kinds: Record<string, { png: Png; pixels: number[] }> = {
       depth: 8,
       colour: 3,
       rows: [0, 0, 1, 1],
-      extra: [chunk("PLTE", [1, 2, 3, 200, 100, 50])],
+      extra: [pngChunk("PLTE", [1, 2, 3, 200, 100, 50])],
     },
     pixels: [1, 2, 3, 200, 100, 50, 200, 100, 50],
   },
@@ -101,7 +91,7 @@ const kinds: Record<string, { png: Png; pixels: number[] }> = {
       depth: 2,
       colour: 3,
       rows: [0, 0b00011000, 0, 0b10010000],
-      extra: [chunk("PLTE", [1, 2, 3, 4, 5, 6, 7, 8, 9]), chunk("tRNS", [0])],
+      extra: [pngChunk("PLTE", [1, 2, 3, 4, 5, 6, 7, 8, 9]), pngChunk("tRNS", [0])],
     },
     pixels: [255, 255, 255, 4, 5, 6, 7, 8, 9, 7, 8, 9, 4, 5, 6, 255, 255, 255],
   },
@@ -117,7 +107,7 @@ const kinds: Record<string, { png: Png; pixels: number[] }> = {
       depth: 8,
       colour: 0,
       rows: [0, 7],
-      extra: [chunk("tEXt", [65, 0, 66]), chunk("vpAg", [0, 0, 0, 9, 0, 0, 0, 9, 0])],
+      extra: [pngChunk("tEXt", [65, 0, 66]), pngChunk("vpAg", [0, 0, 0, 9, 0, 0, 0, 9, 0])],
     },
     pixels: grey(7),
   },
@@ -333,10 +323,10 @@ const bad: Record<string, [bytes: Uint8Array, says: RegExp]> = {
   "an interlace method of 2": [pngFile({ ...plain, interlace: 2 }), /IHDR/],
   "no palette where one must be": [pngFile({ ...plain, colour: 3 }), /PLTE/],
   "an empty palette": [
-    pngFile({ ...plain, colour: 3, extra: [chunk("PLTE", [])] }),
+    pngFile({ ...plain, colour: 3, extra: [pngChunk("PLTE", [])] }),
     /invalid palette/,
   ],
-  "an unknown critical chunk": [pngFile({ ...plain, extra: [chunk("ABCD", [])] }), /critical/],
+  "an unknown critical chunk": [pngFile({ ...plain, extra: [pngChunk("ABCD", [])] }), /critical/],
   "only a JPEG start": [Uint8Array.of(0xff, 0xd8, 0xff), /no size/],
   "a JPEG cut in its tables": [goodJpeg.subarray(0, 100), /no size/],
   "a JPEG without a scan": [goodJpeg.subarray(0, scan), /no pixels after its header/],

@@ -1,18 +1,8 @@
 /** Picture files that tests of this folder make. */
-import { crc32, deflateSync } from "node:zlib";
+import { deflateSync } from "node:zlib";
 import { startMagick } from "../../../lib/data/image/magick.ts";
 import type { RgbImage } from "../../../lib/data/image/rgb_image.ts";
-
-/** The bytes of a PNG chunk. */
-export function chunk(type: string, body: Uint8Array | number[]): Uint8Array {
-  const bytes = new Uint8Array(12 + body.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, body.length);
-  bytes.set(new TextEncoder().encode(type), 4);
-  bytes.set(body, 8);
-  view.setUint32(8 + body.length, crc32(bytes.subarray(4, 8 + body.length)));
-  return bytes;
-}
+import { pngChunk } from "../../../lib/report/encode_png.ts";
 
 /** What a PNG file declares and holds. */
 export interface Png {
@@ -38,10 +28,10 @@ export function pngFile(
   header.set([depth, colour, 0, 0, interlace], 8);
   return joined([
     Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a),
-    chunk("IHDR", header),
+    pngChunk("IHDR", header),
     ...extra,
-    chunk("IDAT", deflateSync(Uint8Array.from(rows))),
-    chunk("IEND", []),
+    pngChunk("IDAT", deflateSync(Uint8Array.from(rows))),
+    pngChunk("IEND", []),
   ]);
 }
 

@@ -1,11 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { composed } from "../../../lib/augment/affine.ts";
 import { decodeSafetensors } from "../../../lib/checkpoint/safetensors.ts";
-import {
-  augmentBatch,
-  type AugmentOptions,
-  packImages,
-} from "../../../lib/kernels/augment_batch/augment_batch.ts";
+import { augmentBatch, packImages } from "../../../lib/kernels/augment_batch/augment_batch.ts";
+import type { AugmentOptions } from "../../../lib/kernels/augment_batch/options.ts";
 import { randomBits, randomUniform, streamKey } from "../../../lib/random.ts";
 import { tf } from "../../../lib/tfjs.ts";
 import { forEachBackend } from "../../backends.ts";
