@@ -13,8 +13,11 @@ export interface Tokenizer {
   fault(config: ViTConfig, name: (key: keyof ViTConfig) => string): string | undefined;
   /** Tokens along one side of the image. */
   side(config: ViTConfig): number;
-  /** The dense layer that makes tokens, if it is one: its name, and the numbers that it takes. */
-  dense?(config: ViTConfig): { name: string; inner: number };
+  /**
+   * The dense layer that makes tokens, if it is one: its name, the numbers that it takes, and whether
+   * weights stand before it, so that its input needs a gradient.
+   */
+  dense?(config: ViTConfig): { name: string; inner: number; isInputLearned?: boolean };
   /** The shapes of its own weights by name, those of the dense layer too. */
   weights(config: ViTConfig): [name: string, shape: number[]][];
   /** The largest tensor of a step that it makes, of one image. */
@@ -39,6 +42,7 @@ export interface TokenizerGraph {
     opType: string,
     inputs: string[],
     integers?: Record<string, number | number[]>,
+    floats?: Record<string, number>,
   ): string;
   /** An int64 constant: a list of `shape`'s length, or `values` in a shape of their own. */
   ints(shape: number[], values?: number[]): string;

@@ -181,14 +181,13 @@ forEachBackend("attention with a masked diagonal agrees, with dropout and withou
     const shape of [
       { batch: 2, tokens: 3, heads: 2, keyDim: 6 },
       { batch: 2, tokens: 65, heads: 3, keyDim: 3, rate: 0.3 },
-      { batch: 2, tokens: 65, heads: 4, keyDim: 16, scale: 4 },
-      { batch: 1, tokens: 16, heads: 1, keyDim: 64, rate: 0.1 },
+      { batch: 2, tokens: 65, heads: 2, keyDim: 4, scale: 4 },
     ]
   ) await assertAgrees({ ...shape, maskDiagonal });
 });
 
 forEachBackend("of two tokens with a masked diagonal each takes the other's value", async () => {
-  const c = { batch: 3, tokens: 2, heads: 2, keyDim: 5, maskDiagonal: true };
+  const c = { batch: 3, tokens: 2, heads: 2, keyDim: 3, maskDiagonal: true };
   const [attended] = await computed(c);
   const value = operands(c)[2]!;
   const row = c.heads * c.keyDim;
