@@ -51,7 +51,7 @@ function denseShapes(config: RunConfig): DenseShape[] {
   };
   return [
     ...embedding.map((layer) => {
-      return { ...shapeOf(layer, 1), name: "patches", needsInputGradient: false };
+      return { ...shapeOf(layer, 1), name: "patches", needsInputGradient: !layer.isFirst };
     }),
     ...[
       ...block.map((layers) => shapeOf(layers, transformerLayers)),

@@ -62,11 +62,20 @@ export const modelFields = {
     "stochastic depth: share of images for which the last block's branches are left out, rising " +
       "in equal steps from 0 in the first block; 0.1 pays from about 8 blocks and 100 epochs, 0 below",
   ),
+  layerScale: younger(z.number().min(0).max(1), 0).describe(
+    "LayerScale: where a learned factor of each channel of each residual branch begins; 0 for none; " +
+      "for deep models, 0.1 up to 18 blocks, 1e-5 up to 24, 1e-6 beyond",
+  ),
+  localityAttention: younger(z.boolean(), false).describe(
+    "locality self-attention (LSA): no token attends to itself, and the softmax's temperature is " +
+      "learned for each head; for training from random weights on a small data set",
+  ),
   layerNormEpsilon: z.number().positive().max(1).describe(
     "added to the variance in LayerNorm; 1e-6 in Keras, 1e-5 in PyTorch",
   ),
   tokenizer: younger(z.enum(Object.keys(tokenizers) as TokenizerName[]), "patches").describe(
-    "how an image becomes tokens: square patches, or stages of convolution and pooling",
+    "how an image becomes tokens: square patches; shifted, patches that see half a patch beyond " +
+      "their edges (SPT), for small data sets; conv, stages of convolution and pooling",
   ),
   convChannels: younger(z.array(units).max(16), []).describe(
     "filters of each stage of tokenizer conv, which halves the image; the last must be projectionDim",
@@ -118,6 +127,17 @@ export function checkModelShape(config: ViTConfig, origin?: Origin): void {
   const { projectionDim } = config;
   const fault = tokenizers[config.tokenizer].fault(config, name);
   if (fault !== undefined) throw new UserError(fault);
+  if (config.localityAttention) {
+    const { side } = tokenizers[config.tokenizer];
+    if (side(config) === 1 && !poolings[config.pooling].classToken) {
+      throw new UserError(
+        `${
+          name("localityAttention")
+        } true needs two tokens, since none attends to itself, and the ` +
+          `image has one; choose larger images, a smaller ${name("patchSize")}, or false.`,
+      );
+    }
+  }
   if (config.positionEmbedding === "sincos2d" && projectionDim % 4 !== 0) {
     throw new UserError(
       `${name("positionEmbedding")} sincos2d needs a ${

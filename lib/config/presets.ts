@@ -5,6 +5,7 @@ import type { RunConfig } from "./groups.ts";
 import { didYouMean } from "./parse.ts";
 import { compact } from "./presets/compact.ts";
 import { kerasCifar100 } from "./presets/keras_cifar100.ts";
+import { strong } from "./presets/strong.ts";
 import { tiny } from "./presets/tiny.ts";
 
 /**
@@ -21,6 +22,7 @@ export const presets = {
   "keras-cifar100": kerasCifar100,
   tiny,
   compact,
+  strong,
 } as const satisfies Record<string, RunConfig>;
 
 /** A preset's name. */

@@ -88,10 +88,10 @@ function classify(g: Graph, { config: c }: PortableModel): void {
     const block = `blocks.${i}`;
     const normed1 = norm(g, `${block}.norm1`, tokens, c.layerNormEpsilon);
     const attended = attention(g, `${block}.attention`, normed1, c);
-    tokens = g.node(block, "Add", [attended, tokens]);
+    tokens = g.node(block, "Add", [layerScaled(g, `${block}.attention`, attended, c), tokens]);
     const normed2 = norm(g, `${block}.norm2`, tokens, c.layerNormEpsilon);
     const mapped = mlp(g, `${block}.mlp`, normed2, c.transformerUnits.length, c.mlpLastActivation);
-    tokens = g.node(block, "Add", [mapped, tokens]);
+    tokens = g.node(block, "Add", [layerScaled(g, `${block}.mlp`, mapped, c), tokens]);
   }
   const normed = norm(g, "norm", tokens, c.layerNormEpsilon);
   const features = mlp(g, "head", pooling.onnx(g, normed), c.mlpHeadUnits.length, true);
@@ -121,7 +121,13 @@ function encodedTokens(g: Graph, c: Config): string {
   return g.node(scope, "Add", [tokens, g.initializer("constant/positions", shape, positions)]);
 }
 
-function attention(g: Graph, scope: string, x: string, { numHeads, keyDim }: Config): string {
+function layerScaled(g: Graph, scope: string, x: string, { layerScale }: Config): string {
+  const name = `${scope}.layer_scale`;
+  return layerScale > 0 ? g.node(name, "Mul", [x, `${name}.gamma`]) : x;
+}
+
+function attention(g: Graph, scope: string, x: string, c: Config): string {
+  const { numHeads, keyDim, localityAttention } = c;
   const split = g.ints([0, 0, numHeads, keyDim]);
   const heads = (name: string, perm: number[]) => {
     const projected = dense(g, `${scope}.${name}`, x);
@@ -132,12 +138,24 @@ function attention(g: Graph, scope: string, x: string, { numHeads, keyDim }: Con
   const key = heads("key", [0, 2, 3, 1]);
   const value = heads("value", [0, 2, 1, 3]);
   const products = g.node(scope, "MatMul", [query, key]);
-  const scores = g.node(scope, "Mul", [products, g.scalar(1 / Math.sqrt(keyDim))]);
+  const plain = g.node(scope, "Mul", [products, g.scalar(1 / Math.sqrt(keyDim))]);
+  const scores = localityAttention ? localScores(g, scope, plain, c) : plain;
   const weights = g.node(scope, "Softmax", [scores], { axis: -1 });
   const mixed = g.node(scope, "MatMul", [weights, value]);
   const back = g.node(scope, "Transpose", [mixed], { perm: [0, 2, 1, 3] });
   const joined = g.node(scope, "Reshape", [back, g.ints([0, 0, numHeads * keyDim])]);
   return dense(g, `${scope}.output`, joined);
+}
+
+/** Scores `[batch, heads, tokens, tokens]` by each head's temperature, with the diagonal masked. */
+function localScores(g: Graph, scope: string, scores: string, c: Config): string {
+  const { tokens } = architectureOf(c);
+  const perHead = g.node(scope, "Reshape", [`${scope}.scale`, g.ints([c.numHeads, 1, 1])]);
+  const mask = new Float32Array(tokens ** 2);
+  // Not infinity, which some runtimes' softmax takes badly; its power is 0 all the same.
+  for (let i = 0; i < mask.length; i += tokens + 1) mask[i] = -1e30;
+  const added = g.initializer("constant/diagonal", [tokens, tokens], mask);
+  return g.node(scope, "Add", [g.node(scope, "Mul", [scores, perHead]), added]);
 }
 
 function mlp(g: Graph, scope: string, x: string, count: number, lastActivation: boolean): string {

@@ -9,6 +9,7 @@
 import { tf } from "../tfjs.ts";
 import { dropPath } from "../kernels/drop_path.ts";
 import type { Dropout } from "../kernels/dropout.ts";
+import { scaleChannels } from "../kernels/scale_channels.ts";
 import { randomNormal, randomUniform, type StreamKey, streamKey, streamOfName } from "../random.ts";
 
 /**
@@ -44,6 +45,17 @@ export interface VitLayerConfig {
   initializer?: Initializer;
   /** Options of the layer's own. */
   [key: string]: unknown;
+}
+
+/** How a residual branch joins its residual. */
+export interface BranchConfig {
+  /** Share of images for which the branch is left out of its residual, 0 to below 1. */
+  dropPathRate?: number;
+  /**
+   * LayerScale (Touvron et al., 2021): where the learned factor of each of the branch's channels
+   * begins; 0 for no factors.
+   */
+  layerScale?: number;
 }
 
 /** The shape of a layer's inputs as tfjs passes it to `build` and `computeOutputShape`. */
@@ -137,19 +149,27 @@ export abstract class VitLayer extends tf.layers.Layer {
     return { rate, stream: streamOfName(`${this.name}/${use}`), stepKey };
   }
 
+  /** LayerScale's weight `[dim]` of a branch that begins so, or none; the last of a layer's weights. */
+  protected layerScaleWeight(dim: number, value: number): tf.LayerVariable | undefined {
+    return value > 0 ? this.constantWeight("layer_scale.gamma", [dim], value) : undefined;
+  }
+
   /**
-   * The end of a residual branch: what it gives is added to the residual, in training with stochastic
-   * depth of the given rate.
+   * The end of a residual branch: what it gives, times LayerScale's factors, is added to the residual,
+   * in training with stochastic depth of the given rate.
    * @param branch computes the branch, with the residual added where it is given one
    */
   protected withResidual(
     branch: (residual?: tf.Tensor) => tf.Tensor,
     residual: tf.Tensor | undefined,
-    rate: number,
+    { rate, gamma }: { rate: number; gamma?: tf.LayerVariable },
     options: CallOptions,
   ): tf.Tensor {
+    const scaled = gamma
+      ? (added?: tf.Tensor) => scaleChannels(branch(), gamma.read() as tf.Tensor1D, added)
+      : branch;
     const path = residual && this.dropout(rate, "path", options);
-    return path ? dropPath(branch(), residual, path) : branch(residual);
+    return path ? dropPath(scaled(), residual, path) : scaled(residual);
   }
 
   /** Settings as a stored model has them. */

@@ -1,6 +1,7 @@
 import { tf } from "../tfjs.ts";
 import { linearChain } from "../kernels/linear/linear.ts";
 import {
+  type BranchConfig,
   type CallOptions,
   firstShape,
   glorotLimit,
@@ -36,17 +37,19 @@ export class Mlp extends VitLayer {
   readonly dropoutRate: number;
   /** Share of images for which the branch is left out of its residual. */
   readonly dropPathRate: number;
+  /** Where LayerScale's factors begin; 0 for none. */
+  readonly layerScale: number;
   /** Whether GELU follows the last layer too, as in the Keras example; the ViT paper has none. */
   readonly lastActivation: boolean;
   private kernels: tf.LayerVariable[] = [];
   private biases: tf.LayerVariable[] = [];
+  private gamma?: tf.LayerVariable;
 
   /** Makes a layer from widths, dropout, name, and seed of the initial weights. */
   constructor(
-    config: VitLayerConfig & {
+    config: VitLayerConfig & BranchConfig & {
       units: number[];
       dropoutRate?: number;
-      dropPathRate?: number;
       lastActivation?: boolean;
     },
   ) {
@@ -54,6 +57,7 @@ export class Mlp extends VitLayer {
     this.units = config.units;
     this.dropoutRate = config.dropoutRate ?? 0;
     this.dropPathRate = config.dropPathRate ?? 0;
+    this.layerScale = config.layerScale ?? 0;
     this.lastActivation = config.lastActivation ?? true;
   }
 
@@ -66,6 +70,7 @@ export class Mlp extends VitLayer {
       this.biases.push(this.constantWeight(`${index}.bias`, [to], 0));
       from = to;
     });
+    this.gamma = this.layerScaleWeight(from, this.layerScale);
     super.build(inputShape);
   }
 
@@ -86,16 +91,18 @@ export class Mlp extends VitLayer {
         dropout: this.dropout(this.dropoutRate, String(index), options),
       }));
       const branch = (added?: tf.Tensor) => linearChain(x, layers, added);
-      return this.withResidual(branch, residual, this.dropPathRate, options);
+      const joint = { rate: this.dropPathRate, gamma: this.gamma };
+      return this.withResidual(branch, residual, joint, options);
     });
   }
 
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
-    const { units, dropoutRate, dropPathRate, lastActivation } = this;
+    const { units, dropoutRate, dropPathRate, layerScale, lastActivation } = this;
     // Younger than 0.1.0, whose models keep their bytes.
     const younger: tf.serialization.ConfigDict = {
       ...(dropPathRate > 0 && { dropPathRate }),
+      ...(layerScale > 0 && { layerScale }),
       ...(lastActivation ? {} : { lastActivation }),
     };
     return { ...super.getConfig(), units, dropoutRate, ...younger };

@@ -2,7 +2,9 @@ import { tf } from "../tfjs.ts";
 import { attention } from "../kernels/attention/attention.ts";
 import { linear } from "../kernels/linear/linear.ts";
 import { parallelLinear } from "../kernels/linear/parallel_linear.ts";
+import { scaleChannels } from "../kernels/scale_channels.ts";
 import {
+  type BranchConfig,
   type CallOptions,
   firstShape,
   inputAndResidual,
@@ -25,6 +27,11 @@ interface Projection {
  * Kernels start as in Keras, which holds them in three dimensions and so takes a convolution's
  * fans.
  *
+ * With `locality` it is locality self-attention (Lee et al., 2021, "Vision Transformer for Small-Size
+ * Datasets"): no token attends to itself, and the temperature of each head's softmax is learned. Its
+ * weight `scale` `[heads]` multiplies the queries and begins at 1; sqrt(keyDim) / scale is what the
+ * paper calls the temperature, here without a division.
+ *
  * @example
  * ```ts
  * import { MultiHeadAttention, selectBackend, tf } from "../../mod.ts";
@@ -46,18 +53,24 @@ export class MultiHeadAttention extends VitLayer {
   readonly dropoutRate: number;
   /** Share of images for which the branch is left out of its residual. */
   readonly dropPathRate: number;
+  /** Where LayerScale's factors begin; 0 for none. */
+  readonly layerScale: number;
+  /** Whether the diagonal is masked and the temperature learned. */
+  readonly locality: boolean;
   private query!: Projection;
   private key!: Projection;
   private value!: Projection;
   private output_!: Projection;
+  private scale?: tf.LayerVariable;
+  private gamma?: tf.LayerVariable;
 
   /** Makes a layer from heads, their width, dropout, name, and seed of the initial weights. */
   constructor(
-    config: VitLayerConfig & {
+    config: VitLayerConfig & BranchConfig & {
       numHeads: number;
       keyDim: number;
       dropoutRate?: number;
-      dropPathRate?: number;
+      locality?: boolean;
     },
   ) {
     super(config);
@@ -65,6 +78,8 @@ export class MultiHeadAttention extends VitLayer {
     this.keyDim = config.keyDim;
     this.dropoutRate = config.dropoutRate ?? 0;
     this.dropPathRate = config.dropPathRate ?? 0;
+    this.layerScale = config.layerScale ?? 0;
+    this.locality = config.locality ?? false;
   }
 
   /** Makes the weights for a shape of inputs. */
@@ -78,6 +93,8 @@ export class MultiHeadAttention extends VitLayer {
     this.key = this.projection("key", dim, inner, inLimit);
     this.value = this.projection("value", dim, inner, inLimit);
     this.output_ = this.projection("output", inner, dim, outLimit);
+    if (this.locality) this.scale = this.constantWeight("scale", [numHeads], 1);
+    this.gamma = this.layerScaleWeight(dim, this.layerScale);
     super.build(inputShape);
   }
 
@@ -107,8 +124,10 @@ export class MultiHeadAttention extends VitLayer {
         projections.map(({ bias }) => bias.read() as tf.Tensor1D),
       ) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
       // b h n n within the kernel
-      const attended = attention(query, key, value, {
+      const scaled = this.scale ? scaleChannels(query, this.scale.read() as tf.Tensor1D) : query;
+      const attended = attention(scaled, key, value, {
         numHeads: this.numHeads,
+        maskDiagonal: this.locality,
         dropout: this.dropout(this.dropoutRate, "weights", options),
       });
       const { kernel, bias } = this.output_;
@@ -117,15 +136,20 @@ export class MultiHeadAttention extends VitLayer {
         linear(attended, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
           residual: added,
         });
-      return this.withResidual(branch, residual, this.dropPathRate, options);
+      const joint = { rate: this.dropPathRate, gamma: this.gamma };
+      return this.withResidual(branch, residual, joint, options);
     });
   }
 
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
-    const { numHeads, keyDim, dropoutRate, dropPathRate } = this;
+    const { numHeads, keyDim, dropoutRate, dropPathRate, layerScale, locality } = this;
     // Younger than 0.1.0, whose models keep their bytes.
-    const younger = dropPathRate > 0 && { dropPathRate };
+    const younger: tf.serialization.ConfigDict = {
+      ...(dropPathRate > 0 && { dropPathRate }),
+      ...(layerScale > 0 && { layerScale }),
+      ...(locality && { locality }),
+    };
     return { ...super.getConfig(), numHeads, keyDim, dropoutRate, ...younger };
   }
 }

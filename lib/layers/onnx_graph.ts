@@ -6,6 +6,7 @@ export interface OnnxGraph {
     opType: string,
     inputs: string[],
     integers?: Record<string, number | number[]>,
+    floats?: Record<string, number>,
   ): string;
   /** An int64 constant: a list of `shape`'s length, or `values` in a shape of their own. */
   ints(shape: number[], values?: number[]): string;

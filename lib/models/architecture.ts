@@ -24,6 +24,8 @@ export interface DenseLayers {
   columns: number;
   /** Number of them. */
   parts: number;
+  /** Whether the input needs no gradient, because no weight stands before it. */
+  isFirst?: boolean;
 }
 
 /** Shape of a model, as its configuration decides it. */
@@ -69,7 +71,10 @@ export function architectureOf(config: ViTConfig): Architecture {
   const sizes = {
     ...{ tokenizer, side, tokens, pooling, features },
     embedding: [tokenizer.dense?.(config)].filter((layer) => layer !== undefined)
-      .map(({ name, inner }) => dense([name], side ** 2, inner, dim)),
+      .map(({ name, inner, isInputLearned }) => ({
+        ...dense([name], side ** 2, inner, dim),
+        isFirst: !isInputLearned,
+      })),
     block: [
       dense(projections, tokens, dim, inner),
       dense(["attention.output"], tokens, inner, dim),
@@ -112,13 +117,16 @@ function weightsOf(
   config: ViTConfig,
   { tokenizer, tokens, pooling, block, head }: Omit<Architecture, "weights" | "parameters">,
 ): Map<string, number[]> {
-  const { projectionDim: dim, transformerLayers } = config;
+  const { projectionDim: dim, numHeads, transformerLayers, layerScale } = config;
   const { encoder } = tokenizer;
   const shapes = new Map<string, number[]>(tokenizer.weights(config));
   const add = ({ names, inner, columns }: DenseLayers, scope = "") => {
     for (const name of names) {
       shapes.set(`${scope}${name}.kernel`, [inner, columns]).set(`${scope}${name}.bias`, [columns]);
     }
+  };
+  const scale = (name: string) => {
+    if (layerScale > 0) shapes.set(`${name}.layer_scale.gamma`, [dim]);
   };
   const norm = (name: string) => shapes.set(`${name}.gamma`, [dim]).set(`${name}.beta`, [dim]);
 
@@ -132,8 +140,11 @@ function weightsOf(
     norm(`${scope}norm1`);
     add(projections, scope);
     add(output, scope);
+    if (config.localityAttention) shapes.set(`${scope}attention.scale`, [numHeads]);
+    scale(`${scope}attention`);
     norm(`${scope}norm2`);
     for (const layer of mlp) add(layer, scope);
+    scale(`${scope}mlp`);
   }
   norm("norm");
   for (const [name, shape] of pooling.weights?.(dim) ?? []) shapes.set(name, shape);

@@ -7,16 +7,12 @@ import { architectureOf, type DenseLayers } from "./architecture.ts";
 export function trainingProducts(config: RunConfig): ProductShape[] {
   const { embedding, block, head } = architectureOf(config);
   const ofBatch = (layer: DenseLayers) => ({ ...layer, rows: layer.rows * config.batchSize });
-  return [
-    // The images need no gradient.
-    ...embedding.map(ofBatch).flatMap((layer) => [forward(layer), gradKernel(layer)]),
-    // All blocks are alike.
-    ...[...block, ...head].map(ofBatch).flatMap((layer) => [
-      forward(layer),
-      gradX(layer),
-      gradKernel(layer),
-    ]),
-  ];
+  // All blocks are alike.
+  return [...embedding, ...block, ...head].map(ofBatch).flatMap((layer) => [
+    forward(layer),
+    ...(layer.isFirst ? [] : [gradX(layer)]),
+    gradKernel(layer),
+  ]);
 }
 
 function forward({ rows, inner, columns, parts }: DenseLayers): ProductShape {

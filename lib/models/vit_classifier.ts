@@ -54,7 +54,7 @@ export function createViTClassifier(
 
   for (let i = 0; i < c.transformerLayers; i++) {
     const name = `blocks.${i}`;
-    const dropPathRate = dropPathRateOf(c, i);
+    const branch = { dropPathRate: dropPathRateOf(c, i), layerScale: c.layerScale };
     // b n d -> b n d, as is the next
     tokens = new MultiHeadAttention({
       name: `${name}.attention`,
@@ -62,14 +62,15 @@ export function createViTClassifier(
       numHeads: c.numHeads,
       keyDim: c.keyDim,
       dropoutRate: c.attentionDropout,
-      dropPathRate,
+      locality: c.localityAttention,
+      ...branch,
     }).apply(normedAndResidual(`${name}.norm1`, tokens)) as tf.SymbolicTensor;
     tokens = new Mlp({
       name: `${name}.mlp`,
       ...start,
       units: c.transformerUnits,
       dropoutRate: c.mlpDropout,
-      dropPathRate,
+      ...branch,
       lastActivation: c.mlpLastActivation,
     }).apply(normedAndResidual(`${name}.norm2`, tokens)) as tf.SymbolicTensor;
   }

@@ -17,7 +17,15 @@ const wholes = [
 const numbers = [
   ...["attentionDropout", "mlpDropout", "headDropout", "layerNormEpsilon", "validationSplit"],
   ...["rotation", "zoom", "learningRate", "weightDecay", "beta1", "beta2", "epsilon", "clipNorm"],
-  ...["warmupEpochs", "learningRateFloor", "patience", "labelSmoothing", "ema", "dropPath"],
+  ...[
+    "warmupEpochs",
+    "learningRateFloor",
+    "patience",
+    "labelSmoothing",
+    "ema",
+    "dropPath",
+    "layerScale",
+  ],
 ];
 const lists = ["transformerUnits", "mlpHeadUnits"];
 const words = ["pooling", "dataset", "labels", "decayConvention", "schedule"];

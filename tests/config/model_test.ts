@@ -26,6 +26,21 @@ Deno.test("an image size that the patch does not divide lists the patch sizes th
   );
 });
 
+Deno.test("shifted patches of one pixel, and local attention of one token, are refused", () => {
+  assertEquals(
+    refusal({ tokenizer: "shifted", patchSize: 1 }),
+    "tokenizer shifted needs a patchSize of at least 2, of which half is a pixel, not 1; choose 2, " +
+      "or tokenizer patches.",
+  );
+  const alone = { localityAttention: true, patchSize: 32 };
+  assertEquals(
+    refusal(alone),
+    "localityAttention true needs two tokens, since none attends to itself, and the image has one; " +
+      "choose larger images, a smaller patchSize, or false.",
+  );
+  parseViTConfig({ ...modelConfigOf(tiny), ...alone, pooling: "token" });
+});
+
 Deno.test("the last of transformerUnits must be projectionDim", () => {
   const message = refusal({ transformerUnits: [128, 32] });
   assertEquals(

@@ -37,6 +37,10 @@ const variants: Record<string, Partial<ViTConfig>> = {
     positionEmbedding: "sincos2d",
   },
   "patches without positions": { positionEmbedding: "none" },
+  "shifted patches, local attention, LayerScale": {
+    ...{ tokenizer: "shifted", localityAttention: true, layerScale: 0.1, pooling: "token" },
+  },
+  "shifted patches of an odd side, gray": { tokenizer: "shifted", patchSize: 3, channels: 1 },
   "one patch, gray, one head": { patchSize: 12, channels: 1, numHeads: 1 },
 };
 for (const [name, changes] of Object.entries(variants)) {

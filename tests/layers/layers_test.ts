@@ -10,6 +10,7 @@ import { MultiHeadAttention } from "../../lib/layers/multi_head_attention.ts";
 import { PatchEncoder } from "../../lib/layers/patch_encoder.ts";
 import { Patches } from "../../lib/layers/patches.ts";
 import { SequencePooling } from "../../lib/layers/sequence_pooling.ts";
+import { ShiftedPatches } from "../../lib/layers/shifted_patches.ts";
 import { TokenEncoder } from "../../lib/layers/token_encoder.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
@@ -83,6 +84,24 @@ const cases: { layer: () => Layer; input: number[]; output: number[] }[] = [
     layer: () => new SequencePooling({ name: "o", seed: 5 }),
     input: [2, 4, 8],
     output: [2, 8],
+  },
+  {
+    layer: () => new ShiftedPatches({ name: "p", patchSize: 2 }),
+    input: [2, 4, 4, 3],
+    output: [2, 4, 60],
+  },
+  {
+    layer: () =>
+      new MultiHeadAttention({
+        ...{ name: "q", seed: 4, numHeads: 2, keyDim: 4, locality: true, layerScale: 0.1 },
+      }),
+    input: [2, 4, 8],
+    output: [2, 4, 8],
+  },
+  {
+    layer: () => new Mlp({ name: "r", seed: 5, units: [16, 8], layerScale: 1e-5 }),
+    input: [2, 4, 8],
+    output: [2, 4, 8],
   },
   { layer: () => new ClassToken({ name: "i" }), input: [2, 5, 8], output: [2, 8] },
 ];

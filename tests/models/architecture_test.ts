@@ -13,6 +13,7 @@ const keras = modelConfigOf(preset("keras-cifar100"));
 
 const tokenizerFields: Record<TokenizerName, Partial<ViTConfig>[]> = {
   patches: [{}, { positionEmbedding: "none" }],
+  shifted: [{ layerScale: 0.1 }, { localityAttention: true, layerScale: 1e-5 }],
   conv: [{ convChannels: [5, 8] }, { convChannels: [8], positionEmbedding: "sincos2d" }],
 };
 for (const pooling of Object.keys(poolings) as (keyof typeof poolings)[]) {

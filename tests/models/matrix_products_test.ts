@@ -9,9 +9,16 @@ import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import { randomImages, tinyModel } from "./tiny_model.ts";
 
-for (const pooling of ["flatten", "mean", "token"] as const) {
-  forEachBackend(`trainingProducts names the products of a step, pooling ${pooling}`, () => {
-    const config: RunConfig = { ...preset("tiny"), ...tinyModel, pooling, batchSize: 6 };
+for (
+  const [pooling, tokenizer] of [
+    ...(["flatten", "mean", "token"] as const).map((pooling) => [pooling, "patches"] as const),
+    ["mean", "shifted"],
+  ] as const
+) {
+  const name = `tokenizer ${tokenizer}, pooling ${pooling}`;
+  forEachBackend(`trainingProducts names the products of a step, ${name}`, () => {
+    const fields = { pooling, tokenizer, batchSize: 6 };
+    const config: RunConfig = { ...preset("tiny"), ...tinyModel, ...fields };
     const asked = new Set<string>();
     const ask = measuredTiles.get;
     const model = createViTClassifier(modelConfigOf(config), { seed: 1 });

@@ -171,12 +171,17 @@ forEachBackend("every weight of every pooling and tokenizer has a gradient", asy
   const compact: Partial<ViTConfig> = {
     ...{ tokenizer: "conv", convChannels: [6, 8], mlpLastActivation: false },
   };
+  const smallData: Partial<ViTConfig> = {
+    ...{ tokenizer: "shifted", localityAttention: true, layerScale: 0.1 },
+  };
   for (
     const [pooling, fields] of [
       ...(["flatten", "mean", "token"] as const).map((pooling) => [pooling, {}] as const),
       ["sequence", compact],
       ["token", compact],
       ["mean", { ...compact, positionEmbedding: "sincos2d" }],
+      ["token", { ...smallData, dropPath: 0.2 }],
+      ["mean", smallData],
     ] as const
   ) {
     const model = createViTClassifier({ ...tinyModel, pooling, ...fields });
@@ -254,6 +259,48 @@ forEachBackend(
   },
 );
 
+forEachBackend("LayerScale and the temperatures of local attention do what they say", async () => {
+  const fields = { ...tinyModel, ...plainRates, localityAttention: true, layerScale: 0.25 };
+  const model = createViTClassifier(fields, { seed: 1 });
+  const without = createViTClassifier({ ...fields, layerScale: 0 }, { seed: 1 });
+  const scales = [0.5, 3];
+  const given = tf.tensor1d(scales);
+  for (const each of [model, without]) {
+    namedVariables(each).get("blocks.0.attention.scale")!.assign(given);
+  }
+  const expected = tf.tidy(() => {
+    const images = randomImages(2);
+    const weights = namedVariables(without);
+    const apply = (name: string, x: tf.Tensor) => {
+      const y = without.getLayer(name).apply(x) as tf.Tensor | tf.Tensor[];
+      return Array.isArray(y) ? y[0]! : y;
+    };
+    const dense = (name: string, x: tf.Tensor) => {
+      const [kernel, bias] = ["kernel", "bias"].map((part) =>
+        weights.get(`blocks.0.attention.${name}.${part}`)!
+      );
+      return tf.dot(x.reshape([-1, 8]), kernel!).add(bias!).reshape([2, 4, 2, 4]);
+    };
+    let tokens = apply("patch_encoder", apply("patches", images));
+    const x = apply("blocks.0.norm1", tokens);
+    // b n h k -> b h n k
+    const [query, key, value] = ["query", "key", "value"].map((name) =>
+      dense(name, x).transpose([0, 2, 1, 3])
+    );
+    const scores = tf.matMul(query!, key!, false, true).div(2)
+      .mul(tf.tensor(scales, [2, 1, 1])).sub(tf.eye(4).mul(1e9));
+    const mixed = tf.matMul(tf.softmax(scores), value!).transpose([0, 2, 1, 3]);
+    const attended = dense("output", mixed).reshape([2, 4, 8]);
+    tokens = tokens.add(attended.mul(0.25));
+    tokens = tokens.add(apply("blocks.0.mlp", apply("blocks.0.norm2", tokens)).mul(0.25));
+    return apply("classifier", apply("head", apply("pooling", apply("norm", tokens))));
+  });
+  const [found, reference] = [await logitsOf(model), await valuesOf(expected)];
+  found.forEach((x, i) => assertAlmostEquals(x, reference[i]!, 1e-5));
+  tf.dispose([given, expected]);
+  for (const each of [model, without]) each.dispose();
+}, { backends: ["webgpu", "cpu"] });
+
 forEachBackend("a model with stochastic depth is trained by fit, saved and loaded", async () => {
   const config = { ...tinyModel, transformerLayers: 2, dropPath: 0.5 };
   const model = createViTClassifier(config, { seed: 1 });
@@ -284,9 +331,17 @@ forEachBackend("summary() lists the layers and the parameters", () => {
   model.dispose();
 }, { backends: ["cpu"] });
 
-for (const pooling of ["flatten", "mean", "token"] as const) {
-  forEachBackend(`a saved model is loaded with the same logits, pooling ${pooling}`, async () => {
-    const model = createViTClassifier({ ...tinyModel, pooling }, { seed: 5 });
+const savedModels: Record<string, Partial<ViTConfig>> = {
+  "pooling flatten": { pooling: "flatten" },
+  "pooling mean": { pooling: "mean" },
+  "pooling token": { pooling: "token" },
+  "shifted patches, local attention, LayerScale": {
+    ...{ tokenizer: "shifted", localityAttention: true, layerScale: 0.1 },
+  },
+};
+for (const [name, fields] of Object.entries(savedModels)) {
+  forEachBackend(`a saved model is loaded with the same logits, ${name}`, async () => {
+    const model = createViTClassifier({ ...tinyModel, ...fields }, { seed: 5 });
     const loaded = await tf.loadLayersModel(tf.io.fromMemory(await savedOf(model)));
     assertEquals(await logitsOf(loaded), await logitsOf(model));
     assertEquals([...namedVariables(loaded).keys()], [...namedVariables(model).keys()]);
@@ -296,7 +351,7 @@ for (const pooling of ["flatten", "mean", "token"] as const) {
     }
     loaded.dispose();
     model.dispose();
-  }, { backends: pooling === "token" ? undefined : ["cpu"] });
+  }, { backends: fields.pooling === "token" ? undefined : ["cpu"] });
 }
 
 forEachBackend("compile and fit train it as any tfjs model", async () => {

@@ -60,7 +60,11 @@ const answers: Record<string, [task: string, args: string[], ...texts: string[]]
   "--lr -1": ["train", ["--lr", "-1"], "Option --learning-rate cannot be -1: it must be above 0"],
   "--batch_size 0": ["train", ["--batch_size", "0"], "Option --batch-size cannot be 0"],
   "--no-flip with a wrong word": ["train", ["--no-flip", "--epochs", "0"], "--epochs cannot be 0"],
-  "--preset foo": ["train", ["--preset", "foo"], '"foo"; known are keras-cifar100, tiny, compact.'],
+  "--preset foo": [
+    "train",
+    ["--preset", "foo"],
+    '"foo"; known are keras-cifar100, tiny, compact, strong.',
+  ],
   "--foo": ["train", ["--foo"], "unknown option '--foo'; see --help"],
   "--jsno": ["eval", ["x", "--jsno"], "did you mean --json?"],
   "a word": ["train", ["tiny"], '"tiny" is more than this task takes: deno task train [options]'],

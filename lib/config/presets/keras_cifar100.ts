@@ -26,6 +26,8 @@ export const kerasCifar100: RunConfig = {
   mlpDropout: 0.1,
   headDropout: 0.5,
   dropPath: 0,
+  layerScale: 0,
+  localityAttention: false,
   layerNormEpsilon: 1e-6,
   tokenizer: "patches",
   convChannels: [],

@@ -19,6 +19,8 @@ export interface AttentionOptions {
   numHeads: number;
   /** Dropout of the weights, whose mask is indexed as `[batch, heads, tokens, tokens]`. */
   dropout?: Dropout;
+  /** Lets no token attend to itself, as locality self-attention does (Lee et al., 2021). */
+  maskDiagonal?: boolean;
 }
 
 /** The widest head that the kernels hold in registers. */
@@ -33,15 +35,17 @@ const MAX_KEY_DIM = 128;
  * @returns `[batch, tokens, heads * keyDim]`, differentiable to query, key and value.
  * @throws {UserError} when keyDim exceeds 128, or the weights number 2^32 or more, which is more
  * than the random numbers of one step can index.
- * @throws {RangeError} when the shapes do not fit together.
+ * @throws {RangeError} when the shapes do not fit together, or a masked diagonal leaves an only
+ * token nothing to attend to.
  */
 export function attention(
   query: tf.Tensor3D,
   key: tf.Tensor3D,
   value: tf.Tensor3D,
-  { numHeads, dropout }: AttentionOptions,
+  options: AttentionOptions,
 ): tf.Tensor3D {
-  const attributes = attributesOf([query, key, value], numHeads, dropout);
+  const { dropout } = options;
+  const attributes = attributesOf([query, key, value], options);
   if (query.size === 0) return query.clone();
   const stepKey: tf.NamedTensorMap = dropsAny(dropout) ? { stepKey: dropout.stepKey } : {};
   const run = tf.customGrad((...args) => {
@@ -71,8 +75,7 @@ const KEPT_BYTES = 32 * 2 ** 20;
 
 function attributesOf(
   tensors: tf.Tensor3D[],
-  numHeads: number,
-  dropout: Dropout | undefined,
+  { numHeads, dropout, maskDiagonal = false }: AttentionOptions,
 ): AttentionAttributes {
   const [batch, tokens, width] = tensors[0]!.shape;
   if (tensors.some(({ shape }) => shape.join() !== tensors[0]!.shape.join())) {
@@ -83,6 +86,9 @@ function attributesOf(
   }
   if (!(Number.isInteger(numHeads) && numHeads > 0 && width % numHeads === 0)) {
     throw new RangeError(`attention cannot split a width of ${width} into ${numHeads} heads.`);
+  }
+  if (maskDiagonal && tokens === 1) {
+    throw new RangeError("attention with a masked diagonal needs at least two tokens, not 1.");
   }
   const keyDim = width / numHeads;
   if (keyDim > MAX_KEY_DIM) {
@@ -102,6 +108,7 @@ function attributesOf(
     tokens,
     numHeads,
     keyDim,
+    maskDiagonal,
     stream: dropout?.stream ?? 0,
     ...dropoutNumbers(dropout?.rate ?? 0),
     keeps: weights * 4 <= KEPT_BYTES,

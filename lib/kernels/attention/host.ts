@@ -23,6 +23,8 @@ export interface AttentionAttributes extends DropoutNumbers {
   numHeads: number;
   keyDim: number;
   stream: number;
+  /** Whether no token attends to itself. */
+  maskDiagonal: boolean;
   /** Whether host backends keep the weights for the backward pass. */
   keeps: boolean;
 }
@@ -152,6 +154,9 @@ function signedWeights(inputs: AttentionInputs, a: AttentionAttributes, head: nu
   const scores = hostProduct(queries, keysT);
   release(queries, keysT);
   const floats = hostFloats(scores);
+  if (a.maskDiagonal) {
+    for (let i = 0; i < floats.length; i += a.tokens + 1) floats[i] = -Infinity;
+  }
   softmaxRows(floats, a.tokens);
   if (inputs.stepKey) {
     const key = hostMaskKey(inputs.stepKey, a.stream);

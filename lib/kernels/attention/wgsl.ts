@@ -60,15 +60,17 @@ export function webgpuAttentionGrad(
 function run(
   name: string,
   wgsl: (plan: AttentionPlan) => string,
-  { batch, tokens, numHeads, keyDim, stream, threshold, scale }: AttentionAttributes,
+  a: AttentionAttributes,
   drops: boolean,
   tensors: Pick<Parameters<typeof dispatch>[0], "inputs" | "outputs">,
 ): TensorInfo[] {
+  const { batch, tokens, numHeads, keyDim, maskDiagonal, stream, threshold, scale } = a;
   const isSoftware = currentGpu()?.isSoftware ?? false;
-  const plan = { tokens, numHeads, keyDim, drops, ...tileOf(keyDim, tokens, isSoftware) };
+  const sizes = { tokens, numHeads, keyDim, drops, ...tileOf(keyDim, tokens, isSoftware) };
+  const plan = { ...sizes, masksDiagonal: maskDiagonal };
   const threads = batch * numHeads * Math.ceil(tokens / plan.rows);
   return dispatch({
-    key: `${name}/${Object.values(plan).map(Number).join()}`,
+    key: `${name}/${Object.values(sizes).map(Number).join()}${maskDiagonal ? "/diagonal" : ""}`,
     wgsl: () => wgsl(plan),
     ...tensors,
     uniforms: uniformWords([["u", threads], ["u", stream], ["u", threshold], ["f", scale]]),
@@ -117,7 +119,7 @@ function maskWgsl(plan: AttentionPlan): string {
  * `fade` is what the earlier sum and result shrink by when a larger score appears.
  */
 function forwardWgsl(plan: AttentionPlan): string {
-  const { drops, tokens, columns } = plan;
+  const { drops, tokens, columns, masksDiagonal } = plan;
   const partial = tokens % columns !== 0;
   // max(s0, max(s1, largest))
   const top = columnsOf(plan, (c) => `max(s$r_${c}, `).join("") + `largest$r` +
@@ -148,6 +150,11 @@ function forwardWgsl(plan: AttentionPlan): string {
       partial
         ? columnsOf(plan, (c) => c > 0 ? `s$r_${c} = #present(${c}, s$r_${c}, -3.0e38);` : "")
           .join("\n")
+        : ""
+    }${
+      masksDiagonal
+        // Below where `largest` begins, so that its power is 0 even before any other score.
+        ? columnsOf(plan, (c) => `\ns$r_${c} = #masked(i$r, j${c}, s$r_${c}, -3.4e38);`).join("")
         : ""
     }
       let top$r = ${top};
@@ -216,7 +223,7 @@ function queryGradWgsl(plan: AttentionPlan): string {
     }
     #each r {
       #each c {
-        let ds$r_$c = #present($c, exp2(s$r_$c - log_sum$r) * (${used} - delta$r), 0.0);
+        let ds$r_$c = #masked(i$r, j$c, #present($c, exp2(s$r_$c - log_sum$r) * (${used} - delta$r), 0.0), 0.0);
       }
     }
     #each d { #each r { #each c { dq$r_$d += ds$r_$c * k$c_$d; } } }`,
@@ -267,7 +274,7 @@ function keyValueGradWgsl(plan: AttentionPlan): string {
     }
     #each r {
       #each c {
-        let p$r_$c = #present($c, exp2(s$r_$c - log_sum$c), 0.0);
+        let p$r_$c = #masked(i$r, j$c, #present($c, exp2(s$r_$c - log_sum$c), 0.0), 0.0);
         let kept$r_$c = ${kept};
         let used$r_$c = ${used};
         let ds$r_$c = p$r_$c * (t$r_$c * kept$r_$c - delta$c);

@@ -11,6 +11,7 @@
  * | `#store(buffer, base, d, value)` | a statement that writes it |
  * | `#present(c, value, otherwise)` | value, but otherwise where column c is beyond the last token |
  * | `#dropped(i, j)` | whether the weight at query i and key j is dropped |
+ * | `#masked(i, j, value, otherwise)` | value, but otherwise where the diagonal is masked and i is j |
  */
 import { randomWgsl } from "../../random.ts";
 import { gridMainWgsl, gridWgsl } from "../grid.ts";
@@ -24,6 +25,8 @@ export interface AttentionPlan {
   numHeads: number;
   keyDim: number;
   drops: boolean;
+  /** Whether no token attends to itself. */
+  masksDiagonal: boolean;
   /** Rows that a thread owns. */
   rows: number;
   /** Rows of the other side that are taken at once. */
@@ -152,6 +155,9 @@ const macros: Record<string, (plan: AttentionPlan, ...args: string[]) => string>
   present({ tokens, columns }, c, value, otherwise) {
     if (c === "0" || tokens % columns === 0) return value!;
     return `select(${otherwise}, ${value}, j0 + ${c}u < ${tokens}u)`;
+  },
+  masked({ masksDiagonal }, i, j, value, otherwise) {
+    return masksDiagonal ? `select(${value}, ${otherwise}, ${i} == ${j})` : value!;
   },
   dropped({ tokens }, i, j) {
     return `random_bits(mask, (head * ${tokens}u + ${i}) * ${tokens}u + ${j}) < u.threshold`;

@@ -1,6 +1,8 @@
 import type { tf } from "../../tfjs.ts";
 import { PatchEncoder } from "../patch_encoder.ts";
 import { Patches } from "../patches.ts";
+import type { ViTConfig } from "../../config/model.ts";
+import type { OnnxGraph } from "../onnx_graph.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Square patches without overlap through one dense layer, as in the ViT paper. */
@@ -29,21 +31,28 @@ export const patches: Tokenizer = {
     // b (h w) (p p c) -> b n d
     return new PatchEncoder({ ...encoder, projectionDim }).apply(cut) as tf.SymbolicTensor;
   },
-  onnx(graph, config, images) {
-    const { patchSize: p, channels } = config;
-    const side = patches.side(config);
-    const rows = graph.node("patches", "Reshape", [
-      images,
-      graph.ints([-1, p, side, p * channels]),
-    ]);
-    const swapped = graph.node("patches", "Transpose", [rows], { perm: [0, 2, 1, 3] });
-    const flat = graph.ints([-1, side * side, elements(config)]);
-    const cut = graph.node("patches", "Reshape", [swapped, flat]);
-    const scope = "patch_encoder.projection";
-    const product = graph.node(scope, "MatMul", [cut, `${scope}.kernel`]);
-    return graph.node(scope, "Add", [product, `${scope}.bias`]);
-  },
+  onnx: (graph, config, images) => projectedPatches(graph, cutPatches(graph, config, images)),
 };
+
+/** ONNX nodes that cut images into patches. */
+export function cutPatches(graph: OnnxGraph, config: ViTConfig, images: string): string {
+  const { patchSize: p, channels } = config;
+  const side = patches.side(config);
+  const rows = graph.node("patches", "Reshape", [
+    images,
+    graph.ints([-1, p, side, p * channels]),
+  ]);
+  const swapped = graph.node("patches", "Transpose", [rows], { perm: [0, 2, 1, 3] });
+  const flat = graph.ints([-1, side * side, elements(config)]);
+  return graph.node("patches", "Reshape", [swapped, flat]);
+}
+
+/** ONNX nodes of the dense layer that makes tokens of patches. */
+export function projectedPatches(graph: OnnxGraph, cut: string): string {
+  const scope = "patch_encoder.projection";
+  const product = graph.node(scope, "MatMul", [cut, `${scope}.kernel`]);
+  return graph.node(scope, "Add", [product, `${scope}.bias`]);
+}
 
 /** Numbers of a patch. */
 function elements({ patchSize, channels }: { patchSize: number; channels: number }): number {

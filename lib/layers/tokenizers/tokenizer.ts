@@ -14,8 +14,11 @@ export interface Tokenizer {
   fault(config: ViTConfig, name: (key: keyof ViTConfig) => string): string | undefined;
   /** Tokens along one side of the image. */
   side(config: ViTConfig): number;
-  /** The dense layer that makes tokens, if it is one: its name, and the numbers that it takes. */
-  dense?(config: ViTConfig): { name: string; inner: number };
+  /**
+   * The dense layer that makes tokens, if it is one: its name, the numbers that it takes, and whether
+   * weights stand before it, so that its input needs a gradient.
+   */
+  dense?(config: ViTConfig): { name: string; inner: number; isInputLearned?: boolean };
   /** The shapes of its own weights by name, those of the dense layer too. */
   weights(config: ViTConfig): [name: string, shape: number[]][];
   /** The largest tensor of a step that it makes, of one image. */

@@ -20,6 +20,7 @@ interface Case {
   /** What inputs in [-1, 1) are multiplied by. */
   scale?: number;
   rate?: number;
+  maskDiagonal?: boolean;
 }
 
 const SEED = 7;
@@ -44,7 +45,7 @@ function operands({ batch, tokens, heads, keyDim, scale = 1 }: Case): Float32Arr
 
 /** The definition in float64: the result and the gradients of query, key and value. */
 function reference(c: Case): Float64Array[] {
-  const { batch, tokens, heads, keyDim, rate = 0 } = c;
+  const { batch, tokens, heads, keyDim, rate = 0, maskDiagonal } = c;
   const [query, key, value, upstream] = operands(c) as [
     Float32Array,
     Float32Array,
@@ -71,7 +72,9 @@ function reference(c: Case): Float64Array[] {
       for (let i = 0; i < tokens; i++) {
         const row = at(image, i, head);
         const others = Array.from({ length: tokens }, (_, j) => at(image, j, head));
-        const scores = others.map((j) => dot(query, row, key, j) / Math.sqrt(keyDim));
+        const scores = others.map((j, n) =>
+          maskDiagonal && n === i ? -Infinity : dot(query, row, key, j) / Math.sqrt(keyDim)
+        );
         const largest = Math.max(...scores);
         const powers = scores.map((s) => Math.exp(s - largest));
         const sum = powers.reduce((a, b) => a + b);
@@ -100,14 +103,14 @@ function reference(c: Case): Float64Array[] {
 
 /** The result without and with a tape, and the gradients of query, key and value. */
 async function computed(c: Case): Promise<Float32Array[]> {
-  const { batch, tokens, heads, keyDim, rate = 0 } = c;
+  const { batch, tokens, heads, keyDim, rate = 0, maskDiagonal } = c;
   const shape: [number, number, number] = [batch, tokens, heads * keyDim];
   const tensors = operands(c).map((values) => tf.tensor3d(values, shape));
   const stepKey = tf.tensor1d([SEED, STEP], "int32");
   const dropout: Dropout = { rate, stream: STREAM, stepKey };
   const run = (...args: tf.Tensor[]) => {
     const [query, key, value] = args as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
-    return attention(query, key, value, { numHeads: heads, dropout });
+    return attention(query, key, value, { numHeads: heads, dropout, maskDiagonal });
   };
   const inputs = tensors.slice(0, 3);
   const attended = run(...inputs);
@@ -172,6 +175,26 @@ forEachBackend(
   },
 );
 
+forEachBackend("attention with a masked diagonal agrees, with dropout and without", async () => {
+  const maskDiagonal = true;
+  for (
+    const shape of [
+      { batch: 2, tokens: 3, heads: 2, keyDim: 6 },
+      { batch: 2, tokens: 65, heads: 3, keyDim: 3, rate: 0.3 },
+      { batch: 2, tokens: 65, heads: 2, keyDim: 4, scale: 4 },
+    ]
+  ) await assertAgrees({ ...shape, maskDiagonal });
+});
+
+forEachBackend("of two tokens with a masked diagonal each takes the other's value", async () => {
+  const c = { batch: 3, tokens: 2, heads: 2, keyDim: 3, maskDiagonal: true };
+  const [attended] = await computed(c);
+  const value = operands(c)[2]!;
+  const row = c.heads * c.keyDim;
+  const swapped = value.map((_, i) => value[Math.floor(i / row) % 2 === 0 ? i + row : i - row]!);
+  assert(worstError(attended!, Float64Array.from(swapped)) < 1e-6);
+});
+
 forEachBackend("attention stays finite and exact when one key takes all the weight", async () => {
   const c = { batch: 1, tokens: 65, heads: 4, keyDim: 16, rate: 0.1, scale: 30 };
   // Scores near 3000 carry rounding errors of 1e-4, which the exponential turns into relative ones.
@@ -208,6 +231,12 @@ Deno.test("attention refuses what its kernels cannot do", async () => {
     assertThrows(() => call([1, 2, 130], 1), UserError, "keyDim 130");
     assertThrows(() => call([1 << 14, 256, 4], 4), UserError, "4294967296");
     assertThrows(() => call([1, 2, 10], 4), RangeError, "10 into 4 heads");
+    const alone = tf.zeros([2, 1, 4]) as tf.Tensor3D;
+    assertThrows(
+      () => attention(alone, alone, alone, { numHeads: 1, maskDiagonal: true }),
+      RangeError,
+      "at least two tokens",
+    );
     const [x, y] = [tf.zeros([1, 2, 4]), tf.zeros([1, 3, 4])] as [tf.Tensor3D, tf.Tensor3D];
     assertThrows(() => attention(x, y, x, { numHeads: 1 }), RangeError, "one shape");
   });
