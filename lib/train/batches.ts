@@ -39,6 +39,9 @@ export interface Batch {
  */
 export type BatchInputs = Record<string, tf.Tensor>;
 
+/** Those of them that have a row for each image; the others belong to the batch as a whole. */
+const perImage: ReadonlySet<string> = new Set(["indices", "labels", "transforms"]);
+
 /** Milliseconds that steps have waited for images to be read so far, for benches. */
 export let waitedForDataMs = 0;
 
@@ -177,6 +180,18 @@ export class DeviceSplit {
       ),
       labels: { first: labels as tf.Tensor1D },
     };
+  }
+
+  /**
+   * The inputs of a part of a batch, so many images from the one at `from` on. New tensors where it
+   * is a part of theirs, else the same ones.
+   */
+  partOf(inputs: BatchInputs, from: number, images: number): BatchInputs {
+    return Object.fromEntries(
+      Object.entries(inputs).map(([name, input]) => {
+        return [name, perImage.has(name) ? tf.slice(input, from, images) : input];
+      }),
+    );
   }
 
   /** Frees the images on the device. */
