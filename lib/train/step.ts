@@ -128,7 +128,7 @@ export function stepGradients(
   if (accumulate === 1) return gradients(inputs, inputs.stepKey!);
 
   return tf.tidy(() => {
-    const count = inputs.indices!.shape[0]!;
+    const count = inputs.labels!.shape[0]!;
     const most = batchSize / accumulate;
     const stats: tf.Tensor2D[] = [];
     const sum = new GradientSum(count);
@@ -197,7 +197,7 @@ export class TrainingStep {
 
   /** The captured step of a batch of so many images, if there is one. */
   captureOf(images: number): Capture<void> | undefined {
-    return this.repeated.captureOf({ indices: [images] });
+    return this.repeated.captureOf({ labels: [images] });
   }
 
   /**
