@@ -41,7 +41,9 @@ export function probabilitiesOf(mixes: readonly Listed<MixAugmentation>[]): numb
   if (sum > 1 + 1e-9) {
     const names = mixes.map(({ name }) => name).join(" and ");
     throw new UserError(
-      `The probabilities of ${names} sum to ${Number(sum.toPrecision(6))}, and one batch is mixed ` +
+      `The probabilities of ${names} sum to ${
+        Number(sum.toPrecision(6))
+      }, and one batch is mixed ` +
         `once; choose numbers that sum to at most 1.`,
     );
   }

@@ -13,14 +13,15 @@ function drawn(text: string, seed = 1): Mix[] {
 
 Deno.test("shares of the beta distribution have its mean and its variance", () => {
   for (const alpha of [0.01, 0.2, 1, 8]) {
-    const shares = Array.from({ length: 4000 }, (_, step) =>
-      randomBeta(streamKey(3, 21, step), alpha)
+    const shares = Array.from(
+      { length: 4000 },
+      (_, step) => randomBeta(streamKey(3, 21, step), alpha),
     );
     assert(shares.every((share) => share >= 0 && share <= 1), `${alpha}`);
     const mean = shares.reduce((sum, share) => sum + share, 0) / 4000;
     const variance = shares.reduce((sum, share) => sum + (share - 0.5) ** 2, 0) / 4000;
     const expected = 1 / (4 * (2 * alpha + 1));
-    // Five standard deviations of the mean; the variance of a square is below 1/16 of its mean.
+    // Five standard deviations of the mean; that of a square of at most 1/4 is at most 1/4 of its mean.
     assertAlmostEquals(mean, 0.5, 5 * Math.sqrt(expected / 4000), `${alpha}`);
     assertAlmostEquals(variance, expected, 5 * Math.sqrt(expected / 4 / 4000), `${alpha}`);
   }

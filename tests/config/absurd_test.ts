@@ -17,7 +17,15 @@ const wholes = [
 const numbers = [
   ...["attentionDropout", "mlpDropout", "headDropout", "layerNormEpsilon", "validationSplit"],
   ...["rotation", "zoom", "learningRate", "weightDecay", "beta1", "beta2", "epsilon", "clipNorm"],
-  ...["warmupEpochs", "learningRateFloor", "patience", "labelSmoothing", "ema", "dropPath"],
+  ...[
+    "warmupEpochs",
+    "learningRateFloor",
+    "patience",
+    "labelSmoothing",
+    "ema",
+    "dropPath",
+    "mixEpochs",
+  ],
 ];
 const lists = ["transformerUnits", "mlpHeadUnits"];
 const words = ["pooling", "dataset", "labels", "decayConvention", "schedule"];
@@ -83,6 +91,8 @@ function* absurd(): Generator<[name: string, fields: unknown]> {
     "a floor that is never reached": { learningRateFloor: 1e-5 },
     "accumulation that does not divide": { batchSize: 128, accumulate: 3 },
     "more parts than images": { batchSize: 128, accumulate: 256 },
+    "a batch of one that is mixed": { augment: "mixup(0.8)", batchSize: 1 },
+    "an end of mixing that is none": { augment: "flip", mixEpochs: 3 },
     "patience without validation": { patience: 3, validationSplit: 0 },
   };
   for (const [name, fields] of Object.entries(together)) yield [name, { ...tiny, ...fields }];

@@ -104,6 +104,8 @@ forEachBackend("streamed and resident runs give the same bytes", () =>
 /** What takes a batch apart, and the last, smaller one of an epoch: 33 images are trained on. */
 const apart: Record<string, Partial<RunConfig>> = {
   "accumulated in two parts": { accumulate: 2 },
+  "mixed": { augment: "flip|mixup(0.8)|cutmix(1)" },
+  "mixed and accumulated": { augment: "flip|mixup(0.8)|cutmix(1)", accumulate: 4 },
 };
 for (const [name, fields] of Object.entries(apart)) {
   forEachBackend(
