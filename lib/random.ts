@@ -18,6 +18,8 @@ export const streams = {
   shapes: 4,
   split: 5,
   crop: 6,
+  mixing: 20,
+  mixShare: 21,
 } as const;
 
 /** The two 32-bit words that key one stream at one step. */
@@ -70,6 +72,35 @@ export function randomNormal(key: StreamKey, index: number): number {
   // Above 0, whose logarithm is infinite.
   const radius = Math.sqrt(-2 * Math.log((randomBits(key, 2 * index) + 1) / 2 ** 32));
   return radius * Math.cos(2 * Math.PI * (randomBits(key, 2 * index + 1) / 2 ** 32));
+}
+
+/**
+ * A number of the beta distribution with both parameters `alpha`, above 0: the share of one of two
+ * gammas in their sum, from all of the stream. For an alpha near 0 it is near 0 or 1.
+ */
+export function randomBeta(key: StreamKey, alpha: number): number {
+  // Logarithms, since both gammas may be below the least float.
+  return 1 / (1 + Math.exp(logOfGamma(key, alpha, 1) - logOfGamma(key, alpha, 0)));
+}
+
+/**
+ * The logarithm of a number of the gamma distribution (Marsaglia and Tsang, 2000): of alpha + 1,
+ * which their method wants at 1 or above, times a uniform number to the power of 1 / alpha.
+ * @param which of two independent ones
+ */
+function logOfGamma(key: StreamKey, alpha: number, which: 0 | 1): number {
+  const d = alpha + 2 / 3;
+  const c = 1 / Math.sqrt(9 * d);
+  // Above 0, whose logarithm is infinite.
+  const logAt = (index: number) => Math.log((randomBits(key, index) + 1) / 2 ** 32);
+  // Four words a try: two for the normal number, one to accept it, one for the power.
+  for (let word = 4 * which;; word += 8) {
+    const x = randomNormal(key, word / 2);
+    const v = (1 + c * x) ** 3;
+    if (v > 0 && logAt(word + 2) < x * x / 2 + d - d * v + d * Math.log(v)) {
+      return Math.log(d * v) + logAt(word + 3) / alpha;
+    }
+  }
 }
 
 /** A seeded permutation of 0..count-1 (Fisher and Yates), independent of the backend. */

@@ -6,17 +6,29 @@ import { UserError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import { shown } from "../shown.ts";
 import { type Augmentation, kinds, type Parameter } from "./augmentation.ts";
+import { probabilitiesOf } from "./mixing.ts";
 import { augmentations } from "./table.ts";
 
 /** The list without an augmentation. */
 export const NONE = "none";
 
 /** One augmentation of a list. */
-export interface Listed {
+export interface Listed<A extends Augmentation = Augmentation> {
   name: string;
-  augmentation: Augmentation;
-  /** Its numbers. */
+  augmentation: A;
+  /** Its numbers; those that may be left out and are, are missing. */
   values: number[];
+}
+
+/** @internal */
+type OfKind<K extends Augmentation["kind"]> = Listed<Extract<Augmentation, { kind: K }>>;
+
+/** Those of a list that are of one kind. */
+export function ofKind<K extends Augmentation["kind"]>(
+  listed: readonly Listed[],
+  kind: K,
+): OfKind<K>[] {
+  return listed.filter((each): each is OfKind<K> => each.augmentation.kind === kind);
 }
 
 /** The fields of a configuration that decide how training images are varied. */
@@ -69,6 +81,7 @@ export function parseAugmentations(text: string): Listed[] {
     };
   });
   assertOrder(listed);
+  probabilitiesOf(ofKind(listed, "mix"));
   return listed;
 }
 
@@ -101,10 +114,12 @@ function valuesOf(
   parameters: readonly Parameter[],
 ): number[] {
   const texts = (brackets ?? "").trim() === "" ? [] : brackets!.split(",");
-  if (texts.length !== parameters.length) {
-    const wanted = parameters.length === 0
+  const most = parameters.length;
+  const least = parameters.filter(({ optional }) => !optional).length;
+  if (texts.length < least || texts.length > most) {
+    const wanted = most === 0
       ? "no numbers"
-      : `${parameters.length} ${parameters.length === 1 ? "number" : "numbers"}: ` +
+      : `${least < most ? `${least} to ` : ""}${most} ${most === 1 ? "number" : "numbers"}: ` +
         `${name}(${parameters.map((parameter) => parameter.name).join(", ")})`;
     throw new UserError(`The augmentation ${name} takes ${wanted}; ${texts.length} are given.`);
   }

@@ -1,7 +1,9 @@
 /** The augmentations by name, as lists of them have it. */
 import type { Augmentation } from "./augmentation.ts";
 import { crop } from "./crop.ts";
+import { cutmix } from "./cutmix.ts";
 import { flip } from "./flip.ts";
+import { mixup } from "./mixup.ts";
 import { rotation } from "./rotation.ts";
 import { zoom } from "./zoom.ts";
 
@@ -14,4 +16,6 @@ export const augmentations = {
   crop,
   rotation,
   zoom,
+  mixup,
+  cutmix,
 } satisfies Record<string, Augmentation>;

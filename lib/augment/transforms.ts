@@ -4,7 +4,7 @@
  */
 import { randomUniform, streamKey } from "../random.ts";
 import { COEFFICIENTS, composed } from "./affine.ts";
-import type { Listed } from "./list.ts";
+import { type Listed, ofKind } from "./list.ts";
 
 /** Options of {@linkcode drawTransforms}. */
 export interface TransformOptions {
@@ -16,7 +16,7 @@ export interface TransformOptions {
   size: number;
   seed: number;
   step: number;
-  /** What changes the images, in that order. */
+  /** What changes the images, in that order; what does not move them is passed over. */
   augmentations: readonly Listed[];
 }
 
@@ -26,7 +26,7 @@ export interface TransformOptions {
  */
 export function drawTransforms(options: TransformOptions): Float32Array {
   const { batch, firstIndex = 0, size, seed, step } = options;
-  const keyed = options.augmentations.map((listed) => ({
+  const keyed = ofKind(options.augmentations, "map").map((listed) => ({
     ...listed,
     key: streamKey(seed, listed.augmentation.draws.stream, step),
   }));

@@ -17,4 +17,8 @@ export const augmentFields = {
     "augmentations in their order, instead of flip, rotation and zoom: a list like " +
       "flip|crop(4), or none",
   ),
+  mixEpochs: younger(z.int().min(0).max(1e6), 0).describe(
+    "epochs after which mixup and cutmix stop; 0 means never; nine tenths of the run, so that the " +
+      "last epochs learn from whole images",
+  ),
 };

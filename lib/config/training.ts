@@ -1,4 +1,5 @@
 /** What the fields of training must be to each other. */
+import { augmentationsOf, ofKind } from "../augment/list.ts";
 import { UserError } from "../errors.ts";
 import { schedules } from "../optim/schedules.ts";
 import type { RunConfig } from "./groups.ts";
@@ -41,6 +42,20 @@ export function checkTraining(config: RunConfig, origin?: Origin): void {
     throw new UserError(
       `${name("learningRateFloor")} ${learningRateFloor} is never reached with ` +
         `${name("schedule")} ${schedule}; choose schedule cosine or linear, or leave it out.`,
+    );
+  }
+  const mixes = ofKind(augmentationsOf(config), "mix").map((listed) => listed.name);
+  if (mixes.length > 0 && batchSize === 1) {
+    throw new UserError(
+      `${mixes.join(" and ")} cannot mix a batch of one image, as ${name("batchSize")} 1 makes ` +
+        `them; choose a batch of 2 or more, or leave ${mixes.length > 1 ? "them" : "it"} out of ` +
+        `${name("augment")}.`,
+    );
+  }
+  if (mixes.length === 0 && config.mixEpochs > 0) {
+    throw new UserError(
+      `${name("mixEpochs")} ${config.mixEpochs} is when mixup and cutmix stop, and ` +
+        `${name("augment")} has neither; add one, as in flip|mixup(0.8), or leave it out.`,
     );
   }
   if (patience > 0 && config.validationSplit === 0) {

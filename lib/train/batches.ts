@@ -11,9 +11,11 @@ import type { RunConfig } from "../config/run.ts";
 import type { ImageSplit, RecordStream } from "../data/dataset.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
-import { augmentationsOf } from "../augment/list.ts";
+import { augmentationsOf, ofKind } from "../augment/list.ts";
+import { drawMix, labelShareOf, type Mix, unmixed } from "../augment/mixing.ts";
 import { drawTransforms } from "../augment/transforms.ts";
 import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
+import { mixBatch } from "../kernels/mix_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
@@ -38,6 +40,15 @@ export interface Batch {
  * Tensors that a batch is made from, by name, as {@linkcode DeviceSplit.trainingValues} has them.
  */
 export type BatchInputs = Record<string, tf.Tensor>;
+
+/**
+ * The inputs that have a row for each image that is made. Of a batch that is mixed these are one more
+ * than its own: each image's partner is the one after it, so the first stands at the end again.
+ */
+const rowsOfImages: readonly string[] = ["indices", "transforms"];
+
+/** The inputs that have a row for each label. What is in neither list is of the batch as a whole. */
+const rowsOfLabels: readonly string[] = ["labels", "second", "share"];
 
 /** Milliseconds that steps have waited for images to be read so far, for benches. */
 export let waitedForDataMs = 0;
@@ -135,11 +146,19 @@ export class DeviceSplit {
     step: number,
   ): Record<string, InputValues> {
     const batch = indices.length;
-    const drawn = drawTransforms({
-      ...{ batch, step, size: config.imageSize, seed: config.seed },
-      augmentations: augmentationsOf(config),
-    });
-    return { ...this.evaluationValues(indices), transforms: { shape: [batch, 6], values: drawn } };
+    const { imageSize: size, seed, mixEpochs, batchSize } = config;
+    const augmentations = augmentationsOf(config);
+    const drawn = drawTransforms({ batch, step, size, seed, augmentations });
+    const values = {
+      ...this.evaluationValues(indices),
+      transforms: { shape: [batch, 6], values: drawn },
+    };
+    const mixes = ofKind(augmentations, "mix");
+    if (mixes.length === 0) return values;
+    const isOver = mixEpochs > 0 && step >= mixEpochs * stepsPerEpoch(batchSize, this.count);
+    // The inputs stay the same, and the captured step with them.
+    const mix = isOver || batch === 1 ? unmixed : drawMix({ seed, step, size, mixes });
+    return mixedValues(values, mix, size);
   }
 
   /**
@@ -165,18 +184,38 @@ export class DeviceSplit {
    * The batch of such values, once they lie on the device.
    * @param size side of the images in pixels
    */
-  batch({ indices, labels, transforms, packed }: BatchInputs, size: number): Batch {
-    const options = { ...this.preprocessing, size };
-    const maps = transforms as tf.Tensor2D | undefined;
+  batch(inputs: BatchInputs, size: number): Batch {
+    const { indices, labels, transforms, packed, mix, second, share } = inputs;
+    const made = augmentBatch(
+      packed ? [packed as tf.Tensor2D] : this.packed,
+      indices as tf.Tensor1D,
+      transforms as tf.Tensor2D | undefined ?? null,
+      { ...this.preprocessing, size },
+    );
+    const first = labels as tf.Tensor1D;
+    if (!mix) return { images: made, labels: { first } };
+    const images = mixBatch(made, mix as tf.Tensor1D);
+    made.dispose();
     return {
-      images: augmentBatch(
-        packed ? [packed as tf.Tensor2D] : this.packed,
-        indices as tf.Tensor1D,
-        maps ?? null,
-        options,
-      ),
-      labels: { first: labels as tf.Tensor1D },
+      images,
+      labels: { first, second: second as tf.Tensor1D, share: share as tf.Tensor1D },
     };
+  }
+
+  /**
+   * The inputs of a part of a batch, so many images from the one at `from` on. New tensors where it
+   * is a part of theirs, else the same ones.
+   */
+  partOf(inputs: BatchInputs, from: number, images: number): BatchInputs {
+    const part = { ...inputs };
+    const take = (names: readonly string[], rows: number) => {
+      for (const name of names) {
+        if (inputs[name]) part[name] = tf.slice(inputs[name], from, rows);
+      }
+    };
+    take(rowsOfImages, inputs.mix ? images + 1 : images);
+    take(rowsOfLabels, images);
+    return part;
   }
 
   /** Frees the images on the device. */
@@ -184,6 +223,36 @@ export class DeviceSplit {
     tf.dispose(this.packed);
     this.stream?.[Symbol.dispose]();
   }
+}
+
+/** The values of a batch whose images are mixed, each with the one after it, the last with the first. */
+function mixedValues(
+  values: Record<string, InputValues>,
+  mix: Mix,
+  size: number,
+): Record<string, InputValues> {
+  const mixed = { ...values };
+  for (const name of rowsOfImages) if (values[name]) mixed[name] = withFirstAgain(values[name]);
+  const { shape, values: labels } = values.labels!;
+  const batch = labels.length;
+  const numbers = Float32Array.of(mix.share, ...mix.box);
+  return {
+    ...mixed,
+    second: { shape, values: labels.map((_, i) => labels[(i + 1) % batch]!) },
+    share: { shape, values: new Float32Array(batch).fill(labelShareOf(mix, size)) },
+    mix: { shape: [numbers.length], values: numbers },
+  };
+}
+
+/** Rows, and the first of them at their end again. */
+function withFirstAgain({ shape, values }: InputValues): InputValues {
+  const [rows, ...row] = shape as [number, ...number[]];
+  const again = new (values.constructor as Float32ArrayConstructor)(
+    values.length + values.length / rows,
+  );
+  again.set(values);
+  again.set(values.subarray(0, values.length / rows), values.length);
+  return { shape: [rows + 1, ...row], values: again };
 }
 
 /** Steps of an epoch; the last may be a smaller batch. */

@@ -85,8 +85,8 @@ const CAPACITY = 256;
 
 /**
  * Trains until `config.epochs` are done, `config.patience` epochs have brought nothing better, or the
- * signal aborts. Whatever ends it, `progress` then
- * holds what the steps done have found, unless the device can no longer be read.
+ * signal aborts. Whatever ends it, `progress` then holds what the steps done have found, unless the
+ * device can no longer be read.
  *
  * @throws {Diverged} naming the step at which the loss became NaN or infinite
  * @throws {UserError} when the configuration is wrong, the device is lost or out of memory

@@ -60,19 +60,21 @@ export function gradientsOf(
 
 /** Statistics of a batch in evaluation, of the plain labels: float32 `[batch, 3]` as in {@linkcode StepGradients}. */
 export function evaluationStep(model: tf.LayersModel, batch: Batch): tf.Tensor2D {
-  return tf.tidy(() => {
-    const logits = model.apply(batch.images, { training: false }) as tf.Tensor2D;
-    return softmaxCrossEntropy(logits, batch.labels.first).stats;
-  });
+  return tf.tidy(() => evaluated(model, batch).stats);
 }
 
 /** {@linkcode evaluationStep}, and to its right the logits: float32 `[batch, 3 + classes]`. */
 export function evaluationWithLogits(model: tf.LayersModel, batch: Batch): tf.Tensor2D {
   return tf.tidy(() => {
-    const logits = model.apply(batch.images, { training: false }) as tf.Tensor2D;
-    const { stats } = softmaxCrossEntropy(logits, batch.labels.first);
+    const { stats, logits } = evaluated(model, batch);
     return tf.concat2d([stats, logits], 1);
   });
+}
+
+/** The forward pass of an evaluation; both tensors are the caller's. */
+function evaluated(model: tf.LayersModel, { images, labels }: Batch) {
+  const logits = model.apply(images, { training: false }) as tf.Tensor2D;
+  return { logits, stats: softmaxCrossEntropy(logits, labels.first).stats };
 }
 
 /** Parts that a training step works on; all of it stays the caller's. */
@@ -113,9 +115,6 @@ function keyOfPart(part: number): string {
   return part === 0 ? "stepKey" : `stepKey${part}`;
 }
 
-/** Inputs of a step as a whole; of the others, what has a row for each image is split into parts. */
-const wholeInputs = /^(stepKey\d*|scalars|averageShares|row)$/;
-
 /** {@linkcode gradientsOf} for tensors of {@linkcode stepValues}, in parts where they accumulate. */
 export function stepGradients(
   { config, model, variables, train }: StepParts,
@@ -129,17 +128,13 @@ export function stepGradients(
   if (accumulate === 1) return gradients(inputs, inputs.stepKey!);
 
   return tf.tidy(() => {
-    const count = inputs.indices!.shape[0]!;
+    const count = inputs.labels!.shape[0]!;
     const most = batchSize / accumulate;
     const stats: tf.Tensor2D[] = [];
     const sum = new GradientSum(count);
     for (let from = 0; from < count; from += most) {
       const images = Math.min(most, count - from);
-      const part: Record<string, tf.Tensor> = {};
-      for (const [name, input] of Object.entries(inputs)) {
-        const isSplit = !wholeInputs.test(name) && input.shape[0] === count;
-        part[name] = isSplit ? tf.slice(input, from, images) : input;
-      }
+      const part = train.partOf(inputs, from, images);
       const found = gradients(part, inputs[keyOfPart(stats.length)]!);
       stats.push(found.stats);
       sum.add(found.gradients, images);
@@ -202,7 +197,7 @@ export class TrainingStep {
 
   /** The captured step of a batch of so many images, if there is one. */
   captureOf(images: number): Capture<void> | undefined {
-    return this.repeated.captureOf({ indices: [images] });
+    return this.repeated.captureOf({ labels: [images] });
   }
 
   /**

@@ -3,7 +3,7 @@ import { augmentTextOf, parseAugmentations } from "../../lib/augment/list.ts";
 import { augmentations } from "../../lib/augment/table.ts";
 import { UserError } from "../../lib/errors.ts";
 
-const { flip, crop, rotation, zoom } = augmentations;
+const { flip, crop, rotation, zoom, mixup, cutmix } = augmentations;
 
 Deno.test("a list has its augmentations in their order, with their numbers", () => {
   assertEquals(parseAugmentations("flip|crop(4)"), [
@@ -15,6 +15,13 @@ Deno.test("a list has its augmentations in their order, with their numbers", () 
     { name: "flip", augmentation: flip, values: [] },
   ]);
   assertEquals(parseAugmentations("none"), []);
+});
+
+Deno.test("numbers that may be left out are missing", () => {
+  assertEquals(parseAugmentations("flip|mixup(0.8)|cutmix(1, 0.25)").slice(1), [
+    { name: "mixup", augmentation: mixup, values: [0.8] },
+    { name: "cutmix", augmentation: cutmix, values: [1, 0.25] },
+  ]);
 });
 
 Deno.test("the list of a configuration of release 0.1.0 is made of its three fields", () => {
@@ -43,6 +50,17 @@ const wrong: Record<string, string> = {
   "crop(1,2)": "The augmentation crop takes 1 number: crop(padding); 2 are given.",
   "crop(1.5)": 'The augmentation crop("1.5") cannot be: its padding must be ' +
     "a whole number from 0 to 512.",
+  "mixup": "The augmentation mixup takes 1 to 2 numbers: mixup(alpha, probability); 0 are given.",
+  "mixup(0)": 'The augmentation mixup("0") cannot be: its alpha must be ' +
+    "a number from 0.01 to 100.",
+  "cutmix(1,1.5)": 'The augmentation cutmix("1.5") cannot be: its probability must be ' +
+    "a number from 0 to 1.",
+  "mixup(0.8)|flip": "The augmentation flip cannot stand behind mixup: what moves the picture " +
+    "comes before what mixes pictures.",
+  "mixup(0.8,0.7)|cutmix(1,0.6)": "The probabilities of mixup and cutmix sum to 1.3, and one " +
+    "batch is mixed once; choose numbers that sum to at most 1.",
+  "mixup(0.8,1)|cutmix(1)": "The augmentation cutmix would never be used: the probabilities " +
+    "beside it sum to 1; lower them, or leave it out.",
   "zoom(-1)": 'The augmentation zoom("-1") cannot be: its largest share must be ' +
     "a number from 0 to 0.999.",
 };

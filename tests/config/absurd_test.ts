@@ -25,6 +25,7 @@ const numbers = [
     "ema",
     "dropPath",
     "layerScale",
+    "mixEpochs",
   ],
 ];
 const lists = ["transformerUnits", "mlpHeadUnits"];
@@ -91,6 +92,8 @@ function* absurd(): Generator<[name: string, fields: unknown]> {
     "a floor that is never reached": { learningRateFloor: 1e-5 },
     "accumulation that does not divide": { batchSize: 128, accumulate: 3 },
     "more parts than images": { batchSize: 128, accumulate: 256 },
+    "a batch of one that is mixed": { augment: "mixup(0.8)", batchSize: 1 },
+    "an end of mixing that is none": { augment: "flip", mixEpochs: 3 },
     "patience without validation": { patience: 3, validationSplit: 0 },
   };
   for (const [name, fields] of Object.entries(together)) yield [name, { ...tiny, ...fields }];

@@ -160,7 +160,7 @@ function grouped(): Record<string, Record<string, unknown>> {
     schedule: of(
       ...["epochs", "seed", "schedule", "warmupEpochs", "learningRateFloor", "patience"] as const,
     ),
-    augment: of("flip", "rotation", "zoom", "augment"),
+    augment: of("flip", "rotation", "zoom", "augment", "mixEpochs"),
     loss: of("labelSmoothing"),
     optimizer: of(
       ...["learningRate", "weightDecay", "decayConvention", "decayExclude"] as const,

@@ -43,6 +43,7 @@ export const faultRun: RunConfig = {
 export const recipe: Partial<RunConfig> = {
   ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-5 },
   ...{ labelSmoothing: 0.1, ema: 0.9, clipNorm: 1, accumulate: 7, dropPath: 0.2 },
+  ...{ augment: "flip|crop(1)|mixup(0.8,0.4)|cutmix(1,0.4)" },
 };
 
 /** Steps of an epoch of {@linkcode faultRun}. */

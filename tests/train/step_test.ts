@@ -158,7 +158,7 @@ class SmallRun {
 const recipe: Partial<RunConfig> = {
   ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-4, epochs: 6 },
   ...{ labelSmoothing: 0.1, ema: 0.9, accumulate: 4 },
-  dropPath: 0.2,
+  ...{ dropPath: 0.2, augment: "flip|crop(1)|mixup(0.8,0.4)|cutmix(1,0.4)", mixEpochs: 3 },
 };
 
 for (const [name, fields] of [["plain", {}], ["the whole recipe", recipe]] as const) {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { startOfRun } from "../../lib/checkpoint/progress.ts";
-import { modelConfigOf, preset } from "../../lib/config/run.ts";
+import { modelConfigOf, preset, type RunConfig } from "../../lib/config/run.ts";
 import { type ImageDataset, limitSplit, sliceSplit } from "../../lib/data/dataset.ts";
 import { openImageFolder } from "../../lib/data/open_images.ts";
 import { UserError } from "../../lib/errors.ts";
@@ -14,7 +14,7 @@ import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../data/fixtures.ts";
 import { classesOf, writeTree } from "../data/picture_files.ts";
 
-const config = {
+const plainRun: RunConfig = {
   ...preset("tiny"),
   ...{ imageSize: 8, transformerLayers: 1, numClasses: 3, epochs: 2, batchSize: 8 },
 };
@@ -28,11 +28,24 @@ async function open(folder: string, deviceData: number, limit = 0): Promise<Imag
   });
 }
 
-/**
- * What a run of two epochs comes to: statistics, losses, weights.
- * @param later the data from the sixth step on, where the run is stopped and goes on
- */
-async function trained(dataset: ImageDataset, later?: ImageDataset): Promise<unknown> {
+/** What {@linkcode trained} may be told. */
+interface Training {
+  /** The data from the sixth step on, where the run is stopped and goes on. */
+  later?: ImageDataset;
+  config?: RunConfig;
+}
+
+/** SHA-256 of arrays one after another: two of them are compared, and shown, in no time. */
+async function digestOf(arrays: Iterable<BlobPart>): Promise<string> {
+  const bytes = await new Blob([...arrays]).arrayBuffer();
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/** What a run of two epochs comes to: statistics, losses, weights. */
+async function trained(
+  dataset: ImageDataset,
+  { later, config = plainRun }: Training = {},
+): Promise<unknown> {
   using first = new DeviceDataset(dataset, config);
   using second = later ? new DeviceDataset(later, config) : null;
   const data = second ?? first;
@@ -58,7 +71,7 @@ async function trained(dataset: ImageDataset, later?: ImageDataset): Promise<unk
   }
   history.push(...(await fit({ ...common, data })).history);
   const variables = [...namedVariables(model).values()];
-  const weights = await Promise.all(variables.map(async (each) => [...await each.data()]));
+  const weights = await digestOf(await Promise.all(variables.map((each) => each.data())));
   const test = await evaluate(model, data.test, { batchSize: 4 });
   model.dispose();
   optimizer.dispose();
@@ -76,9 +89,36 @@ forEachBackend("streamed and resident runs give the same bytes", () =>
     assertEquals(streamed.train.labels, resident.train.labels);
     const whole = await trained(resident);
     assertEquals(await trained(streamed), whole);
-    assertEquals(await trained(streamed, resident), whole, "stopped and gone on from memory");
-    assertEquals(await trained(resident, streamed), whole, "stopped and gone on from disk");
+    assertEquals(
+      await trained(streamed, { later: resident }),
+      whole,
+      "stopped and gone on from memory",
+    );
+    assertEquals(
+      await trained(resident, { later: streamed }),
+      whole,
+      "stopped and gone on from disk",
+    );
   }));
+
+/** What takes a batch apart, and the last, smaller one of an epoch: 33 images are trained on. */
+const apart: Record<string, Partial<RunConfig>> = {
+  "accumulated in two parts": { accumulate: 2 },
+  "mixed": { augment: "flip|mixup(0.8)|cutmix(1)" },
+  "mixed and accumulated": { augment: "flip|mixup(0.8)|cutmix(1)", accumulate: 4 },
+};
+for (const [name, fields] of Object.entries(apart)) {
+  forEachBackend(
+    `streamed and resident runs give the same bytes, ${name}`,
+    () =>
+      inFolder(async (folder) => {
+        await writeTree(`${folder}/photos`, classesOf(["a", "b", "c"], 12));
+        const config = { ...plainRun, ...fields };
+        const whole = await trained(await open(folder, Infinity), { config });
+        assertEquals(await trained(await open(folder, 1000), { config }), whole);
+      }),
+  );
+}
 
 forEachBackend(
   "a streamed split reads what was asked, ahead or not, and its parts too",
@@ -123,7 +163,7 @@ forEachBackend(
     inFolder(async (folder) => {
       await writeTree(`${folder}/photos`, classesOf(["a", "b", "c"], 12));
       const dataset = await open(folder, 0);
-      using data = new DeviceDataset(dataset, config);
+      using data = new DeviceDataset(dataset, plainRun);
       const [{ name }] = await Array.fromAsync(Deno.readDir(`${folder}/prepared`)) as [
         Deno.DirEntry,
       ];

@@ -53,6 +53,7 @@ export const kerasCifar100: RunConfig = {
   rotation: 0.02,
   zoom: 0.2,
   augment: "",
+  mixEpochs: 0,
   labelSmoothing: 0,
   learningRate: 1e-3,
   weightDecay: 1e-4,
