@@ -39,9 +39,6 @@ export interface Batch {
  */
 export type BatchInputs = Record<string, tf.Tensor>;
 
-/** Milliseconds that steps have waited for images to be read so far, for benches. */
-export let waitedForDataMs = 0;
-
 /**
  * One split of the data on the device. Owns its tensors; call `dispose`.
  *
@@ -120,9 +117,7 @@ export class DeviceSplit {
     const key = indices.join();
     const words = this.coming.get(key)!;
     this.coming.delete(key);
-    const began = performance.now();
     this.read = { key, words: await words };
-    waitedForDataMs += performance.now() - began;
   }
 
   /**
@@ -148,10 +143,11 @@ export class DeviceSplit {
    */
   evaluationValues(indices: Int32Array): Record<string, InputValues> {
     const shape = [indices.length];
-    const labels = Int32Array.from(indices, (index) => {
+    const labels = new Int32Array(indices.length);
+    indices.forEach((index, i) => {
       const label = this.split.labels[index];
       if (label === undefined) throw new RangeError(`There is no image ${index} of ${this.count}.`);
-      return label;
+      labels[i] = label;
     });
     const named = { labels: { shape, values: labels } };
     if (!this.stream) return { indices: { shape, values: indices }, ...named };
