@@ -17,16 +17,25 @@ export const COEFFICIENTS = 6;
  * picture, so it is the last that a sampling point goes through.
  */
 export function composed(maps: readonly AffineMap[], size: number): number[] {
-  let [xx, xy, yx, yy] = [1, 0, 0, 1];
-  let [right, down] = [0, 0];
-  for (const { linear: [a, b, c, d], shift: [x, y] = [0, 0] } of maps) {
-    right += xx * x + xy * y;
-    down += yx * x + yy * y;
-    [xx, xy, yx, yy] = [xx * a + xy * c, xx * b + xy * d, yx * a + yy * c, yx * b + yy * d];
+  let xx = 1, xy = 0, yx = 0, yy = 1;
+  let right = 0, down = 0;
+  // By index, here and in the maps: patterns of arrays made drawing a batch's maps twice as slow.
+  for (let i = 0; i < maps.length; i++) {
+    const { linear, shift } = maps[i]!;
+    if (shift) {
+      right += xx * shift[0] + xy * shift[1];
+      down += yx * shift[0] + yy * shift[1];
+    }
+    const a = linear[0], b = linear[1], c = linear[2], d = linear[3];
+    const nextXx = xx * a + xy * c;
+    const nextYx = yx * a + yy * c;
+    xy = xx * b + xy * d;
+    yy = yx * b + yy * d;
+    xx = nextXx;
+    yx = nextYx;
   }
   const centre = (size - 1) / 2;
-  return [
-    ...[xx, xy, centre - (xx + xy) * centre + right],
-    ...[yx, yy, centre - (yx + yy) * centre + down],
-  ];
+  const x = centre - (xx + xy) * centre + right;
+  const y = centre - (yx + yy) * centre + down;
+  return [xx, xy, x, yx, yy, y];
 }

@@ -51,9 +51,18 @@ export function augmentTextOf({ augment, flip, rotation, zoom }: Augmented): str
   return listed.join("|") || NONE;
 }
 
+/** What was asked for last: every training step asks for the same list. */
+let last: Augmented & { listed: readonly Listed[] } | undefined;
+
 /** The augmentations of a configuration. */
-export function augmentationsOf(config: Augmented): Listed[] {
-  return parseAugmentations(augmentTextOf(config));
+export function augmentationsOf({ augment, flip, rotation, zoom }: Augmented): readonly Listed[] {
+  const isLast = last?.augment === augment && last.flip === flip && last.rotation === rotation &&
+    last.zoom === zoom;
+  if (!isLast) {
+    const listed = parseAugmentations(augmentTextOf({ augment, flip, rotation, zoom }));
+    last = { augment, flip, rotation, zoom, listed };
+  }
+  return last!.listed;
 }
 
 const WORD = /^\s*([^()\s]+)\s*(?:\(([^()]*)\))?\s*$/;

@@ -7,9 +7,10 @@ export const rotation: MapAugmentation = {
   description: "turn either way, by up to a fraction of a full turn",
   parameters: [{ name: "largest fraction of a turn", min: 0, max: 1 }],
   draws: { ...sharedDraws, stream: streams.augment, first: 1, count: 1 },
-  map: (draw, [largest]) => {
-    const angle = (2 * draw(0) - 1) * largest! * 2 * Math.PI;
-    const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
+  map: (draw, values) => {
+    const angle = (2 * draw(0) - 1) * values[0]! * 2 * Math.PI;
+    const cosine = Math.cos(angle);
+    const sine = Math.sin(angle);
     return { linear: [cosine, -sine, sine, cosine] };
   },
 };

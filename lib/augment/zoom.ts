@@ -7,9 +7,9 @@ export const zoom: MapAugmentation = {
   description: "scale height and width apart, by up to a share either way",
   parameters: [{ name: "largest share", min: 0, max: 0.999 }],
   draws: { ...sharedDraws, stream: streams.augment, first: 2, count: 2 },
-  map: (draw, [largest]) => {
-    const height = 1 + (2 * draw(0) - 1) * largest!;
-    const width = 1 + (2 * draw(1) - 1) * largest!;
+  map: (draw, values) => {
+    const height = 1 + (2 * draw(0) - 1) * values[0]!;
+    const width = 1 + (2 * draw(1) - 1) * values[0]!;
     return { linear: [width, 0, 0, height] };
   },
 };

@@ -167,10 +167,11 @@ export class DeviceSplit {
    */
   evaluationValues(indices: Int32Array): Record<string, InputValues> {
     const shape = [indices.length];
-    const labels = Int32Array.from(indices, (index) => {
+    const labels = new Int32Array(indices.length);
+    indices.forEach((index, i) => {
       const label = this.split.labels[index];
       if (label === undefined) throw new RangeError(`There is no image ${index} of ${this.count}.`);
-      return label;
+      labels[i] = label;
     });
     const named = { labels: { shape, values: labels } };
     if (!this.stream) return { indices: { shape, values: indices }, ...named };
