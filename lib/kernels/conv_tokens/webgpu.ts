@@ -20,7 +20,7 @@ import {
   type PoolGradInputs,
   type StageInputs,
 } from "./sizes.ts";
-import { frameWgsl, LANES, poolGradWgsl, poolWgsl, rearrangeWgsl } from "./wgsl.ts";
+import { frameWgsl, LANES, poolGradWgsl, poolWgsl, rearrangeWgsl, withConstants } from "./wgsl.ts";
 
 const TAPS = KERNEL ** 2;
 const sizeOf = tf.util.sizeFromShape;
@@ -211,16 +211,17 @@ export function poolGrad(
   const columns = sizeOf(dy.shape) / (batch * pooledHeight * pooledWidth);
   const shape = frameShape({ batch, height, width, channels: 4 * vectors });
   const load = columns % 4 === 0 ? 4 : 1;
+  // Two by two pixels each.
+  const threads = batch * Math.ceil((height + 2) / 2) * Math.ceil((width + 2) / 2) * vectors;
+  const sizes = { height, width, pooled_height: pooledHeight, pooled_width: pooledWidth, vectors };
+  const isFixed = currentGpu()?.isSoftware ?? false;
   return dispatch({
-    key: `conv_tokens/pool_grad/${load}`,
-    wgsl: () => poolGradWgsl(load),
+    key: `conv_tokens/pool_grad/${load}${isFixed ? `/${Object.values(sizes)}` : ""}`,
+    wgsl: () => isFixed ? withConstants(poolGradWgsl(load), sizes) : poolGradWgsl(load),
     inputs: [dy, places],
     outputs: [{ shape, dtype: "float32" }],
-    uniforms: words(
-      sizeOf(shape) / 4,
-      ...[height, width, pooledHeight, pooledWidth, vectors, columns],
-    ),
-    workgroups: blocks(sizeOf(shape) / 4),
+    uniforms: words(threads, height, width, pooledHeight, pooledWidth, vectors, columns),
+    workgroups: blocks(threads),
   })[0]!;
 }
 

@@ -130,26 +130,50 @@ ${gridMainWgsl(LANES)} {
 }
 
 /**
- * The gradient through pooling and relu, as a frame: each pixel of the convolution asks the one, two
- * or four windows that it lies in whether it was their largest.
+ * The gradient through pooling and relu, as a frame. A thread makes two by two pixels of the frame,
+ * which the same two by two windows cover: a pixel of an odd row or column lies in two of them, another
+ * in the later one alone. Each is loaded once, and asked by each pixel that lies in it whether that was
+ * its largest.
  *
  * @param width elements of a load of the upstream gradient
  */
 export function poolGradWgsl(width: 1 | 4): string {
-  const windows = [0, 1, 2, 3].map((window) => {
-    const [j, i] = [window >> 1, window & 1];
-    return `{
-    let py = row / 2u + ${j}u;
-    let px = column / 2u + ${i}u;
-    let dy_tap = 1 + i32(row & 1u) - ${2 * j};
-    let dx_tap = 1 + i32(column & 1u) - ${2 * i};
-    if (dy_tap >= 0 && dx_tap >= 0 && py < u.pooled_height && px < u.pooled_width) {
-      let window = (image * u.pooled_height + py) * u.pooled_width + px;
-      let place = (vec4<u32>(places[window * u.vectors + c]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
-      sum += select(vec4<f32>(), upstream(window, c), place == vec4<u32>(u32(3 * dy_tap + dx_tap)));
+  const both = [0, 1];
+  const windows = both.flatMap((j) =>
+    both.map((i) =>
+      `let inside${j}${i} = rows.${"xy"[j]} < u.pooled_height && columns.${
+        "xy"[i]
+      } < u.pooled_width;
+  var place${j}${i} = vec4<u32>(9u);
+  var value${j}${i} = vec4<f32>();
+  if (inside${j}${i}) {
+    let window = (image * u.pooled_height + rows.${"xy"[j]}) * u.pooled_width + columns.${"xy"[i]};
+    place${j}${i} = (vec4<u32>(places[window * u.vectors + c]) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
+    value${j}${i} = upstream(window, c);
+  }`
+    )
+  );
+  // Of the block's first row or column, and its second: the place in each of the two windows.
+  const taps = [[2, 0], [undefined, 1]] as const;
+  const pixels = both.flatMap((y) =>
+    both.map((x) => {
+      const terms = both.flatMap((j) =>
+        both.map((i) => {
+          const [down, right] = [taps[y]![j], taps[x]![i]];
+          if (down === undefined || right === undefined) return "";
+          const place = `vec4<u32>(${3 * down + right}u)`;
+          return `sum += select(vec4<f32>(), value${j}${i}, place${j}${i} == ${place});`;
+        })
+      );
+      return `if (top + ${y}u < u.height + 2u && left + ${x}u < u.width + 2u) {
+    var sum = vec4<f32>();
+    if (top + ${y}u - 1u < u.height && left + ${x}u - 1u < u.width) {
+      ${terms.filter((term) => term !== "").join("\n      ")}
     }
+    dz[((image * (u.height + 2u) + top + ${y}u) * (u.width + 2u) + left + ${x}u) * u.vectors + c] = sum;
   }`;
-  });
+    })
+  );
   return /* wgsl */ `
 struct Uniforms {
   size: u32, height: u32, width: u32, pooled_height: u32, pooled_width: u32, vectors: u32, columns: u32,
@@ -172,13 +196,31 @@ ${gridMainWgsl(LANES)} {
   let i = block_of(workgroup, workgroups) * ${LANES}u + lane;
   if (i >= u.size) { return; }
   let c = i % u.vectors;
-  let pixel = i / u.vectors;
-  ${pixelOfFrame("row", "column")}
-  var sum = vec4<f32>();
-  if (row < u.height && column < u.width) {
-    ${windows.join("\n    ")}
-  }
-  dz[i] = sum;
+  let block = i / u.vectors;
+  let across = (u.width + 3u) / 2u;
+  let down = (u.height + 3u) / 2u;
+  let column = block % across;
+  let row = block / across % down;
+  let image = block / (across * down);
+  // Wraps around before the first, to more than any side.
+  let rows = vec2<u32>(row - 1u, row);
+  let columns = vec2<u32>(column - 1u, column);
+  let top = 2u * row;
+  let left = 2u * column;
+  ${windows.join("\n  ")}
+  ${pixels.join("\n  ")}
 }
 `;
+}
+
+/**
+ * A module in which numbers of the uniform are constants. Integers are divided one lane after another
+ * on a software adapter, unless the divisor is known when it compiles; a GPU needs no module for each
+ * size.
+ */
+export function withConstants(wgsl: string, numbers: Record<string, number>): string {
+  return Object.entries(numbers).reduce(
+    (text, [name, value]) => text.replace(new RegExp(`\\bu\\.${name}\\b`, "g"), `${value}u`),
+    wgsl,
+  );
 }
