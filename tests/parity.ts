@@ -4,8 +4,8 @@
  *     deno run … tests/parity.ts [--backend webgpu|wasm|cpu] FILE.safetensors
  *
  * Builds the model from the file's `__metadata__.config`, loads `param.*` and prints the largest
- * absolute and relative error of each group that the file has: tokens, logits, loss, gradients, and
- * the parameters after three AdamW steps in both conventions. Exit code 1 above tolerance, 2 where
+ * absolute and relative error of each group that the file has: tokens, logits, those of stochastic
+ * depth, loss, gradients, and the parameters after three AdamW steps in both conventions. Exit code 1 above tolerance, 2 where
  * there is nothing to compare. A compact transformer's file is told by its tokenizer's kernels, one of
  * another kind by its tensors; see `tests/parity/`.
  */
@@ -25,6 +25,7 @@ import { createViTClassifier, namedVariables } from "../lib/models/vit_classifie
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
 import { assignWeights } from "../lib/train/weights.ts";
+import { logitsWithDropPath } from "./parity/drop_path.ts";
 import { compareRecipe, isRecipe } from "./parity/recipe.ts";
 
 /** The errors of one tensor against its reference. */
@@ -48,8 +49,8 @@ const tolerances = { output: 1e-4, grad: 1e-3, adamw: 1e-4 };
  */
 const zeroGradient = /(attention\.key|pooling\.attention)\.bias$/;
 
-/** What a file may hold and this program cannot compare: it needs stochastic depth. */
-const notCompared = ["input.keep", "output.logits_drop_path_0.25"];
+/** What a file may hold of stochastic depth: the images whose branches are kept, and the logits. */
+const dropPathTensors = ["input.keep", "output.logits_drop_path_0.25"] as const;
 
 /**
  * Builds, runs and compares on the current backend.
@@ -109,6 +110,15 @@ export async function parityErrors(path: string): Promise<TensorError[]> {
     await compare(`grad.${name}`, grads[variable.name]!, tolerances.grad);
   }
   tf.dispose([tokens, logits, value, grads]);
+
+  const [keepName, droppedName] = dropPathTensors;
+  const keep = reference(keepName);
+  if (keep) {
+    const dropped = logitsWithDropPath(model, parameters(tensors), images, keep);
+    if (!dropped) throw unusable(path, `no step of ours keeps the images of its ${keepName}`);
+    await compare(droppedName, dropped, tolerances.output);
+    dropped.dispose();
+  }
 
   for (const [group, decayConvention] of [["adamw_tfa", "tfa"], ["adamw", "keras"]] as const) {
     if (![...tensors.keys()].some((name) => name.startsWith(`${group}.`))) continue;
@@ -223,7 +233,7 @@ function referenceShapes(config: ViTConfig, batch: number): Map<string, readonly
   ]);
   if (config.tokenizer === "conv") {
     shapes.set("output.tokenizer", [batch, side ** 2, projectionDim]);
-    const [keep, logits] = notCompared as [string, string];
+    const [keep, logits] = dropPathTensors;
     shapes.set(keep, [batch]).set(logits, [batch, numClasses]);
   }
   for (const [name, shape] of weights) {
@@ -251,7 +261,8 @@ function checkReferences(
   for (const [name, shape] of shapes) {
     const found = tensors.get(name);
     if (!found) {
-      if (!/^(input|param)\./.test(name) || notCompared.includes(name)) continue;
+      const isOptional = name === dropPathTensors[0] && !tensors.has(dropPathTensors[1]);
+      if (!/^(input|param)\./.test(name) || isOptional) continue;
       throw unusable(path, `it has no tensor ${name}`);
     }
     const isLabels = name === "input.labels";
@@ -305,7 +316,7 @@ function summary(errors: TensorError[]): string[] {
     const absolute = Math.max(...list.map((error) => error.absolute));
     const worst = list.reduce((a, b) => shareOfTolerance(b) > shareOfTolerance(a) ? b : a);
     const verdict = failures(list).length === 0 ? "ok" : `ABOVE ${worst.tolerance}`;
-    return `${group.padEnd(14)} ${String(list.length).padStart(4)} tensors  ` +
+    return `${group.padEnd(28)} ${String(list.length).padStart(4)} tensors  ` +
       `absolute ${absolute.toExponential(2)}  relative ${worst.relative.toExponential(2)}  ` +
       `${verdict}${list.length > 1 ? `  (worst: ${worst.name})` : ""}`;
   });
@@ -323,10 +334,6 @@ if (import.meta.main) {
     print(choice.reason);
     const errors = await parityErrors(command.args[0]!);
     print(summary(errors).join("\n"));
-    const { tensors } = await readSafetensorsFile(command.args[0]!);
-    for (const name of notCompared.filter((name) => tensors.has(name))) {
-      print(`${name.padEnd(14)} not compared: it needs stochastic depth`);
-    }
     if (failures(errors).length > 0) Deno.exit(1);
   });
 }

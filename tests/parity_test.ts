@@ -22,9 +22,10 @@ for (const name of ["small-flatten", "small-mean"]) {
 forEachBackend("compact.safetensors agrees with reference values", async () => {
   const errors = await parityErrors(pathOf("recipe/compact"));
   assertEquals(failures(errors), []);
-  // Tokenizer, tokens, logits, loss, and for every parameter a gradient.
+  // Tokenizer, tokens, logits, those of stochastic depth, loss, and for every parameter a gradient.
   const parameters = errors.filter((error) => error.name.startsWith("grad.")).length;
-  assertEquals([errors.length, parameters], [4 + 41, 41]);
+  assertEquals([errors.length, parameters], [5 + 41, 41]);
+  assertEquals(errors.filter(({ name }) => name === "output.logits_drop_path_0.25").length, 1);
 });
 
 /** Writes small-mean.safetensors with a change. */

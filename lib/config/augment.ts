@@ -18,7 +18,7 @@ export const augmentFields = {
       "flip|crop(4), or none",
   ),
   mixEpochs: younger(z.int().min(0).max(1e6), 0).describe(
-    "epochs after which mixup and cutmix stop; 0 means never; nine tenths of the run, so that the " +
-      "last epochs learn from whole images",
+    "epochs after which mixup and cutmix stop; 0 means never; rather below epochs where the last " +
+      "ones should learn from whole images",
   ),
 };

@@ -96,7 +96,7 @@ function hostMix({ images, mix }: Inputs): TensorInfo {
       const isRow = y >= top && y < bottom;
       for (let x = 0; x < width; x++) {
         const share = isRow && x >= left && x < right ? 0 : weight;
-        for (let end = i + channels; i < end; i++) {
+        for (let c = 0; c < channels; c++, i++) {
           const own = from[i]!;
           to[i] = share === 1 ? own : share * own + (1 - share) * from[i + ofImage]!;
         }

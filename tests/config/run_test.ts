@@ -169,6 +169,21 @@ function grouped(): Record<string, Record<string, unknown>> {
   };
 }
 
+Deno.test("mixing is refused where it can do nothing, and its end where it has none", () => {
+  const mixing = { augment: "flip|mixup(0.8)" };
+  assertEquals(parseRunConfig({ ...tiny, ...mixing, mixEpochs: 3 }).mixEpochs, 3);
+  assertEquals(
+    refusal({ ...mixing, batchSize: 1 }),
+    "mixup cannot mix a batch of one image, as batchSize 1 makes them; choose a batch of 2 or " +
+      "more, or leave it out of augment.",
+  );
+  assertEquals(
+    refusal({ augment: "flip", mixEpochs: 3 }),
+    "mixEpochs 3 is when mixup and cutmix stop, and augment has neither; add one, as in " +
+      "flip|mixup(0.8), or leave it out.",
+  );
+});
+
 Deno.test("a configuration in groups is the flat one", () => {
   assertEquals(parseRunConfig(grouped()), tiny);
   const { schedule, ...others } = grouped();

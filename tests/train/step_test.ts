@@ -251,7 +251,7 @@ forEachBackend("a partial batch borrows the memory of the full one", async () =>
 }, { backends: ["webgpu"] });
 
 forEachBackend("nothing grows over 500 captured steps", async () => {
-  const run = new SmallRun();
+  const run = new SmallRun({ augment: "flip|mixup(0.8,0.4)|cutmix(1,0.4)" });
   const indices = Int32Array.of(0, 1);
   const steps = async (from: number, to: number) => {
     for (let step = from; step < to; step++) {

@@ -6,6 +6,7 @@ import { openImageFolder } from "../../lib/data/open_images.ts";
 import { UserError } from "../../lib/errors.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { AdamW } from "../../lib/optim/adamw.ts";
+import type { tf } from "../../lib/tfjs.ts";
 import { DeviceDataset } from "../../lib/train/device_dataset.ts";
 import { evaluate } from "../../lib/train/evaluate.ts";
 import type { RunEvent } from "../../lib/train/events.ts";
@@ -35,8 +36,12 @@ interface Training {
   config?: RunConfig;
 }
 
+async function floatsOf(variable: tf.Variable): Promise<Float32Array<ArrayBuffer>> {
+  return new Float32Array(await variable.data<"float32">());
+}
+
 /** SHA-256 of arrays one after another: two of them are compared, and shown, in no time. */
-async function digestOf(arrays: Iterable<BlobPart>): Promise<string> {
+async function digestOf(arrays: readonly Float32Array<ArrayBuffer>[]): Promise<string> {
   const bytes = await new Blob([...arrays]).arrayBuffer();
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
 }
@@ -71,7 +76,7 @@ async function trained(
   }
   history.push(...(await fit({ ...common, data })).history);
   const variables = [...namedVariables(model).values()];
-  const weights = await digestOf(await Promise.all(variables.map((each) => each.data())));
+  const weights = await digestOf(await Promise.all(variables.map(floatsOf)));
   const test = await evaluate(model, data.test, { batchSize: 4 });
   model.dispose();
   optimizer.dispose();
