@@ -1,4 +1,5 @@
 /** What an augmentation is. */
+import type { ImageOperation } from "../kernels/image_operations/operations.ts";
 import type { AffineMap } from "./affine.ts";
 
 /** One number in an augmentation's brackets. */
@@ -21,25 +22,57 @@ interface Common {
   draws: { stream: number; ofImage: number; first: number; count: number };
 }
 
+/** The n-th random number of an image, in [0, 1). */
+export type Draw = (n: number) => number;
+
 /** One that moves the points of an image. */
 export interface MapAugmentation extends Common {
   kind: "map";
   /**
    * The map of one image.
-   * @param draw its n-th random number, in [0, 1)
    * @param values of the parameters
+   * @param size side of the square image in pixels
    */
-  map(draw: (n: number) => number, values: readonly number[]): AffineMap;
+  map(draw: Draw, values: readonly number[], size: number): AffineMap;
+}
+
+/** One that does operations of the device on an image, one after another. */
+export interface OperationAugmentation extends Common {
+  kind: "operation";
+  /** How many operations: each is a pass over the batch. */
+  rounds(values: readonly number[]): number;
+  /**
+   * The operations of one image, `rounds` of them.
+   * @param size side of the square image in pixels
+   */
+  operations(draw: Draw, values: readonly number[], size: number): ImageOperation[];
+}
+
+/** A rectangle in pixels; bottom and right are the first that are not in it. */
+export type Box = readonly [top: number, left: number, bottom: number, right: number];
+
+/** One that makes a part of an image the channels' mean. */
+export interface EraseAugmentation extends Common {
+  kind: "erase";
+  /**
+   * The part of one image, or none.
+   * @param size side of the square image in pixels
+   */
+  box(draw: Draw, values: readonly number[], size: number): Box | null;
 }
 
 /** A way to vary training images; a file each, and a line of the table in `table.ts`. */
-export type Augmentation = MapAugmentation;
+export type Augmentation = MapAugmentation | OperationAugmentation | EraseAugmentation;
 
 /**
  * The kinds in the order in which they change a batch, and how error texts call them; within a kind
  * the order is that of the list.
  */
-export const kinds: Record<Augmentation["kind"], string> = { map: "moves the picture" };
+export const kinds: Record<Augmentation["kind"], string> = {
+  map: "moves the picture",
+  operation: "changes its colours",
+  erase: "erases a part",
+};
 
 /** The place of the numbers of release 0.1.0: one stream for flip, rotation and zoom. */
 export const sharedDraws = { ofImage: 4 };

@@ -1,8 +1,13 @@
 /** The augmentations by name, as lists of them have it. */
 import type { Augmentation } from "./augmentation.ts";
 import { crop } from "./crop.ts";
+import { erase } from "./erase.ts";
 import { flip } from "./flip.ts";
+import { jitter } from "./jitter.ts";
+import { randaugment } from "./randaugment.ts";
+import { resizedcrop } from "./resizedcrop.ts";
 import { rotation } from "./rotation.ts";
+import { trivialaugment } from "./trivialaugment.ts";
 import { zoom } from "./zoom.ts";
 
 /**
@@ -12,6 +17,11 @@ import { zoom } from "./zoom.ts";
 export const augmentations = {
   flip,
   crop,
+  resizedcrop,
   rotation,
   zoom,
+  randaugment,
+  trivialaugment,
+  jitter,
+  erase,
 } satisfies Record<string, Augmentation>;

@@ -12,9 +12,11 @@ import type { ImageSplit, RecordStream } from "../data/dataset.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
 import { augmentationsOf } from "../augment/list.ts";
+import { drawOperationInputs } from "../augment/operation_inputs.ts";
 import { drawTransforms } from "../augment/transforms.ts";
-import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
+import { packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
+import { augmentedImages } from "./augmented_images.ts";
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
 export interface BatchLabels {
@@ -135,11 +137,15 @@ export class DeviceSplit {
     step: number,
   ): Record<string, InputValues> {
     const batch = indices.length;
-    const drawn = drawTransforms({
+    const drawn = {
       ...{ batch, step, size: config.imageSize, seed: config.seed },
       augmentations: augmentationsOf(config),
-    });
-    return { ...this.evaluationValues(indices), transforms: { shape: [batch, 6], values: drawn } };
+    };
+    return {
+      ...this.evaluationValues(indices),
+      transforms: { shape: [batch, 6], values: drawTransforms(drawn) },
+      ...drawOperationInputs(drawn),
+    };
   }
 
   /**
@@ -165,17 +171,11 @@ export class DeviceSplit {
    * The batch of such values, once they lie on the device.
    * @param size side of the images in pixels
    */
-  batch({ indices, labels, transforms, packed }: BatchInputs, size: number): Batch {
-    const options = { ...this.preprocessing, size };
-    const maps = transforms as tf.Tensor2D | undefined;
+  batch(inputs: BatchInputs, size: number): Batch {
+    const packed = inputs.packed ? [inputs.packed as tf.Tensor2D] : this.packed;
     return {
-      images: augmentBatch(
-        packed ? [packed as tf.Tensor2D] : this.packed,
-        indices as tf.Tensor1D,
-        maps ?? null,
-        options,
-      ),
-      labels: { first: labels as tf.Tensor1D },
+      images: augmentedImages(packed, inputs, this.preprocessing, size),
+      labels: { first: inputs.labels as tf.Tensor1D },
     };
   }
 
