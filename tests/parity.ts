@@ -25,6 +25,7 @@ import { createViTClassifier, namedVariables } from "../lib/models/vit_classifie
 import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
 import { assignWeights } from "../lib/train/weights.ts";
+import { compareImageOperations, isImageOperations } from "./parity/image_operations.ts";
 import { compareRecipe, isRecipe } from "./parity/recipe.ts";
 
 /** The errors of one tensor against its reference. */
@@ -37,6 +38,8 @@ export interface TensorError {
   /** What `relative` may be, or `absolute` where that is what is measured. */
   tolerance: number;
   measure?: "absolute";
+  /** How much of what is allowed it takes, where no largest error decides. */
+  share?: number;
 }
 
 /** Allowed relative errors of each group. */
@@ -63,6 +66,14 @@ export async function parityErrors(path: string): Promise<TensorError[]> {
     return compared.map(({ name, actual, expected, tolerance }) => ({
       ...errorOf(name, actual, expected, tolerance),
       measure: "absolute",
+    }));
+  }
+  if (isImageOperations(file.tensors)) {
+    const compared = await compareImageOperations(file.tensors, path);
+    assertGpuHealthy();
+    return compared.map(({ name, actual, expected, share }) => ({
+      ...errorOf(name, actual, expected, 1),
+      share,
     }));
   }
   const { metadata, tensors } = compactAsOurs(file);
@@ -132,8 +143,10 @@ export function failures(errors: TensorError[]): TensorError[] {
 }
 
 /** How much of what is allowed an error takes. */
-function shareOfTolerance({ absolute, relative, tolerance, measure }: TensorError): number {
-  return (measure === "absolute" ? absolute : relative) / tolerance;
+function shareOfTolerance(
+  { absolute, relative, tolerance, measure, share }: TensorError,
+): number {
+  return share ?? (measure === "absolute" ? absolute : relative) / tolerance;
 }
 
 function errorOf(
@@ -299,7 +312,7 @@ function tensorOf(tensors: ReadonlyMap<string, TensorData>, name: string): tf.Te
 
 function summary(errors: TensorError[]): string[] {
   const groups = Map.groupBy(errors, ({ name }) => {
-    return name.startsWith("output.") ? name : name.slice(0, name.indexOf("."));
+    return name.startsWith("output.") ? name : name.split(".")[0]!;
   });
   return [...groups].map(([group, list]) => {
     const absolute = Math.max(...list.map((error) => error.absolute));
