@@ -22,6 +22,7 @@ const recipe: RunConfig = {
   ...tinyRun,
   ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-4, epochs: 3 },
   ...{ labelSmoothing: 0.1, ema: 0.9, clipNorm: 1, accumulate: 2, dropPath: 0.2 },
+  augment: "flip|randaugment(1,9)|erase(0.5)",
 };
 
 const recordsOf = (history: string): EpochLine[] =>
