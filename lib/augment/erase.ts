@@ -6,7 +6,7 @@ import { drawRectangle, RECTANGLE_DRAWS } from "./rectangle.ts";
 export const erase: EraseAugmentation = {
   kind: "erase",
   description:
-    "fill a rectangle of 2 to 33 % of the picture with the mean, in that share of images",
+    "fill a rectangle of 2 to 33 % of the picture with the mean, in that share of images; where things are seen in part",
   parameters: [{ name: "share of the images", min: 0, max: 1 }],
   draws: {
     stream: streams.erase,

@@ -7,7 +7,8 @@ const names = ["brightness", "contrast", "color"] as const;
 /** ColorJitter of torchvision without hue: each factor within its share of 1, in an order drawn. */
 export const jitter: OperationAugmentation = {
   kind: "operation",
-  description: "vary brightness, contrast and saturation by up to a share either way; 0 leaves one",
+  description:
+    "vary brightness, contrast and saturation by up to a share either way; not where colour is the class",
   parameters: ["brightness", "contrast", "saturation"].map((name) => ({ name, min: 0, max: 1 })),
   draws: { stream: streams.jitter, ofImage: 4, first: 0, count: 4 },
   rounds: (shares) => shares.filter((share) => share > 0).length,

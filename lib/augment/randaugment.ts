@@ -7,7 +7,8 @@ const MOST_OPERATIONS = 8;
 /** RandAugment (Cubuk et al. 2019) with the operations and the 31 magnitudes of torchvision. */
 export const randaugment: OperationAugmentation = {
   kind: "operation",
-  description: "so many of 14 operations on each image, all of one magnitude; 2,9 to begin with",
+  description:
+    "so many of 14 operations on each image, all of one magnitude; 2 of magnitude 9 are torchvision's default",
   parameters: [
     { name: "operations", min: 1, max: MOST_OPERATIONS, whole: true },
     { name: "magnitude", min: 0, max: MOST, whole: true },

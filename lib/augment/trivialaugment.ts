@@ -8,7 +8,7 @@ const widest = { shear: 0.99, translate: 32, rotate: 135, blend: 0.99, posterize
 /** TrivialAugment (Müller and Hutter 2021), the wide one, as torchvision's TrivialAugmentWide. */
 export const trivialaugment: OperationAugmentation = {
   kind: "operation",
-  description: "one of 14 operations on each image, of any magnitude; nothing to choose",
+  description: "one of 14 operations on each image, of any magnitude; where nothing is to be tuned",
   parameters: [],
   draws: { stream: streams.trivialaugment, ofImage: 3, first: 0, count: 3 },
   rounds: () => 1,

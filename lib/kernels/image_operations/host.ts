@@ -80,10 +80,13 @@ function operate(
   }
 }
 
-const levelOf = (value: number) => Math.min(Math.max(Math.floor(value + 0.5), 0), 255);
-
+/** Whole levels: a Uint8ClampedArray would round halves to even. */
 function levelsOf({ data }: Image): Uint8Array {
-  return Uint8Array.from(data, levelOf);
+  const levels = new Uint8Array(data.length);
+  for (let i = 0; i < data.length; i++) {
+    levels[i] = Math.min(Math.max(Math.floor(data[i]! + 0.5), 0), 255);
+  }
+  return levels;
 }
 
 function blend(share: number, a: number, b: number): number {
@@ -110,8 +113,9 @@ function lookUp(image: Image, name: OperationName, magnitude: number, to: Float3
   const { channels } = image;
   const levels = levelsOf(image);
   for (let c = 0; c < channels; c++) {
-    const table = Float32Array.from({ length: 256 }, (_, level) => level)
-      .map(tableOf(name, magnitude, levels, channels, c));
+    const becomes = tableOf(name, magnitude, levels, channels, c);
+    const table = new Float32Array(256);
+    for (let level = 0; level < 256; level++) table[level] = becomes(level);
     for (let i = c; i < levels.length; i += channels) to[i] = table[levels[i]!]!;
   }
 }
@@ -195,7 +199,11 @@ function sharpness(image: Image, factor: number, to: Float32Array): void {
   }
 }
 
-/** Samples bilinearly at `(t0 x + t1 y + t2, t3 x + t4 y + t5)` for pixel (x, y). */
+/**
+ * Samples bilinearly at `(t0 x + t1 y + t2, t3 x + t4 y + t5)` for pixel (x, y). A point that the
+ * image covers in part has that part darkened by what is missing before the fill is mixed in: so does
+ * torchvision, which samples zeros outside and then blends by coverage.
+ */
 function sample(image: Image, t: readonly number[], to: Float32Array): void {
   const { height, width, channels, data } = image;
   const [t0, t1, t2, t3, t4, t5] = t as [number, number, number, number, number, number];

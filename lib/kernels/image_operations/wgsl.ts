@@ -119,6 +119,7 @@ fn source_of(operation: u32, magnitude: vec2<f32>, pixel: vec2<f32>) -> vec2<f32
     default: { return pixel - vec2<f32>(0.0, magnitude.x); }
   }
 }
+// Coverage counts twice at the edge, as on a host.
 fn sampled(start: u32, at: vec2<f32>) -> vec4<f32> {
   let low = floor(at);
   let part = at - low;
