@@ -58,7 +58,7 @@ export const FILL = 128;
 export const GREY_SHARES = [2989, 5870, 1140] as const;
 
 /**
- * Added before a blend's value is rounded down: what is a whole number but for float32, as 0.7 times
- * 10, is that number on every device.
+ * Added before a blend's value is rounded down: what is a whole number but for float32's rounding, as
+ * 1.4 times 45, is that number on every device.
  */
 export const ROUNDING = 1 / 1024;
