@@ -8,6 +8,8 @@
 import { findAdapter } from "../lib/backend/device.ts";
 import { selectBackend } from "../lib/backend/select.ts";
 import { attention } from "../lib/kernels/attention/attention.ts";
+import { imageOperations } from "../lib/kernels/image_operations/image_operations.ts";
+import { operationRow } from "../lib/kernels/image_operations/operations.ts";
 import { layerNorm } from "../lib/kernels/layer_norm/layer_norm.ts";
 import { linear } from "../lib/kernels/linear/linear.ts";
 import { softmaxCrossEntropy } from "../lib/kernels/softmax_cross_entropy.ts";
@@ -127,4 +129,22 @@ compare(
     adam.applyGradients(variableGrads);
   },
   () => adamW.applyGradients(variableGrads),
+);
+
+const images = tf.tidy(() =>
+  example<tf.Rank.R4>(batch, 72, 72, 3).mul(127).add(128)
+) as tf.Tensor4D;
+const greyShares = tf.tensor1d([0.2989, 0.587, 0.114]);
+const contrasts = tf.tensor2d(
+  Array(batch).fill(operationRow({ name: "contrast", magnitude: 1.5 })),
+);
+compare(
+  `contrast of [${images.shape}], each image its own, and normalization`,
+  () => {
+    const mean = tf.mean(tf.floor(tf.sum(images.mul(greyShares), 3, true)), [1, 2], true);
+    const factors = tf.slice(contrasts, [0, 1], [-1, 1]).reshape([batch, 1, 1, 1]);
+    const mixed = images.mul(factors).add(mean.mul(tf.sub(1, factors)));
+    return tf.floor(tf.clipByValue(mixed, 0, 255)).sub(128).div(60);
+  },
+  () => imageOperations(images, contrasts, { mean: [128, 128, 128], variance: [3600, 3600, 3600] }),
 );

@@ -1,7 +1,8 @@
 /**
  * Work that a kernel of ours has to do, from the shapes that tfjs's profiler reports: the least
  * traffic (every input read once, every output written once) and the multiply-adds of its matrix
- * products, each counted as two operations. What is elementwise counts no operations.
+ * products, each counted as two operations. What is elementwise counts no operations, nor do the
+ * operations on images, of which each image has another.
  */
 
 /** A kernel as `tf.profile` lists it. */

@@ -18,6 +18,11 @@ export const streams = {
   shapes: 4,
   split: 5,
   crop: 6,
+  randaugment: 7,
+  trivialaugment: 8,
+  jitter: 9,
+  resizedcrop: 10,
+  erase: 11,
   mixing: 20,
   mixShare: 21,
 } as const;

@@ -1,5 +1,7 @@
 /** `deno task patches`: an image and the grid of its patches, as the Keras example shows them. */
 import { Option } from "@commander-js/extra-typings";
+import { NONE, parseAugmentations } from "../lib/augment/list.ts";
+import { selectBackend } from "../lib/backend/select.ts";
 import { writeFileAtomic } from "../lib/files.ts";
 import { preset } from "../lib/config/presets.ts";
 import { readImageFile } from "../lib/data/image/read.ts";
@@ -10,6 +12,7 @@ import { type DatasetName, datasetNames } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
 import { encodePng } from "../lib/report/encode_png.ts";
 import { drawPatches, patchLines, patchNumbers } from "../lib/report/patches.ts";
+import { augmentedPicture } from "../lib/train/augmented_picture.ts";
 import { newCommand, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";
 import { checkAbsent } from "./output_file.ts";
@@ -34,6 +37,8 @@ await runTask(async () => {
       .option("--index <number>", "which train image", "0")
       .option("--image-size <pixels>", "side that the image is resized to", `${defaults.imageSize}`)
       .option("--patch-size <pixels>", "side of a patch", `${defaults.patchSize}`)
+      .option("--augment <list>", "how the image is varied first, as training does it", NONE)
+      .option("--seed <number>", "another way to vary it", "1")
       .option("--out <file>", "the picture, a PNG file that is not there yet", "patches.png")
       .option("--json", "print one JSON object", false),
   );
@@ -42,6 +47,8 @@ await runTask(async () => {
   await askToReach("--data", options.data);
   const imageSize = wholeNumber("--image-size", options.imageSize, 1, 4096);
   const patchSize = wholeNumber("--patch-size", options.patchSize, 1, imageSize);
+  const seed = wholeNumber("--seed", options.seed, 0, 2 ** 31 - 1);
+  const augmentations = parseAugmentations(options.augment);
   const lines = patchLines(imageSize, patchSize, 3);
   if (!/\.png$/i.test(out)) {
     throw new UserError(`--out ${out} cannot be written: the picture is PNG, so end it in .png.`);
@@ -50,7 +57,12 @@ await runTask(async () => {
   const image = options.image === undefined
     ? await trainImage(options)
     : await readImageFile(options.image);
-  const picture = encodePng(drawPatches(resizeImage(image, imageSize), patchSize));
+  let resized = resizeImage(image, imageSize);
+  if (augmentations.length > 0) {
+    await selectBackend("cpu");
+    resized = await augmentedPicture(resized, augmentations, seed);
+  }
+  const picture = encodePng(drawPatches(resized, patchSize));
   await writeFileAtomic(out, [picture]);
   if (options.json) {
     const numbers = patchNumbers(imageSize, patchSize, 3);

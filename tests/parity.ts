@@ -26,6 +26,7 @@ import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { logitsWithDropPath } from "./parity/drop_path.ts";
+import { compareImageOperations, isImageOperations } from "./parity/image_operations.ts";
 import { compareRecipe, isRecipe } from "./parity/recipe.ts";
 
 /** The errors of one tensor against its reference. */
@@ -38,6 +39,8 @@ export interface TensorError {
   /** What `relative` may be, or `absolute` where that is what is measured. */
   tolerance: number;
   measure?: "absolute";
+  /** How much of what is allowed it takes, where no largest error decides. */
+  share?: number;
 }
 
 /** Allowed relative errors of each group. */
@@ -64,6 +67,14 @@ export async function parityErrors(path: string): Promise<TensorError[]> {
     return compared.map(({ name, actual, expected, tolerance }) => ({
       ...errorOf(name, actual, expected, tolerance),
       measure: "absolute",
+    }));
+  }
+  if (isImageOperations(file.tensors)) {
+    const compared = await compareImageOperations(file.tensors, path);
+    assertGpuHealthy();
+    return compared.map(({ name, actual, expected, share }) => ({
+      ...errorOf(name, actual, expected, 1),
+      share,
     }));
   }
   const { metadata, tensors } = compactAsOurs(file);
@@ -142,8 +153,10 @@ export function failures(errors: TensorError[]): TensorError[] {
 }
 
 /** How much of what is allowed an error takes. */
-function shareOfTolerance({ absolute, relative, tolerance, measure }: TensorError): number {
-  return (measure === "absolute" ? absolute : relative) / tolerance;
+function shareOfTolerance(
+  { absolute, relative, tolerance, measure, share }: TensorError,
+): number {
+  return share ?? (measure === "absolute" ? absolute : relative) / tolerance;
 }
 
 function errorOf(
@@ -310,7 +323,7 @@ function tensorOf(tensors: ReadonlyMap<string, TensorData>, name: string): tf.Te
 
 function summary(errors: TensorError[]): string[] {
   const groups = Map.groupBy(errors, ({ name }) => {
-    return name.startsWith("output.") ? name : name.slice(0, name.indexOf("."));
+    return name.startsWith("output.") ? name : name.split(".")[0]!;
   });
   return [...groups].map(([group, list]) => {
     const absolute = Math.max(...list.map((error) => error.absolute));

@@ -170,3 +170,68 @@ Deno.test("a recipe's file is told by its tensors; a wrong number is above toler
       "no tensor loss.labels",
     );
   }));
+
+const operations = "recipe/image-operations";
+
+forEachBackend("image-operations.safetensors agrees with torchvision", async () => {
+  const errors = await parityErrors(pathOf(operations));
+  assertEquals(failures(errors), []);
+  assertEquals(new Set(errors.map(({ name }) => name.split(".")[0])).size, 14);
+});
+
+/** The first two images of image-operations.safetensors after `color` and `invert`, with a change. */
+async function changedOperations(
+  path: string,
+  change: (tensors: Map<string, TensorData>) => void,
+): Promise<void> {
+  const file = await readSafetensorsFile(pathOf(operations));
+  const names = ["input.images", "color.0.1", "invert"];
+  const tensors = new Map<string, TensorData>(names.map((name) => {
+    const data = (file.tensors.get(name)!.data as Float32Array).slice(0, 2 * 3072);
+    return [name, { dtype: "F32", shape: [2, 32, 32, 3], data }];
+  }));
+  change(tensors);
+  await Deno.writeFile(path, encodeSafetensors(tensors, {}));
+}
+
+forEachBackend(
+  "operations may be a level off, more on 1 % of the values",
+  () =>
+    inFolder(async (folder) => {
+      const path = `${folder}/a.safetensors`;
+      const failed = async (wrong: number, by: number) => {
+        await changedOperations(path, (tensors) => {
+          const data = tensors.get("invert")!.data as Float32Array;
+          for (let i = 0; i < wrong; i++) data[i] = data[i]! + by;
+        });
+        return failures(await parityErrors(path)).map(({ name }) => name);
+      };
+      assertEquals(await failed(61, 9), []);
+      assertEquals(await failed(62, 9), ["invert"]);
+      // A third of the values a level off is 0.33 on average.
+      assertEquals(await failed(1800, 1), []);
+      assertEquals(await failed(2048, 1), ["invert"]);
+    }),
+  { backends: ["cpu"] },
+);
+
+const unusableOperations: Record<string, [name: string, tensor: TensorData, message: string]> = {
+  "an unknown operation": ["sepia.0.5", f32(1), 'a tensor "sepia.0.5"'],
+  "a factor missing": ["color", f32(1), "an operation without magnitude"],
+  "a factor too many": ["invert.2", f32(1), "an operation with magnitude"],
+  "another shape": ["invert", f32(1), "invert has the shape [1], not [2,32,32,3]"],
+  "images that are no images": ["input.images", f32(1), "input.images has the shape [1]"],
+  "a level above 255": [
+    "input.images",
+    { dtype: "F32", shape: [1, 1, 1, 1], data: Float32Array.of(256) },
+    "holds 256, which is not 0 to 255",
+  ],
+};
+for (const [fault, [name, tensor, message]] of Object.entries(unusableOperations)) {
+  forEachBackend(`a file of operations is refused with ${fault}`, () =>
+    inFolder(async (folder) => {
+      const path = `${folder}/a.safetensors`;
+      await changedOperations(path, (tensors) => void tensors.set(name, tensor));
+      await assertRejects(() => parityErrors(path), UserError, message);
+    }), { backends: ["cpu"] });
+}

@@ -1,4 +1,5 @@
 /** What an augmentation is. */
+import type { ImageOperation } from "../kernels/image_operations/operations.ts";
 import type { AffineMap } from "./affine.ts";
 import type { Mix } from "./mixing.ts";
 
@@ -23,20 +24,48 @@ interface Common {
 }
 
 /** What every augmentation has that draws for each image. */
-interface OfImage extends Common {
+export interface OfImage extends Common {
   /** Place of its random numbers: `count` from `first` on, of the `ofImage` of a stream's image. */
   draws: { stream: number; ofImage: number; first: number; count: number };
 }
+
+/** The n-th random number of an image, or of a batch, in [0, 1). */
+export type Draw = (n: number) => number;
 
 /** One that moves the points of an image. */
 export interface MapAugmentation extends OfImage {
   kind: "map";
   /**
    * The map of one image.
-   * @param draw its n-th random number, in [0, 1)
    * @param values of the parameters
+   * @param size side of the square image in pixels
    */
-  map(draw: (n: number) => number, values: readonly number[]): AffineMap;
+  map(draw: Draw, values: readonly number[], size: number): AffineMap;
+}
+
+/** One that does operations of the device on an image, one after another. */
+export interface OperationAugmentation extends OfImage {
+  kind: "operation";
+  /** How many operations: each is a pass over the batch. */
+  rounds(values: readonly number[]): number;
+  /**
+   * The operations of one image, `rounds` of them.
+   * @param size side of the square image in pixels
+   */
+  operations(draw: Draw, values: readonly number[], size: number): ImageOperation[];
+}
+
+/** A rectangle in pixels; bottom and right are the first that are not in it. */
+export type Box = readonly [top: number, left: number, bottom: number, right: number];
+
+/** One that makes a part of an image the channels' mean. */
+export interface EraseAugmentation extends OfImage {
+  kind: "erase";
+  /**
+   * The part of one image, or none.
+   * @param size side of the square image in pixels
+   */
+  box(draw: Draw, values: readonly number[], size: number): Box | null;
 }
 
 /** One that mixes each image of a batch with another; of several in a list a batch takes one. */
@@ -45,14 +74,18 @@ export interface MixAugmentation extends Common {
   /**
    * How a batch is mixed.
    * @param share random, in [0, 1]: how much of its own an image keeps
-   * @param draw its n-th random number, in [0, 1)
+   * @param draw of the batch
    * @param size side of the images in pixels
    */
-  mix(share: number, draw: (n: number) => number, size: number): Mix;
+  mix(share: number, draw: Draw, size: number): Mix;
 }
 
 /** A way to vary training images; a file each, and a line of the table in `table.ts`. */
-export type Augmentation = MapAugmentation | MixAugmentation;
+export type Augmentation =
+  | MapAugmentation
+  | OperationAugmentation
+  | EraseAugmentation
+  | MixAugmentation;
 
 /**
  * The kinds in the order in which they change a batch, and how error texts call them; within a kind
@@ -60,6 +93,8 @@ export type Augmentation = MapAugmentation | MixAugmentation;
  */
 export const kinds: Record<Augmentation["kind"], string> = {
   map: "moves the picture",
+  operation: "changes its colours",
+  erase: "erases a part",
   mix: "mixes pictures",
 };
 

@@ -6,30 +6,12 @@ import { UserError } from "../errors.ts";
 import { nearest } from "../nearest.ts";
 import { shown } from "../shown.ts";
 import { type Augmentation, kinds, type Parameter } from "./augmentation.ts";
+import { type Listed, ofKind } from "./listed.ts";
 import { probabilitiesOf } from "./mixing.ts";
 import { augmentations } from "./table.ts";
 
 /** The list without an augmentation. */
 export const NONE = "none";
-
-/** One augmentation of a list. */
-export interface Listed<A extends Augmentation = Augmentation> {
-  name: string;
-  augmentation: A;
-  /** Its numbers; those that may be left out and are, are missing. */
-  values: number[];
-}
-
-/** @internal */
-type OfKind<K extends Augmentation["kind"]> = Listed<Extract<Augmentation, { kind: K }>>;
-
-/** Those of a list that are of one kind. */
-export function ofKind<K extends Augmentation["kind"]>(
-  listed: readonly Listed[],
-  kind: K,
-): OfKind<K>[] {
-  return listed.filter((each): each is OfKind<K> => each.augmentation.kind === kind);
-}
 
 /** The fields of a configuration that decide how training images are varied. */
 export interface Augmented {

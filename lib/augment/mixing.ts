@@ -5,7 +5,7 @@
 import { UserError } from "../errors.ts";
 import { randomBeta, randomUniform, streamKey, streams } from "../random.ts";
 import type { MixAugmentation, Parameter } from "./augmentation.ts";
-import type { Listed } from "./list.ts";
+import type { Listed } from "./listed.ts";
 
 /** What becomes of each image of a batch and its partner. */
 export interface Mix {

@@ -4,7 +4,7 @@ import { type MapAugmentation, sharedDraws } from "./augmentation.ts";
 /** RandomRotation of Keras, about the image's centre. */
 export const rotation: MapAugmentation = {
   kind: "map",
-  description: "turn either way, by up to a fraction of a full turn",
+  description: "turn either way, by up to a fraction of a full turn; where things have no upright",
   parameters: [{ name: "largest fraction of a turn", min: 0, max: 1 }],
   draws: { ...sharedDraws, stream: streams.augment, first: 1, count: 1 },
   map: (draw, values) => {

@@ -4,7 +4,7 @@ import { type MapAugmentation, sharedDraws } from "./augmentation.ts";
 /** RandomZoom of Keras with height and width drawn apart. */
 export const zoom: MapAugmentation = {
   kind: "map",
-  description: "scale height and width apart, by up to a share either way",
+  description: "scale height and width apart, by up to a share either way; where distances differ",
   parameters: [{ name: "largest share", min: 0, max: 0.999 }],
   draws: { ...sharedDraws, stream: streams.augment, first: 2, count: 2 },
   map: (draw, values) => {

@@ -1,5 +1,6 @@
 /** What the fields of training must be to each other. */
-import { augmentationsOf, ofKind } from "../augment/list.ts";
+import { augmentationsOf } from "../augment/list.ts";
+import { ofKind } from "../augment/listed.ts";
 import { UserError } from "../errors.ts";
 import { schedules } from "../optim/schedules.ts";
 import type { RunConfig } from "./groups.ts";

@@ -11,12 +11,15 @@ import type { RunConfig } from "../config/run.ts";
 import type { ImageSplit, RecordStream } from "../data/dataset.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
-import { augmentationsOf, ofKind } from "../augment/list.ts";
+import { augmentationsOf } from "../augment/list.ts";
+import { ofKind } from "../augment/listed.ts";
 import { drawMix, labelShareOf, type Mix, unmixed } from "../augment/mixing.ts";
+import { drawOperationInputs, isOperationInput } from "../augment/operation_inputs.ts";
 import { drawTransforms } from "../augment/transforms.ts";
-import { augmentBatch, packImages } from "../kernels/augment_batch/augment_batch.ts";
+import { packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { mixBatch } from "../kernels/mix_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
+import { augmentedImages } from "./augmented_images.ts";
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
 export interface BatchLabels {
@@ -42,12 +45,14 @@ export interface Batch {
 export type BatchInputs = Record<string, tf.Tensor>;
 
 /**
- * The inputs that have a row for each image that is made. Of a batch that is mixed these are one more
+ * Whether an input has a row for each image that is made. Of a batch that is mixed these are one more
  * than its own: each image's partner is the one after it, so the first stands at the end again.
  */
-const rowsOfImages: readonly string[] = ["indices", "transforms"];
+function isOfImages(name: string): boolean {
+  return name === "indices" || name === "transforms" || isOperationInput(name);
+}
 
-/** The inputs that have a row for each label. What is in neither list is of the batch as a whole. */
+/** The inputs that have a row for each label. Other inputs are of the batch as a whole. */
 const rowsOfLabels: readonly string[] = ["labels", "second", "share"];
 
 /** Milliseconds that steps have waited for images to be read so far, for benches. */
@@ -148,10 +153,11 @@ export class DeviceSplit {
     const batch = indices.length;
     const { imageSize: size, seed, mixEpochs, batchSize } = config;
     const augmentations = augmentationsOf(config);
-    const drawn = drawTransforms({ batch, step, size, seed, augmentations });
+    const drawn = { batch, step, size, seed, augmentations };
     const values = {
       ...this.evaluationValues(indices),
-      transforms: { shape: [batch, 6], values: drawn },
+      transforms: { shape: [batch, 6], values: drawTransforms(drawn) },
+      ...drawOperationInputs(drawn),
     };
     const mixes = ofKind(augmentations, "mix");
     if (mixes.length === 0) return values;
@@ -186,14 +192,10 @@ export class DeviceSplit {
    * @param size side of the images in pixels
    */
   batch(inputs: BatchInputs, size: number): Batch {
-    const { indices, labels, transforms, packed, mix, second, share } = inputs;
-    const made = augmentBatch(
-      packed ? [packed as tf.Tensor2D] : this.packed,
-      indices as tf.Tensor1D,
-      transforms as tf.Tensor2D | undefined ?? null,
-      { ...this.preprocessing, size },
-    );
-    const first = labels as tf.Tensor1D;
+    const packed = inputs.packed ? [inputs.packed as tf.Tensor2D] : this.packed;
+    const made = augmentedImages(packed, inputs, this.preprocessing, size);
+    const first = inputs.labels as tf.Tensor1D;
+    const { mix, second, share } = inputs;
     if (!mix) return { images: made, labels: { first } };
     const images = mixBatch(made, mix as tf.Tensor1D);
     made.dispose();
@@ -209,13 +211,10 @@ export class DeviceSplit {
    */
   partOf(inputs: BatchInputs, from: number, images: number): BatchInputs {
     const part = { ...inputs };
-    const take = (names: readonly string[], rows: number) => {
-      for (const name of names) {
-        if (inputs[name]) part[name] = tf.slice(inputs[name], from, rows);
-      }
-    };
-    take(rowsOfImages, inputs.mix ? images + 1 : images);
-    take(rowsOfLabels, images);
+    for (const [name, input] of Object.entries(inputs)) {
+      if (isOfImages(name)) part[name] = tf.slice(input, from, inputs.mix ? images + 1 : images);
+      if (rowsOfLabels.includes(name)) part[name] = tf.slice(input, from, images);
+    }
     return part;
   }
 
@@ -233,7 +232,9 @@ function mixedValues(
   size: number,
 ): Record<string, InputValues> {
   const mixed = { ...values };
-  for (const name of rowsOfImages) if (values[name]) mixed[name] = withFirstAgain(values[name]);
+  for (const [name, input] of Object.entries(values)) {
+    if (isOfImages(name)) mixed[name] = withFirstAgain(input);
+  }
   const { shape, values: labels } = values.labels!;
   const batch = labels.length;
   const numbers = Float32Array.of(mix.share, ...mix.box);

@@ -17,5 +17,5 @@ Deno.test("a crop shifts by every whole number of pixels that the padding allows
 
 Deno.test("right and down are drawn apart", () => {
   const draws = [0, 0.99];
-  assertEquals(crop.map((n) => draws[n]!, [4]).shift, [-4, 4]);
+  assertEquals(crop.map((n) => draws[n]!, [4], 8).shift, [-4, 4]);
 });

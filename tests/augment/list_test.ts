@@ -63,6 +63,23 @@ const wrong: Record<string, string> = {
     "beside it sum to 1; lower them, or leave it out.",
   "zoom(-1)": 'The augmentation zoom("-1") cannot be: its largest share must be ' +
     "a number from 0 to 0.999.",
+  "randaugment(2,31)": 'The augmentation randaugment("31") cannot be: its magnitude must be ' +
+    "a whole number from 0 to 30.",
+  "randaugment(9,9)": 'The augmentation randaugment("9") cannot be: its operations must be ' +
+    "a whole number from 1 to 8.",
+  "jitter(0.4)": "The augmentation jitter takes 3 numbers: " +
+    "jitter(brightness, contrast, saturation); 1 are given.",
+  "resizedcrop(0)": 'The augmentation resizedcrop("0") cannot be: its least area must be ' +
+    "a number from 0.01 to 1.",
+  "erase(50)": 'The augmentation erase("50") cannot be: its share of the images must be ' +
+    "a number from 0 to 1.",
+  "randaugment(2,9)|flip": "The augmentation flip cannot stand behind randaugment: " +
+    "what moves the picture comes before what changes its colours.",
+  "erase(0.25)|jitter(0.4,0.4,0.4)": "The augmentation jitter cannot stand behind erase: " +
+    "what changes its colours comes before what erases a part.",
+  "trivialaugmentation": 'There is no augmentation "trivialaugmentation"; ' +
+    'did you mean "trivialaugment"? ' +
+    `A list is like "flip|crop(4)" or "none", of ${known}.`,
 };
 for (const [text, message] of Object.entries(wrong)) {
   Deno.test(`the list ${text} is refused`, () => {

@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
-import { ofKind, parseAugmentations } from "../../lib/augment/list.ts";
+import { parseAugmentations } from "../../lib/augment/list.ts";
+import { ofKind } from "../../lib/augment/listed.ts";
 import { drawMix, labelShareOf, type Mix, probabilitiesOf } from "../../lib/augment/mixing.ts";
 import { randomBeta, streamKey } from "../../lib/random.ts";
 

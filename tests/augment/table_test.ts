@@ -1,4 +1,5 @@
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { parseAugmentations } from "../../lib/augment/list.ts";
 import { augmentations } from "../../lib/augment/table.ts";
 
 Deno.test("no two augmentations of a stream share a number of an image", () => {
@@ -12,4 +13,17 @@ Deno.test("no two augmentations of a stream share a number of an image", () => {
       taken.add(`${stream}/${n}`);
     }
   }
+});
+
+Deno.test("docs/training.md has an example of each augmentation, and its description", async () => {
+  const page = await Deno.readTextFile(new URL("../../docs/training.md", import.meta.url));
+  const section = page.split("\n## Augmentation\n")[1]!.split("\n## ")[0]!;
+  const rows = [...section.matchAll(/^\| `([^`]+)` *\| (.*\S) +\|$/gm)];
+  const described = rows.map(([, example, description]) => {
+    return [parseAugmentations(example!)[0]!.name, description];
+  });
+  const expected = Object.entries(augmentations).map(([name, { description }]) => {
+    return [name, description];
+  });
+  assertEquals(described, expected);
 });

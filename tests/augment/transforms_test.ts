@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
 import { parseAugmentations } from "../../lib/augment/list.ts";
-import { drawTransforms, type TransformOptions } from "../../lib/augment/transforms.ts";
+import type { DrawOptions } from "../../lib/augment/draws.ts";
+import { drawTransforms } from "../../lib/augment/transforms.ts";
 
 const augmentations = parseAugmentations("flip|rotation(0.02)|zoom(0.2)");
 const options = { size: 32, seed: 5, step: 9, augmentations };
@@ -17,7 +18,7 @@ function decompose([t0, t1, , t3, t4]: Float32Array) {
   };
 }
 
-function drawMany(batch: number, more: Partial<TransformOptions> = {}) {
+function drawMany(batch: number, more: Partial<DrawOptions> = {}) {
   const drawn = drawTransforms({ ...options, batch, ...more });
   return Array.from({ length: batch }, (_, i) => decompose(drawn.slice(i * 6, i * 6 + 6)));
 }

@@ -70,3 +70,12 @@ Deno.test("workOf: an unknown kernel is known by its traffic", () => {
   const call = { name: "Other", inputShapes: [[3], []], outputShapes: [[2, 2]] };
   assertEquals(workOf(call, step), { shape: "3", flops: 0, bytes: 32 });
 });
+
+Deno.test("workOf: operations on images read and write each number once", () => {
+  const work = workOf({
+    name: "VitImageOperations",
+    inputShapes: [[2, 4, 4, 3], [2, 3], null],
+    outputShapes: [[2, 4, 4, 3]],
+  }, step);
+  assertEquals(work, { shape: "2x4x4x3", flops: 0, bytes: 4 * (96 + 6 + 96) });
+});

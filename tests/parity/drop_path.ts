@@ -1,7 +1,7 @@
 /** Stochastic depth beside reference values, by the model's own layers and the masks that they draw. */
 import { dropThreshold, randomBits, streamKey, streamOfName } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
-import type { FloatTensor } from "../../lib/checkpoint/state.ts";
+import type { FloatTensor } from "../../lib/checkpoint/training_state.ts";
 import { assignWeights } from "../../lib/train/weights.ts";
 
 /** The rate of the reference values, in every block. */

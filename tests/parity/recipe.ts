@@ -9,12 +9,12 @@
  *   a decay of 0.99 and its warm-up.
  */
 import type { TensorData } from "../../lib/checkpoint/safetensors.ts";
-import { UserError } from "../../lib/errors.ts";
 import { shown } from "../../lib/shown.ts";
 import { type Softening, softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { type Scheduled, scheduleFactor } from "../../lib/optim/schedules.ts";
 import { WeightAverage } from "../../lib/optim/weight_average.ts";
 import { tf } from "../../lib/tfjs.ts";
+import { ReferenceFile } from "./reference_file.ts";
 
 /** One reference tensor beside ours. */
 export interface Compared {
@@ -62,14 +62,7 @@ export async function compareRecipe(
   return compared;
 }
 
-class RecipeFile {
-  private readonly used = new Set<string>();
-
-  constructor(
-    private readonly tensors: ReadonlyMap<string, TensorData>,
-    private readonly path: string,
-  ) {}
-
+class RecipeFile extends ReferenceFile {
   *schedules(): Generator<Compared> {
     for (const [name, config] of Object.entries(schedules)) {
       if (!this.tensors.has(name)) continue;
@@ -140,17 +133,6 @@ class RecipeFile {
     return [{ name: "ema.after", actual, expected, tolerance: tolerances.ema }];
   }
 
-  assertAllUsed(): void {
-    const unknown = [...this.tensors.keys()].find((name) => !this.used.has(name));
-    if (unknown !== undefined) throw this.unusable(`it has a tensor ${shown(unknown)}`);
-  }
-
-  unusable(fault: string): UserError {
-    return new UserError(
-      `${this.path} is no file of reference values that can be used: ${fault}.`,
-    );
-  }
-
   /** What the name of a loss says: `mixed_0.37_smoothing_0.1` for example. */
   private softeningOf(name: string): { share?: number; smoothing: number } {
     const found = kind.exec(name.slice("loss.".length));
@@ -160,30 +142,5 @@ class RecipeFile {
       throw this.unusable(`its ${shown(name)} is a loss of no known kind`);
     }
     return { share, smoothing };
-  }
-
-  private floats(name: string, shape: number[]): Float32Array {
-    const { dtype, data } = this.tensor(name, shape, "F32");
-    const wrong = (data as Float32Array).find((value) => !Number.isFinite(value));
-    if (wrong === undefined) return data as Float32Array;
-    throw this.unusable(`its ${name} (${dtype}) holds ${wrong}, which is not a finite number`);
-  }
-
-  private integers(name: string, count: number, below: number): Int32Array {
-    const data = this.tensor(name, [count], "I32").data as Int32Array;
-    const wrong = data.find((value) => value < 0 || value >= below);
-    if (wrong === undefined) return data;
-    throw this.unusable(`its ${name} holds ${wrong}, which is not 0 to ${below - 1}`);
-  }
-
-  private tensor(name: string, shape: number[], dtype: string): TensorData {
-    this.used.add(name);
-    const found = this.tensors.get(name);
-    if (!found) throw this.unusable(`it has no tensor ${name}`);
-    if (found.dtype !== dtype) throw this.unusable(`its ${name} is ${found.dtype}, not ${dtype}`);
-    if (`${found.shape}` !== `${shape}`) {
-      throw this.unusable(`its ${name} has the shape [${found.shape}], not [${shape}]`);
-    }
-    return found;
   }
 }

@@ -33,6 +33,22 @@ Deno.test("patches takes an image file and other sizes", () =>
     assertEquals([...picture.data.subarray(middle, middle + 3)], [255, 0, 0]);
   }));
 
+Deno.test("patches draws the image as a list of augmentations varies it", () =>
+  inFolder(async (folder) => {
+    const [image, out] = [`${folder}/red.png`, `${folder}/out.png`];
+    const data = Uint8Array.from({ length: 8 * 8 * 3 }, (_, i) => i % 3 === 0 ? 255 : 0);
+    await Deno.writeFile(image, encodePng({ width: 8, height: 8, channels: 3, data }));
+    const sizes = ["--image-size", "32", "--patch-size", "16"];
+    const list = ["--augment", "flip|erase(1)", "--seed", "3"];
+    await runTaskWell("patches", ["--image", image, ...sizes, ...list, "--out", out]);
+    const picture = await decodeImage(await Deno.readFile(out), out);
+    const colours = new Set<string>();
+    for (let at = 0; at < picture.data.length; at += 3) {
+      colours.add(picture.data.subarray(at, at + 3).join());
+    }
+    assertEquals(colours, new Set(["255,255,255", "255,0,0", "128,128,128"]));
+  }));
+
 Deno.test("patches refuses a patch that does not divide the image", () =>
   inFolder(async (folder) => {
     const out = `${folder}/patches.png`;

@@ -1,6 +1,7 @@
 /** Batches that are mixed: what becomes of images and labels, when, and in parts. */
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
-import { augmentationsOf, ofKind } from "../../lib/augment/list.ts";
+import { augmentationsOf } from "../../lib/augment/list.ts";
+import { ofKind } from "../../lib/augment/listed.ts";
 import { drawMix, labelShareOf } from "../../lib/augment/mixing.ts";
 import { type InputValues, tensorsOf } from "../../lib/capture/repeated.ts";
 import { modelConfigOf, type RunConfig } from "../../lib/config/run.ts";

@@ -22,7 +22,8 @@ const recipe: RunConfig = {
   ...tinyRun,
   ...{ schedule: "cosine", warmupEpochs: 1, learningRateFloor: 1e-4, epochs: 3 },
   ...{ labelSmoothing: 0.1, ema: 0.9, clipNorm: 1, accumulate: 2, dropPath: 0.2 },
-  ...{ augment: "flip|crop(1)|mixup(0.8)|cutmix(1)", mixEpochs: 2 },
+  augment: "flip|crop(1)|randaugment(1,9)|erase(0.5)|mixup(0.8)|cutmix(1)",
+  mixEpochs: 2,
 };
 
 const recordsOf = (history: string): EpochLine[] =>

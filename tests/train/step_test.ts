@@ -161,7 +161,19 @@ const recipe: Partial<RunConfig> = {
   ...{ dropPath: 0.2, augment: "flip|crop(1)|mixup(0.8,0.4)|cutmix(1,0.4)", mixEpochs: 3 },
 };
 
-for (const [name, fields] of [["plain", {}], ["the whole recipe", recipe]] as const) {
+/** Every kind of augmentation, in parts. */
+const augmented: Partial<RunConfig> = {
+  augment: "flip|resizedcrop(0.5)|randaugment(2,9)|jitter(0.4,0.4,0.4)|erase(0.5)",
+  accumulate: 2,
+};
+
+for (
+  const [name, fields] of [
+    ["plain", {}],
+    ["the whole recipe", recipe],
+    ["augmented", augmented],
+  ] as const
+) {
   forEachBackend(`twenty captured steps give the bytes of twenty called, ${name}`, (backend) => {
     return assertCapturedIsCalled(backend, fields);
   });
