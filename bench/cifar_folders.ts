@@ -2,15 +2,19 @@
  * Writes CIFAR-100 out as PNG files, one folder a class under `train/`, `val/` and `test/`, and
  * beside them the same records in the binary form, so that both can be trained and compared:
  *
- *     deno run --allow-read --allow-write bench/cifar_folders.ts --data cifar-100-binary --out out
- *     deno task train --preset tiny --epochs 1 --dataset folder:out/folders --stored-size 32
- *     deno task train --preset tiny --epochs 1 --dataset cifar100 --data out/binary
+ *     deno run --allow-read --allow-write bench/cifar_folders.ts --data cifar-100-binary --out out \
+ *       --train wasm
  *
- * The runs give the same numbers to the last digit where both see the same records in the same
- * order. A file's name is its number in the official files, so within a class names sort as records
+ * `--train` trains `tiny` for an epoch from the files and from the binary form, and prints what both
+ * come to, which is the same to the last digit since both see the same records in the same order;
+ * without it the tasks do, as `deno task train --preset tiny --epochs 1` with
+ * `--dataset folder:out/folders --stored-size 32` and with `--dataset cifar100 --data out/binary`. A file's name is its number in the official files, so within a class names sort as records
  * do; a folder deals its classes out in turn, so the binary files are written in that order, and what
  * they hold out, their last tenth, is what `val/` holds. No order is kept on the side.
  */
+import { createHash } from "node:crypto";
+import { selectBackend } from "../lib/backend/select.ts";
+import { modelConfigOf, preset, type RunConfig } from "../lib/config/run.ts";
 import { cifarLayouts } from "../lib/data/cifar.ts";
 import {
   type ImageDataset,
@@ -19,9 +23,13 @@ import {
   splitValidation,
 } from "../lib/data/dataset.ts";
 import { loadDataset } from "../lib/data/load.ts";
+import { openImageFolder } from "../lib/data/open_images.ts";
 import { byCodePoints } from "../lib/data/picture_set.ts";
 import { drawSplits } from "../lib/data/stratified.ts";
+import { createViTClassifier, namedVariables } from "../lib/models/vit_classifier.ts";
 import { encodePng } from "../lib/report/encode_png.ts";
+import { DeviceDataset } from "../lib/train/device_dataset.ts";
+import { fit } from "../lib/train/fit.ts";
 import { newCommand, runTask } from "../tasks/cli.ts";
 
 /** A split's name, its records, and the number of its first in the official file. */
@@ -93,20 +101,62 @@ function records(...splits: ImageSplit[]): Uint8Array {
   return bytes;
 }
 
+/** What was written, opened from the files and from the binary form. */
+export async function openBoth(out: string): Promise<Record<"files" | "binary", ImageDataset>> {
+  const files = await openImageFolder(`${out}/folders`, {
+    ...{ storedSize: 32, preparedRoot: `${out}/prepared` },
+  });
+  const where = { data: `${out}/binary`, root: out };
+  return { files, binary: await loadDataset({ dataset: "cifar100", labels: "fine", ...where }) };
+}
+
+/** Losses and weights that a run comes to. */
+export interface Trained {
+  losses: Record<"loss" | "accuracy" | "valLoss" | "valAccuracy", number | null>[];
+  weights: number[];
+}
+
+/** Trains from the weights of the configuration's seed. */
+export async function trained(dataset: ImageDataset, config: RunConfig): Promise<Trained> {
+  using data = new DeviceDataset(dataset, config);
+  const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
+  const { history } = await fit({ config, model, data });
+  const losses = history.map(({ loss, accuracy, valLoss, valAccuracy }) => {
+    return { loss, accuracy, valLoss, valAccuracy };
+  });
+  const variables = [...namedVariables(model).values()];
+  const weights = (await Promise.all(variables.map(async (each) => [...await each.data()]))).flat();
+  model.dispose();
+  return { losses, weights };
+}
+
 if (import.meta.main) {
   await runTask(async () => {
     const command = newCommand("cifar_folders", "Write CIFAR-100 as PNG files in folders.")
       .option("--data <source>", "folder or archive of CIFAR-100; default: data/")
       .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
       .requiredOption("--out <folder>", "where the folders go")
-      .option("--limit <n>", "only the first n records of each split; 0: all", "0");
+      .option("--limit <n>", "only the first n records of each split; 0: all", "0")
+      .option("--train <backend>", "also train tiny for an epoch, both ways");
     command.parse();
-    const { data, md5, out, limit } = command.opts();
+    const { data, md5, out, limit, train: backend } = command.opts();
     const where = { data, md5, root: "data" };
     const dataset = await loadDataset({ dataset: "cifar100", labels: "fine", ...where });
     const { train, test } = dataset;
     const few = (split: ImageSplit) => limitSplit(split, Number(limit));
     await writeCifarFolders({ ...dataset, train: few(train), test: few(test) }, out);
     console.log(`${out}/folders and ${out}/binary: ${few(train).count + few(test).count} images`);
+    if (backend === undefined) return;
+    console.log((await selectBackend(backend)).reason);
+    const config = { ...preset("tiny"), epochs: 1 };
+    const results: string[] = [];
+    for (const [way, dataset] of Object.entries(await openBoth(out))) {
+      const { losses, weights } = await trained(dataset, config);
+      const hash = createHash("sha256").update(Float32Array.from(weights)).digest("hex");
+      results.push(`${JSON.stringify(losses[0])}, weights of sha256 ${hash}`);
+      console.log(`${way}: ${results.at(-1)}`);
+    }
+    if (results[0] !== results[1]) throw new Error("They differ");
+    console.log("the same to the last digit");
   });
 }

@@ -49,6 +49,13 @@ export class Lines {
     else this.say(text);
   }
 
+  /** Prints on standard error, where an unfinished line would stand before it on a terminal. */
+  error(text: string): void {
+    if (this.isOpen) this.screen.write("\r\x1b[2K");
+    this.isOpen = false;
+    this.screen.writeError(text);
+  }
+
   /** Whether it is time for a line of progress. */
   get isProgressDue(): boolean {
     const { terminal, plain } = intervals;

@@ -33,7 +33,8 @@ export function write(text: string): void {
 /** This process's terminal, or whatever stands in its place. */
 export const screen: Screen = {
   isTerminal: Deno.stdout.isTerminal(),
-  columns: () => Deno.consoleSize().columns,
+  // A terminal that was told no size says 0.
+  columns: () => Deno.consoleSize().columns || 80,
   write,
   writeError: (line) => console.error(line),
 };

@@ -7,11 +7,13 @@ import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { blocks, csv, json, type PredictionFormat, table } from "../lib/report/predictions.ts";
 import { shellWord } from "../lib/report/summary.ts";
-import { Classifier, imagesAtOnce } from "../lib/train/predict.ts";
+import { Classifier } from "../lib/train/predict.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { countOf, givenOption, newCommand, parseArguments, runsFolder, runTask } from "./cli.ts";
-import { imageFiles, readImage } from "./image_files.ts";
-import { print } from "./output.ts";
+import { imageFiles } from "./image_files.ts";
+import { Lines } from "./lines.ts";
+import { screen } from "./output.ts";
+import { predictAll } from "./predict_all.ts";
 import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
 
 await runTask(async () => {
@@ -47,55 +49,12 @@ await runTask(async () => {
   assignWeights(model, state.weights, path);
   using classifier = new Classifier(model, state);
   const format = formatOf(options, state.classNames);
-  if (format.head !== null) print(format.head);
-  const isGood = await predictAll(words, classifier, top, format);
+  const lines = new Lines(screen, options.json);
+  // Their names alone, so that progress has an end.
+  const files = await Array.fromAsync(imageFiles(words));
+  const isGood = await predictAll(files, { classifier, top, format, lines });
   Deno.exit(isGood ? 0 : 2);
 });
-
-/**
- * Reads, classifies and prints a batch at a time, so that memory does not grow with their number.
- * @returns whether all could be read
- */
-async function predictAll(
-  words: readonly string[],
-  classifier: Classifier,
-  top: number,
-  format: PredictionFormat,
-): Promise<boolean> {
-  let isGood = true;
-  // One bad file is no reason to say nothing of the others; it is named where it stood.
-  let waiting: { file: string; found: Uint8Array | UserError }[] = [];
-  let good = 0;
-  const flush = async () => {
-    const images = waiting.map(({ found }) => found).filter((found) => found instanceof Uint8Array);
-    const predictions = images.length > 0 ? await classifier.classify(images, top) : [];
-    for (const { file, found } of waiting) {
-      if (found instanceof UserError) console.error(`error: ${found.message}`);
-      else for (const line of format.lines(file, predictions.shift()!)) print(line);
-    }
-    waiting = [];
-    good = 0;
-  };
-  for await (const file of imageFiles(words)) {
-    const found = file instanceof UserError ? file : await prepared(file, classifier);
-    waiting.push({ file: String(file), found });
-    if (found instanceof UserError) isGood = false;
-    else good++;
-    if (good === imagesAtOnce || waiting.length === 10 * imagesAtOnce) await flush();
-  }
-  await flush();
-  return isGood;
-}
-
-/** One at a time: a photograph takes a hundred times the memory of what is kept of it. */
-async function prepared(file: string, classifier: Classifier): Promise<Uint8Array | UserError> {
-  try {
-    return classifier.prepared(await readImage(file, classifier.size));
-  } catch (error) {
-    if (error instanceof UserError) return error;
-    throw error;
-  }
-}
 
 function formatOf(
   options: { table?: true; csv?: true; json: boolean },

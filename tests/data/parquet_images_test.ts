@@ -6,7 +6,7 @@ import { UserError } from "../../lib/errors.ts";
 import { inFolder } from "./fixtures.ts";
 import { picture } from "./picture_files.ts";
 
-/** By pyarrow 22, as Hugging Face writes it: rows of `photos/`, four a group. */
+/** By Arrow 25.0.1 (`created_by`), as Hugging Face writes it: rows of `photos/`, four a group. */
 const photos = new URL("./photos.parquet", import.meta.url).pathname;
 
 interface Row {

@@ -4,7 +4,9 @@ import { UserError } from "../../lib/errors.ts";
 import { deviceDataBytes } from "../../tasks/data_options.ts";
 import { inFolder } from "../data/fixtures.ts";
 import { classesOf, writeTree } from "../data/picture_files.ts";
-import { assertRefused, jsonLines, runTask, runTaskWell, smallRun } from "./run_task.ts";
+import { assertRefused, exists, jsonLines, runTask, runTaskWell, smallRun } from "./run_task.ts";
+
+const parquetFile = new URL("../data/photos.parquet", import.meta.url);
 
 const small = [...smallRun, "--limit", "0", "--epochs", "2", "--stored-size", "32"];
 
@@ -73,6 +75,52 @@ Deno.test("what is wrong with pictures is a sentence of the task", () =>
       "or say --on-broken skip",
     );
     assertRefused(await train(`folder:${folder}/broken`, "--on-broken", "x"), "--on-broken", '"x"');
+  }));
+
+Deno.test("paths that hold no pictures in classes, and Parquet files of no use, are sentences", () =>
+  inFolder(async (folder) => {
+    const bytes = await Deno.readFile(parquetFile);
+    const other = bytes.slice();
+    // The schema at the file's end has no column of bytes any more.
+    const text = new TextDecoder("latin1").decode(bytes);
+    for (const { index } of text.matchAll(/bytes/g)) other[index] = "x".charCodeAt(0);
+    await writeTree(folder, {
+      ...{ "loose/1.png": 1, "loose/2.png": 2, "cut.parquet": bytes.slice(0, -100) },
+      ...{ "other.parquet": other, "text.parquet": "PAR1" },
+    });
+    const refused: [dataset: string, ...says: string[]][] = [
+      [`folder:${folder}/loose`, "has 2 pictures but no class folders"],
+      [`folder:${folder}/loose/1.png`, "is a file; name a folder"],
+      [`parquet:${folder}/nowhere`, "does not exist"],
+      [`parquet:${folder}/cut.parquet`, "cut.parquet cannot be read", "so fetch it again"],
+      [`parquet:${folder}/text.parquet`, "text.parquet cannot be read"],
+      [`parquet:${folder}/other.parquet`, "is of another schema", "none named image"],
+    ];
+    await Promise.all(refused.map(async ([dataset, ...says]) => {
+      const out = `${folder}/run`;
+      assertRefused(
+        await runTask("train", [...small, "--dataset", dataset, "--out", out]),
+        ...says,
+      );
+    }));
+    assert(!await exists(`${folder}/run`), "a run folder was left behind");
+  }));
+
+Deno.test("prepared pictures that were damaged are prepared again, and it is said", () =>
+  inFolder(async (folder) => {
+    await writeTree(`${folder}/photos`, classesOf(["a", "b"], 3));
+    const args = ["--dataset", `folder:${folder}/photos`, "--root", `${folder}/data`];
+    const first = await runTaskWell("data", args);
+    const root = `${folder}/data/prepared`;
+    const [{ name }] = await Array.fromAsync(Deno.readDir(root)) as [Deno.DirEntry];
+    const shard = `${root}/${name}/000000.shard`;
+    const whole = await Deno.readFile(shard);
+    await Deno.writeFile(shard, whole.map((byte, i) => i === whole.length - 50 ? byte ^ 1 : byte));
+    const again = await runTaskWell("data", args);
+    assertStringIncludes(again, `${shard} is damaged; its pictures are read again.`);
+    assertEquals(await Deno.readFile(shard), whole);
+    // The checksum of the records is the last word of both.
+    assertEquals(again.trimEnd().split(" ").at(-1), first.trimEnd().split(" ").at(-1));
   }));
 
 Deno.test("--device-data is bytes or auto", () => {

@@ -162,19 +162,28 @@ forEachBackend(
   { backends: ["cpu"] },
 );
 
-forEachBackend(
-  "a shard that is gone while it is trained on is a sentence",
-  () =>
-    inFolder(async (folder) => {
-      await writeTree(`${folder}/photos`, classesOf(["a", "b", "c"], 12));
-      const dataset = await open(folder, 0);
-      using data = new DeviceDataset(dataset, plainRun);
-      const [{ name }] = await Array.fromAsync(Deno.readDir(`${folder}/prepared`)) as [
-        Deno.DirEntry,
-      ];
-      await Deno.remove(`${folder}/prepared/${name}/000000.shard`);
-      const refusal = await assertRejects(() => data.train.ready(Int32Array.of(0)), UserError);
-      assert(/Cannot read .*000000\.shard .*start again/.test(refusal.message), refusal.message);
-    }),
-  { backends: ["cpu"] },
-);
+const losses: Record<string, [loss: (shard: string) => Promise<void>, says: RegExp]> = {
+  "gone": [(shard) => Deno.remove(shard), /Cannot read .*000000\.shard .*start again/],
+  "cut": [(shard) => Deno.truncate(shard, 500), /\.shard \(it ends too early\); start again/],
+};
+
+for (const [what, [lose, says]] of Object.entries(losses)) {
+  forEachBackend(
+    `a shard that is ${what} while it is trained on is a sentence`,
+    () =>
+      inFolder(async (folder) => {
+        await writeTree(`${folder}/photos`, classesOf(["a", "b", "c"], 12));
+        const dataset = await open(folder, 0);
+        using data = new DeviceDataset(dataset, config);
+        const [{ name }] = await Array.fromAsync(Deno.readDir(`${folder}/prepared`)) as [
+          Deno.DirEntry,
+        ];
+        await lose(`${folder}/prepared/${name}/000000.shard`);
+        // The last picture: what is cut off.
+        const last = Int32Array.of(data.train.count - 1);
+        const refusal = await assertRejects(() => data.train.ready(last), UserError);
+        assert(says.test(refusal.message), refusal.message);
+      }),
+    { backends: ["cpu"] },
+  );
+}

@@ -1,6 +1,7 @@
 /** A worker that decodes pictures one after the other, so that its memory is that of one. */
 import { UserError } from "../../errors.ts";
 import { readBoundedFile } from "../../files.ts";
+import { systemCode } from "../../io_error.ts";
 import { fitImage } from "../image/fit.ts";
 import { decodeImage } from "../image/decode.ts";
 import { maxFileBytes } from "../image/read.ts";
@@ -31,8 +32,8 @@ async function decode({ name, path, bytes }: Picture, form: StoredForm): Promise
     return { pixels: new Uint8Array(image.data) };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
-    // Not the picture's fault: the decoder's own file, or the whole disk, is out of bounds.
-    if (error.cause instanceof Deno.errors.NotCapable) throw error;
+    // Not the picture's fault, and it may be otherwise tomorrow, of which the key would not know.
+    if (systemCode(error.cause) !== undefined) throw error;
     // What is stored must not depend on where the source lies.
     return { broken: path === undefined ? error.message : error.message.replaceAll(path, name) };
   }

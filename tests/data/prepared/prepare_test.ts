@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { imageFolder } from "../../../lib/data/image_folder.ts";
+import { prepare } from "../../../lib/data/prepared/prepare.ts";
 import { readRecords, shardPath } from "../../../lib/data/prepared/shard.ts";
 import { UserError } from "../../../lib/errors.ts";
 import { inFolder } from "../fixtures.ts";
@@ -137,6 +139,31 @@ Deno.test("with --on-broken stop a broken picture ends it, then and later", () =
     await prepareIn(folder);
     const refusal = await assertRejects(() => prepareIn(folder, stop), UserError, says);
     assertStringIncludes(refusal.message, "mend or remove it, or say --on-broken skip.");
+  }));
+
+Deno.test("a picture that the system cannot read ends it, and is not stored as broken", () =>
+  inFolder(async (folder) => {
+    await writeTree(`${folder}/photos`, classesOf(["a", "b"], 4));
+    const set = await imageFolder.open(`${folder}/photos`);
+    await Deno.rename(`${folder}/photos/b/0002.png`, `${folder}/away.png`);
+    const form = { size: 8, fit: "crop" } as const;
+    const root = `${folder}/prepared`;
+    const start = () => prepare(set, { ...large, root, form, workers: 1 });
+    await assertRejects(start, UserError, "b/0002.png: there is no such file or folder");
+    await Deno.rename(`${folder}/away.png`, `${folder}/photos/b/0002.png`);
+    const { broken, shards } = await start();
+    assertEquals([broken.size, shards.flatMap(({ labels }) => labels).length], [0, 8]);
+  }));
+
+Deno.test("a place for what is prepared that is a file is refused in a sentence", () =>
+  inFolder(async (folder) => {
+    await writeTree(folder, { ...classesOf(["a", "b"], 1, "photos/"), "file": "x" });
+    await assertRejects(
+      () => prepareIn(folder, { root: `${folder}/file` }),
+      UserError,
+      "a part of the path is a file, not a folder",
+    );
+    assertEquals(await Deno.readTextFile(`${folder}/file`), "x");
   }));
 
 Deno.test("a picture of 60,000 x 60,000 is broken, and costs no memory", () =>
