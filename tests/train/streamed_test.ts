@@ -174,7 +174,7 @@ for (const [what, [lose, says]] of Object.entries(losses)) {
       inFolder(async (folder) => {
         await writeTree(`${folder}/photos`, classesOf(["a", "b", "c"], 12));
         const dataset = await open(folder, 0);
-        using data = new DeviceDataset(dataset, config);
+        using data = new DeviceDataset(dataset, plainRun);
         const [{ name }] = await Array.fromAsync(Deno.readDir(`${folder}/prepared`)) as [
           Deno.DirEntry,
         ];
