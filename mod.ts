@@ -65,6 +65,7 @@ export type { RgbImage } from "./lib/data/image/rgb_image.ts";
 export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export type { Dropout as DropoutMask } from "./lib/kernels/dropout.ts";
 export {
+  type BranchConfig,
   type CallOptions,
   type Initializer,
   type InputShape,

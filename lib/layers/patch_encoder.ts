@@ -64,6 +64,11 @@ export class PatchEncoder extends TokenEncoder {
     });
   }
 
+  /** As release 0.1.0 does it, whose runs go on to the same bytes: tfjs sums the gradient otherwise. */
+  protected override placed(tokens: tf.Tensor, positions: tf.Tensor): tf.Tensor {
+    return tokens.add(positions);
+  }
+
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     const { projectionDim, classToken } = this;

@@ -1,4 +1,5 @@
 import { tf } from "../tfjs.ts";
+import { addRepeated } from "../kernels/add_repeated.ts";
 import {
   firstShape,
   inputAndResidual,
@@ -84,7 +85,12 @@ export class TokenEncoder extends VitLayer {
       const token = tf.zeros([tokens.shape[0]!, 1, 1]).add(this.token.read());
       tokens = tf.concat([token, tokens], 1);
     }
-    return this.positions ? tokens.add(this.positions) : tokens.clone();
+    return this.positions ? this.placed(tokens, this.positions) : tokens.clone();
+  }
+
+  /** Tokens with positions. */
+  protected placed(tokens: tf.Tensor, positions: tf.Tensor): tf.Tensor {
+    return addRepeated(tokens, positions);
   }
 
   /** Frees what the layer owns; tells how many tensors that were. */

@@ -61,6 +61,7 @@ const variants: Record<string, Partial<RunConfig>> = {
   "tokens of one MLP layer": { transformerUnits: [128, 8] },
   "the head's layer": { mlpHeadUnits: [450], numClasses: 100, batchSize: 120 },
   "kernel of the head": { mlpHeadUnits: [450], batchSize: 20 },
+  "shifted patches": { tokenizer: "shifted" },
   "a class token's queries": { pooling: "token", numHeads: 8, keyDim: 16 },
 };
 

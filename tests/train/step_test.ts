@@ -167,11 +167,17 @@ const augmented: Partial<RunConfig> = {
   accumulate: 2,
 };
 
+/** What a model for small data sets has more. */
+const small: Partial<RunConfig> = {
+  ...{ tokenizer: "shifted", localityAttention: true, layerScale: 0.1, dropPath: 0.2 },
+};
+
 for (
   const [name, fields] of [
     ["plain", {}],
     ["the whole recipe", recipe],
     ["augmented", augmented],
+    ["shifted patches, local attention, LayerScale", small],
   ] as const
 ) {
   forEachBackend(`twenty captured steps give the bytes of twenty called, ${name}`, (backend) => {
