@@ -1,7 +1,6 @@
 /** What an augmentation is. */
 import type { ImageOperation } from "../kernels/image_operations/operations.ts";
 import type { AffineMap } from "./affine.ts";
-import type { Mix } from "./mixing.ts";
 
 /** One number in an augmentation's brackets. */
 export interface Parameter {
@@ -66,6 +65,14 @@ export interface EraseAugmentation extends OfImage {
    * @param size side of the square image in pixels
    */
   box(draw: Draw, values: readonly number[], size: number): Box | null;
+}
+
+/** What becomes of each image of a batch and its partner. */
+export interface Mix {
+  /** Weight of the image itself outside of the box, 0 to 1; the partner has the rest. */
+  share: number;
+  /** The pixels that are the partner's alone, right and bottom excluded. */
+  box: readonly [left: number, top: number, right: number, bottom: number];
 }
 
 /** One that mixes each image of a batch with another; of several in a list a batch takes one. */

@@ -4,16 +4,8 @@
  */
 import { UserError } from "../errors.ts";
 import { randomBeta, randomUniform, streamKey, streams } from "../random.ts";
-import type { MixAugmentation, Parameter } from "./augmentation.ts";
+import type { Mix, MixAugmentation, Parameter } from "./augmentation.ts";
 import type { Listed } from "./listed.ts";
-
-/** What becomes of each image of a batch and its partner. */
-export interface Mix {
-  /** Weight of the image itself outside of the box, 0 to 1; the partner has the rest. */
-  share: number;
-  /** The pixels that are the partner's alone, right and bottom excluded. */
-  box: readonly [left: number, top: number, right: number, bottom: number];
-}
 
 /** A batch that stays as it is. */
 export const unmixed: Mix = { share: 1, box: [0, 0, 0, 0] };

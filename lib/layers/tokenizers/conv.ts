@@ -1,5 +1,4 @@
 import type { tf } from "../../tfjs.ts";
-import type { ViTConfig } from "../../config/model.ts";
 import { ConvTokenizer } from "../conv_tokenizer.ts";
 import { TokenEncoder } from "../token_encoder.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -78,7 +77,7 @@ export const conv: Tokenizer = {
 };
 
 /** The side of the image before each stage, and after the last. */
-function sides(imageSize: ViTConfig["imageSize"], stages: number): number[] {
+function sides(imageSize: number, stages: number): number[] {
   const list = [imageSize];
   for (let i = 0; i < stages; i++) list.push(Math.ceil(list[i]! / 2));
   return list;

@@ -1,9 +1,8 @@
 import type { tf } from "../../tfjs.ts";
 import { PatchEncoder } from "../patch_encoder.ts";
 import { Patches } from "../patches.ts";
-import type { ViTConfig } from "../../config/model.ts";
 import type { OnnxGraph } from "../onnx_graph.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import type { Tokenizer, TokenizerConfig } from "./tokenizer.ts";
 
 /** Square patches without overlap through one dense layer, as in the ViT paper. */
 export const patches: Tokenizer = {
@@ -35,7 +34,7 @@ export const patches: Tokenizer = {
 };
 
 /** ONNX nodes that cut images into patches. */
-export function cutPatches(graph: OnnxGraph, config: ViTConfig, images: string): string {
+export function cutPatches(graph: OnnxGraph, config: TokenizerConfig, images: string): string {
   const { patchSize: p, channels } = config;
   const side = patches.side(config);
   const rows = graph.node("patches", "Reshape", [
