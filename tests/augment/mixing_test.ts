@@ -1,7 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals, assertNotEquals } from "@std/assert";
 import { parseAugmentations } from "../../lib/augment/list.ts";
 import { ofKind } from "../../lib/augment/listed.ts";
-import { drawMix, labelShareOf, type Mix, probabilitiesOf } from "../../lib/augment/mixing.ts";
+import type { Mix } from "../../lib/augment/augmentation.ts";
+import { drawMix, labelShareOf, probabilitiesOf } from "../../lib/augment/mixing.ts";
 import { randomBeta, streamKey } from "../../lib/random.ts";
 
 const mixesOf = (text: string) => ofKind(parseAugmentations(text), "mix");
