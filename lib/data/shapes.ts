@@ -26,7 +26,7 @@ const colours: Record<string, readonly [number, number, number]> = {
   black: [15, 15, 15],
 };
 
-/** Signed distance to the outline at (x, y), negative inside; the shape has radius 1. */
+/** Signed distance to the outline at (x, y), negative inside; the shape has radius 1 or little more. */
 type Distance = (x: number, y: number) => number;
 
 const shapes: Record<string, Distance> = {
@@ -50,6 +50,12 @@ const shapes: Record<string, Distance> = {
   crescent: without(disc(0, 0, 1), disc(0.45, 0, 0.8)),
   hourglass: polygon([-0.75, -0.9, 0.75, -0.9, -0.75, 0.9, 0.75, 0.9]),
 };
+
+/** Every shape's points are nearer to its centre. */
+const widest = 1.25;
+
+/** What a byte of noise means, -1 to 1. */
+const noises = Float64Array.from({ length: 256 }, (_, byte) => byte / 127.5 - 1);
 
 const colourNames = Object.keys(colours);
 const shapeNames = Object.keys(shapes);
@@ -129,21 +135,27 @@ function drawImage(image: Uint8Array, label: number, seed: number, step: number)
   const grey = between(95, 160);
   const slopeX = between(-1, 1);
   const slopeY = between(-1, 1);
+  // Beyond it the outline is farther than half a pixel.
+  const reach = (widest * radius + 0.5) ** 2;
 
   for (let y = 0, at = 0; y < side; y++) {
     const dy = y + 0.5 - centreY;
     for (let x = 0; x < side; x++, at += channels) {
       const dx = x + 0.5 - centreX;
-      const pixels = distance(cos * dx + sin * dy, cos * dy - sin * dx) * radius;
-      const cover = Math.min(1, Math.max(0, 0.5 - pixels));
+      let cover = 0;
+      if (dx * dx + dy * dy < reach) {
+        const pixels = distance(cos * dx + sin * dy, cos * dy - sin * dx) * radius;
+        cover = Math.min(1, Math.max(0, 0.5 - pixels));
+      }
       const ground = grey + slopeX * (x - side / 2) + slopeY * (y - side / 2);
       // One draw gives all channels eight bits each; the image's own draws come first.
       const bits = randomBits(key, 32 + y * side + x);
       for (let channel = 0; channel < channels; channel++) {
-        const noise = ((bits >>> (8 * channel)) & 255) / 127.5 - 1;
-        const value = ground + 26 * noise +
-          cover * (paint[channel]! + 8 * noise - ground - 26 * noise);
-        image[at + channel] = Math.min(255, Math.max(0, Math.round(value)));
+        const noise = noises[(bits >>> (8 * channel)) & 255]!;
+        let value = ground + 26 * noise;
+        if (cover > 0) value += cover * (paint[channel]! + 8 * noise - ground - 26 * noise);
+        // Cut off, it is rounded; twice as fast as Math.round.
+        image[at + channel] = value <= 0 ? 0 : value >= 255 ? 255 : value + 0.5;
       }
     }
   }
@@ -160,7 +172,8 @@ function without(shape: Distance, hole: Distance): Distance {
 /**
  * The polygon through the points x0, y0, x1, y1, ...; where its outline crosses itself, even-odd.
  */
-function polygon(points: readonly number[]): Distance {
+function polygon(corners: readonly number[]): Distance {
+  const points = Float64Array.from(corners);
   return (x, y) => {
     let nearest = Infinity;
     let inside = false;
@@ -173,10 +186,12 @@ function polygon(points: readonly number[]): Distance {
       const ey = y1 - y0;
       const wx = x - x0;
       const wy = y - y0;
-      const along = Math.min(1, Math.max(0, (wx * ex + wy * ey) / (ex * ex + ey * ey)));
-      const offX = wx - along * ex;
-      const offY = wy - along * ey;
-      nearest = Math.min(nearest, offX * offX + offY * offY);
+      const along = (wx * ex + wy * ey) / (ex * ex + ey * ey);
+      const within = along < 0 ? 0 : along > 1 ? 1 : along;
+      const offX = wx - within * ex;
+      const offY = wy - within * ey;
+      const square = offX * offX + offY * offY;
+      if (square < nearest) nearest = square;
       if (y0 > y !== y1 > y && wx < (ex * wy) / ey) inside = !inside;
       x0 = x1;
       y0 = y1;
