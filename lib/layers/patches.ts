@@ -19,7 +19,7 @@ import { firstShape, inputAndResidual, type InputShape, VitLayer } from "./layer
  */
 export class Patches extends VitLayer {
   /** Name of the class in stored models. */
-  static readonly className = "VitPatches";
+  static readonly className: string = "VitPatches";
   /** Side of a patch in pixels. */
   readonly patchSize: number;
 

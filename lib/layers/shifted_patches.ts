@@ -1,6 +1,7 @@
 import { tf } from "../tfjs.ts";
 import { SHIFTED_PARTS, shiftedPatches } from "../kernels/shifted_patches.ts";
-import { firstShape, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
+import { inputAndResidual, type InputShape } from "./layer.ts";
+import { Patches } from "./patches.ts";
 
 /**
  * Cuts images, and their shifts by half a patch along the four diagonals, into square patches
@@ -9,19 +10,12 @@ import { firstShape, inputAndResidual, type InputShape, VitLayer } from "./layer
  * `[batch, size, size, channels]` becomes `[batch, tokens, patchSize * patchSize * 5 * channels]`;
  * patches row by row, a patch's pixels too, the image's channels before those of the shifts.
  */
-export class ShiftedPatches extends VitLayer {
-  static readonly className = "VitShiftedPatches";
-  readonly patchSize: number;
-
-  constructor(config: { name?: string; patchSize: number }) {
-    super(config);
-    this.patchSize = config.patchSize;
-  }
+export class ShiftedPatches extends Patches {
+  static override readonly className = "VitShiftedPatches";
 
   override computeOutputShape(inputShape: InputShape): tf.Shape {
-    const [batch, height, width, channels] = firstShape(inputShape) as number[];
-    const tokens = (height! / this.patchSize) * (width! / this.patchSize);
-    return [batch!, tokens, this.patchSize ** 2 * SHIFTED_PARTS * channels!];
+    const [batch, tokens, width] = super.computeOutputShape(inputShape) as number[];
+    return [batch!, tokens!, width! * SHIFTED_PARTS];
   }
 
   override call(inputs: tf.Tensor | tf.Tensor[]): tf.Tensor {
@@ -29,10 +23,6 @@ export class ShiftedPatches extends VitLayer {
       const [images] = inputAndResidual(inputs);
       return shiftedPatches(images as tf.Tensor4D, this.patchSize);
     });
-  }
-
-  override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), patchSize: this.patchSize };
   }
 }
 tf.serialization.registerClass(ShiftedPatches);
