@@ -102,8 +102,9 @@ export class RunSaver implements Keeper {
 
   private async write(state: TrainingState): Promise<void> {
     const { folder, checkFolder, onSave } = this.options;
-    await checkFolder();
+    // Before the first wait: an epoch that ends meanwhile has other weights than this state.
     const paid = [...this.owed];
+    await checkFolder();
     const { line, best } = paid.findLast((epoch) => epoch.best !== null) ?? {};
     if (line && best && best !== "unread") {
       const weights = isAverageBetter(line) ? best.averages! : best.weights;

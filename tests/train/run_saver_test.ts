@@ -62,6 +62,27 @@ forEachBackend("a run is saved by the clock it is given", async () => {
   });
 }, { backends: ["cpu"] });
 
+forEachBackend(
+  "an epoch that ends before a save has begun to write is left to the next",
+  async () => {
+    await inFolder(async (folder) => {
+      const path = `${folder}/run`;
+      const config = { ...tinyRun, validationSplit: 0 };
+      const run = await createRunFolder(path, config);
+      await using lock = await lockRun(path);
+      // As on a network disk: the second epoch takes less.
+      const check = async () => {
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await lock.check();
+      };
+      await train(path, config, { folder: run, lock: { ...lock, check } });
+      const [best, last] = [await loadWeights(run.best), await loadState(run.last)];
+      assertEquals([best.epoch, best.weights], [2, last.weights as typeof best.weights]);
+    });
+  },
+  { backends: ["cpu"] },
+);
+
 forEachBackend("every state on disk is one to go on from, to the same run", async () => {
   await inFolder(async (folder) => {
     const straight = await train(`${folder}/straight`, tinyRun);
