@@ -41,8 +41,8 @@ export function rowsOf(x: TensorInfo): { rows: number; dim: number } {
 const LANES = 64;
 /** Rows whose sums one workgroup makes: 64 a lane, few enough to need no second dispatch sooner. */
 const CHUNK_ROWS = 64 * LANES;
-/** Vectors of a row that are held; more would take the driver long to compile. */
-const MOST_HELD = 64;
+/** Vectors of a row that are held: twice as many take the driver several times as long to compile. */
+const MOST_HELD = 32;
 
 /** A row is read in vectors where its length allows it. */
 function rowType(dim: number): { width: 1 | 4; type: string; sum: (v: string) => string } {
