@@ -4,12 +4,8 @@
  * The backward pass is one dispatch of two kinds of workgroups. Those before `row_blocks` make dx,
  * a lane a row. Each of the others owns one column (four, as a vector) of a chunk of rows and sums
  * its dgamma and dbeta; rows beyond one chunk take a second dispatch, which adds the chunks.
- *
- * A software adapter pays for each load, and hardly for registers that spill: there a row is loaded
- * once and held, its text unrolled, with the same operations in the same order.
  */
 import { dispatch, uniformWords } from "../../backend/compute.ts";
-import { currentGpu } from "../../backend/device.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
 import { sumLeading } from "../sum_leading.ts";
@@ -41,8 +37,6 @@ export function rowsOf(x: TensorInfo): { rows: number; dim: number } {
 const LANES = 64;
 /** Rows whose sums one workgroup makes: 64 a lane, few enough to need no second dispatch sooner. */
 const CHUNK_ROWS = 64 * LANES;
-/** Vectors of a row that are held; more would take the driver long to compile. */
-const MOST_HELD = 64;
 
 /** A row is read in vectors where its length allows it. */
 function rowType(dim: number): { width: 1 | 4; type: string; sum: (v: string) => string } {
@@ -105,12 +99,10 @@ export function webgpuBackward({ dy, x, gamma, moments, added }: GradInputs): Te
   const { rows, dim } = rowsOf(x);
   const chunks = Math.ceil(rows / CHUNK_ROWS);
   const rowBlocks = Math.ceil(rows / LANES);
-  const { width } = rowType(dim);
-  const isHeld = (currentGpu()?.isSoftware ?? false) && width === 4 && dim / width <= MOST_HELD;
   const sumShape = chunks === 1 ? [dim] : [chunks, dim];
   const [dx, ...sums] = dispatch({
-    key: `layer_norm_grad/${dim}${added ? "+residual" : ""}${isHeld ? "/held" : ""}`,
-    wgsl: () => backwardWgsl(dim, added !== undefined, isHeld),
+    key: `layer_norm_grad/${dim}${added ? "+residual" : ""}`,
+    wgsl: () => backwardWgsl(dim, added !== undefined),
     inputs: added ? [dy, x, gamma, moments, added] : [dy, x, gamma, moments],
     outputs: [
       { shape: x.shape, dtype: "float32" },
@@ -118,7 +110,7 @@ export function webgpuBackward({ dy, x, gamma, moments, added }: GradInputs): Te
       { shape: sumShape, dtype: "float32" },
     ],
     uniforms: uniformWords([["u", rows], ["u", rowBlocks], ["u", chunks]]),
-    workgroups: gridOf(rowBlocks + chunks * dim / width),
+    workgroups: gridOf(rowBlocks + chunks * dim / rowType(dim).width),
   });
   if (chunks === 1) return [dx!, ...sums];
   const totals = sumLeading(sums, chunks);
@@ -126,43 +118,10 @@ export function webgpuBackward({ dy, x, gamma, moments, added }: GradInputs): Te
   return [dx!, ...totals];
 }
 
-/** The loops over a row of the input's gradient, or what they do written out. */
-function rowWgsl(steps: number, residual: boolean, isHeld: boolean) {
-  const added = (d: string) => residual ? `+ added[base + ${d}]` : "";
-  if (!isHeld) {
-    return {
-      sums: /* wgsl */ `
-  for (var d = 0u; d < ${steps}u; d++) {
-    let g = dy[base + d] * gamma[d];
-    plain += g;
-    weighted += g * ((x[base + d] - moment.x) * moment.y);
-  }`,
-      stores: /* wgsl */ `
-  for (var d = 0u; d < ${steps}u; d++) {
-    let normalized = (x[base + d] - moment.x) * moment.y;
-    dx[base + d] = moment.y * (dy[base + d] * gamma[d] - plain_mean - normalized * weighted_mean)
-      ${added("d")};
-  }`,
-    };
-  }
-  const each = (text: (d: number) => string) => Array.from({ length: steps }, (_, d) => text(d));
-  return {
-    sums: each((d) => /* wgsl */ `
-  let g${d} = dy[base + ${d}u] * gamma[${d}];
-  let n${d} = (x[base + ${d}u] - moment.x) * moment.y;
-  plain += g${d};
-  weighted += g${d} * n${d};`).join(""),
-    stores: each((d) => /* wgsl */ `
-  dx[base + ${d}u] = moment.y * (g${d} - plain_mean - n${d} * weighted_mean) ${added(`${d}u`)};`)
-      .join(""),
-  };
-}
-
-function backwardWgsl(dim: number, residual: boolean, isHeld: boolean): string {
+function backwardWgsl(dim: number, residual: boolean): string {
   const { width, type, sum } = rowType(dim);
   const steps = dim / width;
   const outputs = residual ? 5 : 4;
-  const { sums, stores } = rowWgsl(steps, residual, isHeld);
   return /* wgsl */ `
 struct Uniforms { rows: u32, row_blocks: u32, chunks: u32 }
 @group(0) @binding(0) var<storage, read> dy: array<${type}>;
@@ -181,9 +140,19 @@ fn input_gradient(row: u32) {
   let base = row * ${steps}u;
   let moment = moments[row];
   var plain = ${type}();
-  var weighted = ${type}();${sums}
+  var weighted = ${type}();
+  for (var d = 0u; d < ${steps}u; d++) {
+    let g = dy[base + d] * gamma[d];
+    plain += g;
+    weighted += g * ((x[base + d] - moment.x) * moment.y);
+  }
   let plain_mean = ${sum("plain")} * ${1 / dim};
-  let weighted_mean = ${sum("weighted")} * ${1 / dim};${stores}
+  let weighted_mean = ${sum("weighted")} * ${1 / dim};
+  for (var d = 0u; d < ${steps}u; d++) {
+    let normalized = (x[base + d] - moment.x) * moment.y;
+    dx[base + d] = moment.y * (dy[base + d] * gamma[d] - plain_mean - normalized * weighted_mean)
+      ${residual ? "+ added[base + d]" : ""};
+  }
 }
 
 fn column_sums(chunk: u32, d: u32, lane: u32) {
