@@ -8,8 +8,10 @@
  * `--train` trains `tiny` for an epoch from the files and from the binary form, and prints what both
  * come to, which is the same to the last digit since both see the same records in the same order;
  * without it the tasks do, as `deno task train --preset tiny --epochs 1` with
- * `--dataset folder:out/folders --stored-size 32` and with `--dataset cifar100 --data out/binary`. A file's name is its number in the official files, so within a class names sort as records
- * do; a folder deals its classes out in turn, so the binary files are written in that order, and what
+ * `--dataset folder:out/folders --stored-size 32` and with `--dataset cifar100 --data out/binary`.
+ *
+ * A file's name is its number in the official files, so within a class names sort as records do; a
+ * folder deals its classes out in turn, so the binary files are written in that order, and what
  * they hold out, their last tenth, is what `val/` holds. No order is kept on the side.
  */
 import { createHash } from "node:crypto";

@@ -66,6 +66,11 @@ export function uniformWords(fields: ["u" | "i" | "f", number][]): Uint32Array {
   return words;
 }
 
+/** Whole numbers from 0 as fields of {@linkcode uniformWords}. */
+export function unsigned(...numbers: number[]): ["u", number][] {
+  return numbers.map((n) => ["u", n]);
+}
+
 /** Encodes one dispatch and returns its outputs. */
 export function dispatch(request: Dispatch): TensorInfo[] {
   const backend = webgpuBackend();

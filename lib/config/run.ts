@@ -2,7 +2,6 @@
  * A run's configuration: the fields of all groups in one flat object, because every field is also a
  * command-line option and a JSON key of that name.
  */
-import { parseAugmentations } from "../augment/list.ts";
 import { unwrittenDefault } from "./fields.ts";
 import { type RunConfig, runSchema, ungrouped } from "./groups.ts";
 import { checkModelShape, modelFields, type ViTConfig } from "./model.ts";
@@ -43,9 +42,7 @@ export function parseRunConfig(value: unknown, origin?: Origin): RunConfig {
   const config = parseFields(runSchema, flat, origin);
   checkModelShape(config, origin);
   checkTraining(config, origin);
-  if (config.augment === "") return config;
-  parseAugmentations(config.augment);
-  return { ...config, flip: false, rotation: 0, zoom: 0 };
+  return config.augment === "" ? config : { ...config, flip: false, rotation: 0, zoom: 0 };
 }
 
 /**

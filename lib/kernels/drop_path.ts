@@ -3,7 +3,7 @@
  * for the others. The mask is a function of (seed, stream, step, image) as in dropout.ts, so the
  * backward pass draws it again.
  */
-import { dispatch, uniformWords } from "../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../backend/compute.ts";
 import { hostAllocate, hostFloats } from "../backend/host.ts";
 import { randomBits, randomWgsl } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
@@ -64,7 +64,7 @@ function webgpuDropPath({ x, stepKey, added }: Inputs, { rate, stream }: Attribu
     inputs: [x, stepKey, ...(added ? [added] : [])],
     outputs: [{ shape: x.shape, dtype: "float32" }],
     uniforms: uniformWords([
-      ...[threads, ofImage / width, stream, threshold].map((n): ["u", number] => ["u", n]),
+      ...unsigned(threads, ofImage / width, stream, threshold),
       ["f", scale],
     ]),
     workgroups: gridOf(Math.ceil(threads / 64)),

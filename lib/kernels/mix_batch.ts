@@ -3,7 +3,7 @@
  * pixels. It covers mixup (an empty box) and CutMix (weight 1), so a step that takes now one, now the
  * other, is one captured step. No gradient.
  */
-import { dispatch, uniformWords } from "../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../backend/compute.ts";
 import { hostAllocate, hostFloats } from "../backend/host.ts";
 import type { TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
@@ -54,9 +54,7 @@ function webgpuMix({ images, mix }: Inputs): TensorInfo {
     wgsl: () => wgsl,
     inputs: [images, mix],
     outputs: [{ shape, dtype: "float32" }],
-    uniforms: uniformWords(
-      [numbers, height, width, channels].map((n): ["u", number] => ["u", n]),
-    ),
+    uniforms: uniformWords(unsigned(numbers, height, width, channels)),
     workgroups: gridOf(Math.ceil(numbers / 64)),
   })[0]!;
 }

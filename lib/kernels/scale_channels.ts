@@ -6,11 +6,12 @@
  * The factors' gradient is summed without atomics: a thread adds a run of rows in its column, and
  * one workgroup for each factor adds what those have left, in a fixed order.
  */
-import { dispatch, uniformWords } from "../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../backend/compute.ts";
 import { hostAllocate, hostFloats } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 import { isTapeOn, onTape } from "./lazy_gradient.ts";
+import { typeOf } from "./matmul/code.ts";
 import { registerKernels, runKernel } from "./register.ts";
 
 /**
@@ -87,11 +88,7 @@ const webgpu = {
       wgsl: () => scaleWgsl(width, factorWidth, residual !== undefined),
       inputs: [x, factors, ...(residual ? [residual] : [])],
       outputs: [{ shape: x.shape, dtype: "float32" }],
-      uniforms: uniformWords([
-        ["u", threads],
-        ["u", dim / width],
-        ["u", Math.max(1, group / width)],
-      ]),
+      uniforms: uniformWords(unsigned(threads, dim / width, Math.max(1, group / width))),
       workgroups: gridOf(Math.ceil(threads / LANES)),
     })[0]!;
   },
@@ -107,7 +104,7 @@ const webgpu = {
       wgsl: () => runsWgsl(width),
       inputs: [dy, x],
       outputs: [{ shape: [runs, dim], dtype: "float32" }],
-      uniforms: uniformWords([["u", threads], ["u", rows], ["u", dim / width]]),
+      uniforms: uniformWords(unsigned(threads, rows, dim / width)),
       workgroups: gridOf(Math.ceil(threads / LANES)),
     });
     const [sums] = dispatch({
@@ -115,15 +112,13 @@ const webgpu = {
       wgsl: () => sumWgsl,
       inputs: [parts!],
       outputs: [{ shape, dtype: "float32" }],
-      uniforms: uniformWords([["u", count], ["u", runs], ["u", dim], ["u", dim / count]]),
+      uniforms: uniformWords(unsigned(count, runs, dim, dim / count)),
       workgroups: gridOf(count),
     });
     tf.backend().disposeData(parts!.dataId);
     return sums!;
   },
 };
-
-const typeOf = (width: 1 | 4) => width === 4 ? "vec4<f32>" : "f32";
 
 function scaleWgsl(width: 1 | 4, factorWidth: 1 | 4, isAdded: boolean): string {
   const output = isAdded ? 3 : 2;

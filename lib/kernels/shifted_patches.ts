@@ -3,7 +3,7 @@
  * channels (shifted patch tokenization: Lee et al., 2021, "Vision Transformer for Small-Size
  * Datasets"). One gather from the image, zero outside of it: no shifted copy is ever written.
  */
-import { dispatch, uniformWords } from "../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../backend/compute.ts";
 import { hostAllocate, hostFloats } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
@@ -13,7 +13,7 @@ import { registerGradient, registerKernels, runKernel } from "./register.ts";
  * Where each part of a pixel's channels lies in the image, in halves of a patch: itself, then what
  * comes to it as the image is shifted up and left, up and right, down and left, down and right.
  */
-const OFFSETS: readonly (readonly [down: number, right: number])[] = [
+export const SHIFT_OFFSETS: readonly (readonly [down: number, right: number])[] = [
   [0, 0],
   [1, 1],
   [1, -1],
@@ -22,7 +22,7 @@ const OFFSETS: readonly (readonly [down: number, right: number])[] = [
 ];
 
 /** Images that a patch is cut from: the image itself and its shifts. */
-export const SHIFTED_PARTS: number = OFFSETS.length;
+export const SHIFTED_PARTS: number = SHIFT_OFFSETS.length;
 
 /**
  * Cuts images and their shifts into patches.
@@ -76,9 +76,7 @@ function run(name: string, x: TensorInfo, shape: number[], threads: number, a: A
     wgsl: () => wgslOf[name]!,
     inputs: [x],
     outputs: [{ shape, dtype: "float32" }],
-    uniforms: uniformWords(
-      [threads, height, width, channels, a.patchSize].map((n): ["u", number] => ["u", n]),
-    ),
+    uniforms: uniformWords(unsigned(threads, height, width, channels, a.patchSize)),
     workgroups: gridOf(Math.ceil(threads / LANES)),
   })[0]!;
 }
@@ -93,7 +91,7 @@ ${gridWgsl}
 fn offset_of(part: u32) -> vec2<u32> {
   switch part {
     ${
-  OFFSETS.map(([down, right], part) => {
+  SHIFT_OFFSETS.map(([down, right], part) => {
     const text = [down, right].map((n) => n < 0 ? "0xffffffffu" : `${n}u`).join(", ");
     return `${part === 0 ? "default" : `case ${part}u`}: { return vec2<u32>(${text}); }`;
   }).join("\n    ")
@@ -170,7 +168,7 @@ function eachRun(a: Attributes, visit: (patches: number, image: number | null) =
       const top = Math.floor(token / (width / p)) * p;
       const left = token % (width / p) * p;
       for (let pixel = 0; pixel < p * p; pixel++) {
-        for (const [down, right] of OFFSETS) {
+        for (const [down, right] of SHIFT_OFFSETS) {
           const row = top + Math.floor(pixel / p) + down * half;
           const column = left + pixel % p + right * half;
           const isInside = row >= 0 && row < height && column >= 0 && column < width;

@@ -10,7 +10,7 @@
  * A row that has no defined loss (a NaN, an infinite greatest logit, or a label outside the
  * classes) has loss NaN, no hits and a gradient of NaN on every backend, so that a trainer notices.
  */
-import { dispatch, uniformWords } from "../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../backend/compute.ts";
 import type { TensorInfo, tf } from "../tfjs.ts";
 import { gridOf } from "./grid.ts";
 import { registerGradient, registerKernels, runKernel } from "./register.ts";
@@ -109,7 +109,7 @@ function keyOf(name: string, { mixed, smooth }: Parts): string {
 
 function uniforms(logits: TensorInfo, { smoothing }: Attributes): Uint32Array {
   return uniformWords([
-    ...[logits.shape[0]!, logits.shape[1]!, QUIET_NAN].map((x): ["u", number] => ["u", x]),
+    ...unsigned(logits.shape[0]!, logits.shape[1]!, QUIET_NAN),
     ...(smoothing > 0 ? [["f", smoothing] as ["f", number]] : []),
   ]);
 }

@@ -7,10 +7,15 @@
  * scratch array, which is faster there.
  */
 import { bufferLimit } from "../../backend/device.ts";
-import { dispatch, uniformWords } from "../../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../../backend/compute.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { hostAugment } from "./host.ts";
-import { type AugmentBatch, type AugmentOptions, deviations } from "./options.ts";
+import {
+  type AugmentBatch,
+  type AugmentOptions,
+  fourFloats,
+  inverseDeviations,
+} from "./options.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
 import { registerKernels, runKernel } from "../register.ts";
 
@@ -143,19 +148,15 @@ function webgpuAugment({ shards, indices, transforms, options }: AugmentBatch): 
   const count = (shards.length - 1) * rows + last.shape[0]!;
   const pixels = batch * size * size;
   const isResized = height !== size || width !== size;
-  const four = (values: number[]) =>
-    Array.from({ length: 4 }, (_, c): ["f", number] => ["f", values[c] ?? 0]);
   return dispatch({
     key: `augment_batch/${channels},${isResized},${!!transforms},${shards.length}`,
     wgsl: () => wgsl(channels, isResized, !!transforms, shards.length),
     inputs: [indices, ...(transforms ? [transforms] : []), ...shards],
     outputs: [{ shape: [batch, size, size, channels], dtype: "float32" }],
     uniforms: uniformWords([
-      ...four(mean),
-      ...four(deviations(variance).map((deviation) => 1 / deviation)),
-      ...[size, height, width, pixels].map((x): ["u", number] => ["u", x]),
-      ...[last.shape[1]!, rows, count].map((x): ["u", number] => ["u", x]),
-      ["u", 0],
+      ...fourFloats(mean),
+      ...fourFloats(inverseDeviations(variance)),
+      ...unsigned(size, height, width, pixels, last.shape[1]!, rows, count, 0),
       ["f", height / size],
       ["f", width / size],
     ]),

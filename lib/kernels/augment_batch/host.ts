@@ -1,7 +1,7 @@
 /** The host form of augment_batch.ts. */
 import { hostAllocate, hostFloats, hostInts } from "../../backend/host.ts";
 import type { TensorInfo } from "../../tfjs.ts";
-import { type AugmentBatch, deviations } from "./options.ts";
+import { type AugmentBatch, inverseDeviations } from "./options.ts";
 
 /** The batch on a host: each image is resized into a scratch array, which is then sampled. */
 export function hostAugment({ shards, indices, transforms, options }: AugmentBatch): TensorInfo {
@@ -24,7 +24,7 @@ export function hostAugment({ shards, indices, transforms, options }: AugmentBat
   const rowTaps = tapsOf(height, size, width * channels);
   const columnTaps = tapsOf(width, size, channels);
   const scratch = new Float32Array(size * size * channels);
-  const inverse = deviations(variance).map((deviation) => 1 / deviation);
+  const inverse = inverseDeviations(variance);
   for (let n = 0; n < batch; n++) {
     const index = wanted[n]!;
     const shard = bytes[Math.floor(index / rows)]!;

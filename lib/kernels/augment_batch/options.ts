@@ -19,7 +19,12 @@ export interface AugmentBatch {
   options: AugmentOptions;
 }
 
-/** The standard deviation of each channel. */
-export function deviations(variance: number[]): number[] {
-  return variance.map((value) => Math.max(Math.sqrt(value), LEAST_DEVIATION));
+/** One over the standard deviation of each channel. */
+export function inverseDeviations(variance: number[]): number[] {
+  return variance.map((value) => 1 / Math.max(Math.sqrt(value), LEAST_DEVIATION));
+}
+
+/** A number of each of up to four channels as uniform fields, a vec4 with zeros at its end. */
+export function fourFloats(values: number[]): ["f", number][] {
+  return Array.from({ length: 4 }, (_, c) => ["f", values[c] ?? 0]);
 }

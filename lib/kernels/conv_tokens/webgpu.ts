@@ -1,5 +1,5 @@
 /** Convolution stages on the webgpu backend; see conv_tokens.ts for the design. */
-import { dispatch, uniformWords } from "../../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../../backend/compute.ts";
 import { currentGpu } from "../../backend/device.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { gridOf } from "../grid.ts";
@@ -25,7 +25,7 @@ import { frameWgsl, LANES, poolGradWgsl, poolWgsl, rearrangeWgsl, withConstants 
 const TAPS = KERNEL ** 2;
 const sizeOf = tf.util.sizeFromShape;
 const dispose = ({ dataId }: TensorInfo) => void tf.backend().disposeData(dataId);
-const words = (...numbers: number[]) => uniformWords(numbers.map((n): ["u", number] => ["u", n]));
+const words = (...numbers: number[]) => uniformWords(unsigned(...numbers));
 const blocks = (threads: number) => gridOf(Math.ceil(threads / LANES));
 
 /** Images as a frame. */

@@ -1,7 +1,7 @@
 /** The host form of image_operations.ts. */
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import type { TensorInfo } from "../../tfjs.ts";
-import { deviations } from "../augment_batch/options.ts";
+import { inverseDeviations } from "../augment_batch/options.ts";
 import {
   FILL,
   GREY_SHARES,
@@ -22,7 +22,7 @@ export function hostImageOperations(
   const rows = operations && hostFloats(operations);
   const boxes = erased && hostFloats(erased);
   const size = height * width * channels;
-  const inverse = deviations(finish?.variance ?? []).map((deviation) => 1 / deviation);
+  const inverse = inverseDeviations(finish?.variance ?? []);
   for (let n = 0; n < batch; n++) {
     const image = { height, width, channels, data: from.subarray(n * size, (n + 1) * size) };
     const made = to.subarray(n * size, (n + 1) * size);

@@ -10,9 +10,9 @@
  * A workgroup has an image on webgpu, since histograms and means are of whole images. Operations
  * that map levels to levels become a table of 256 entries a channel in its memory.
  */
-import { dispatch, uniformWords } from "../../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../../backend/compute.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { deviations } from "../augment_batch/options.ts";
+import { fourFloats, inverseDeviations } from "../augment_batch/options.ts";
 import { gridOf } from "../grid.ts";
 import { registerKernels, runKernel } from "../register.ts";
 import { hostImageOperations } from "./host.ts";
@@ -90,18 +90,15 @@ function webgpuImageOperations(
     hasErased: !!erased,
     isFinished: !!finish,
   };
-  const inverse = deviations(finish?.variance ?? []).map((deviation) => 1 / deviation);
-  const four = (values: number[] = []) =>
-    Array.from({ length: 4 }, (_, c): ["f", number] => ["f", values[c] ?? 0]);
   return dispatch({
     key: `image_operations/${Object.values(variant)}`,
     wgsl: () => imageOperationsWgsl(variant),
     inputs: [images, operations, erased].filter((input) => input !== undefined),
     outputs: [{ shape: images.shape, dtype: "float32" }],
     uniforms: uniformWords([
-      ...four(finish?.mean),
-      ...four(inverse),
-      ...[height, width, batch].map((x): ["u", number] => ["u", x]),
+      ...fourFloats(finish?.mean ?? []),
+      ...fourFloats(inverseDeviations(finish?.variance ?? [])),
+      ...unsigned(height, width, batch),
     ]),
     workgroups: gridOf(batch),
   })[0]!;

@@ -1,5 +1,5 @@
 import type { tf } from "../../tfjs.ts";
-import { SHIFTED_PARTS } from "../../kernels/shifted_patches.ts";
+import { SHIFT_OFFSETS, SHIFTED_PARTS } from "../../kernels/shifted_patches.ts";
 import { LayerNormalization } from "../layer_normalization.ts";
 import { PatchEncoder } from "../patch_encoder.ts";
 import { ShiftedPatches } from "../shifted_patches.ts";
@@ -51,9 +51,8 @@ export const shifted: Tokenizer = {
     const border = graph.ints([0, half, half, 0, 0, half, half, 0]);
     const padded = graph.node("patches", "Pad", [images, border]);
     const axes = graph.ints([1, 2]);
-    // Up and left, up and right, down and left, down and right: where the image's first pixel is.
-    const starts = [[2, 2], [2, 0], [0, 2], [0, 0]].map((at) => at.map((n) => n * half));
-    const shifts = starts.map((at) => {
+    const shifts = SHIFT_OFFSETS.slice(1).map((offset) => {
+      const at = offset.map((halves) => (halves + 1) * half);
       const ends = graph.ints(at.map((n) => n + imageSize));
       return graph.node("patches", "Slice", [padded, graph.ints(at), ends, axes]);
     });
