@@ -18,6 +18,7 @@ import { prepare } from "../lib/data/prepared/prepare.ts";
 import { UserError } from "../lib/errors.ts";
 import { newCommand, runTask } from "../tasks/cli.ts";
 import { writePhotos } from "./photo_files.ts";
+import { peakBytes } from "../tests/peak_memory.ts";
 
 /** What one process did. */
 interface Work {
@@ -56,13 +57,6 @@ async function work({ out, size }: Options, workers: number, root: string): Prom
     }
   }
   return { pictures, broken, seconds: (performance.now() - began) / 1000, peak: peakBytes() };
-}
-
-/** Of this process so far; 0 where it cannot be known, as Deno wants all permissions for the file. */
-function peakBytes(): number {
-  if (Deno.permissions.querySync({ name: "run" }).state !== "granted") return 0;
-  const status = Deno.readTextFileSync("/proc/self/status");
-  return 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]);
 }
 
 function child({ out, size }: Options, workers: number, root: string): Deno.ChildProcess {

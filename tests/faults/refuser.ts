@@ -13,6 +13,7 @@ import { readImageFile } from "../../lib/data/image/read.ts";
 import { fileHandler } from "../../lib/export/file_handler.ts";
 import { loadPlainWeights } from "../../lib/export/portable_model.ts";
 import type { Reader } from "./hostile_files.ts";
+import { peakBytes } from "../peak_memory.ts";
 
 /** A file to be refused, and a folder to write to. */
 export interface Task {
@@ -49,12 +50,6 @@ const readers: Record<Reader, (task: Task) => Promise<unknown>> = {
 function resetPeak(): void {
   (globalThis as { gc?: () => void }).gc?.();
   if (Deno.build.os === "linux") Deno.writeTextFileSync("/proc/self/clear_refs", "5");
-}
-
-function peakBytes(): number {
-  if (Deno.build.os !== "linux") return 0;
-  const status = Deno.readTextFileSync("/proc/self/status");
-  return 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]);
 }
 
 if (import.meta.main) {

@@ -5,6 +5,7 @@
 import process from "node:process";
 import { readImageFile } from "../../../lib/data/image/read.ts";
 import { resizeImage } from "../../../lib/data/image/resize.ts";
+import { peakBytes } from "../../peak_memory.ts";
 
 /** How it went. */
 export interface Reading {
@@ -15,17 +16,6 @@ export interface Reading {
   ms: number;
   /** Bytes, of the process up to here; 0 where the system does not tell. */
   peak: number;
-}
-
-function peakBytes(): number {
-  // Deno wants all permissions for this file.
-  if (
-    Deno.build.os !== "linux" || Deno.permissions.querySync({ name: "run" }).state !== "granted"
-  ) {
-    return 0;
-  }
-  const status = Deno.readTextFileSync("/proc/self/status");
-  return 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)![1]);
 }
 
 if (import.meta.main) {
