@@ -9,6 +9,9 @@
  */
 import type { ComputedOn } from "./computed_on.ts";
 import { UserError } from "../errors.ts";
+import "./wasm_identity.ts";
+import { openPool } from "../simd/pool.ts";
+import { shareHeap } from "../simd/shared_heap.ts";
 import { tf } from "../tfjs.ts";
 import {
   type AdapterFacts,
@@ -220,12 +223,19 @@ export async function selectBackendOfRun(
   return choice;
 }
 
+let heapIsShared: Promise<void> | undefined;
+
 /** Switches tfjs to a backend; throws what speaks against it. */
 async function activate(name: BackendName): Promise<void> {
   // tfjs takes Deno for Node and would advertise its Node package on first use of the cpu backend.
   tf.env().set("IS_NODE", false);
   tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
-  if (await tf.setBackend(name)) return;
+  // What speaks against it speaks against the backend, and tfjs meets it at once.
+  if (name === "wasm") await (heapIsShared ??= shareHeap().catch(() => {}));
+  if (await tf.setBackend(name)) {
+    if (name === "wasm") openPool(navigator.hardwareConcurrency);
+    return;
+  }
   if (name === "wasm" && (await Deno.permissions.query({ name: "read" })).state !== "granted") {
     throw new Error("its .wasm file lies in Deno's npm cache, and --allow-read was not given");
   }

@@ -58,6 +58,8 @@ export interface WasmInternals {
   makeOutput(shape: number[], dtype: tf.DataType): TensorInfo;
   dataIdMap: { get(dataId: object): { id: number; memoryOffset: number } };
   wasm: {
+    /** Exports of its WebAssembly. */
+    asm: { memory: WebAssembly.Memory };
     tfjs: {
       disposeData(id: number): void;
       registerTensor(id: number, size: number, offset: number): void;

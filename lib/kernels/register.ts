@@ -1,23 +1,34 @@
 /**
  * Kernels and gradients of our own, as tfjs keeps them: by name and backend.
  *
- * A kernel has two forms: WGSL on webgpu, and a loop over typed arrays that serves wasm and cpu.
+ * A kernel has up to three forms: WGSL on webgpu, a loop over typed arrays that serves wasm and cpu,
+ * and where that loop takes time, one for all processors under wasm.
  */
 import { hostBackends } from "../backend/host.ts";
+import { currentPool, type Pool } from "../simd/pool.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 
 /** A kernel's form on one kind of backend: from tensors by name, and numbers, to new tensors. */
 type Form = (inputs: never, attributes: never) => TensorInfo | TensorInfo[] | void;
+
+/** A kernel's form for all processors. */
+type PooledForm = (
+  pool: Pool,
+  inputs: never,
+  attributes: never,
+) => TensorInfo | TensorInfo[] | void;
 
 /**
  * Registers kernels by name.
  *
  * @param webgpu forms for the webgpu backend
  * @param host forms for wasm and cpu, of the same names
+ * @param pooled forms for wasm where its pool is open; `host` serves the names that it lacks
  */
 export function registerKernels<Name extends string>(
   webgpu: Record<Name, Form>,
   host: Record<NoInfer<Name>, Form>,
+  pooled: Partial<Record<NoInfer<Name>, PooledForm>> = {},
 ): void {
   for (const backendName of ["webgpu", ...hostBackends]) {
     const forms: Record<string, Form> = backendName === "webgpu" ? webgpu : host;
@@ -25,7 +36,13 @@ export function registerKernels<Name extends string>(
       tf.registerKernel({
         kernelName,
         backendName,
-        kernelFunc: ({ inputs, attrs }) => run(inputs as never, attrs as never) ?? [],
+        kernelFunc: ({ inputs, attrs }) => {
+          const form = pooled[kernelName as Name];
+          const pool = form && currentPool();
+          return (pool
+            ? form(pool, inputs as never, attrs as never)
+            : run(inputs as never, attrs as never)) ?? [];
+        },
       });
     }
   }

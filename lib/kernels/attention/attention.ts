@@ -9,6 +9,7 @@
 import { UserError } from "../../errors.ts";
 import { tf } from "../../tfjs.ts";
 import { type AttentionAttributes, hostAttention, hostAttentionGrad } from "./host.ts";
+import { simdAttention, simdAttentionGrad } from "./simd.ts";
 import { webgpuAttention, webgpuAttentionGrad } from "./wgsl.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
 import { registerKernels, runKernel } from "../register.ts";
@@ -118,4 +119,5 @@ function attributesOf(
 registerKernels(
   { VitAttention: webgpuAttention, VitAttentionGrad: webgpuAttentionGrad },
   { VitAttention: hostAttention, VitAttentionGrad: hostAttentionGrad },
+  { VitAttention: simdAttention, VitAttentionGrad: simdAttentionGrad },
 );

@@ -26,6 +26,7 @@ import {
   type PoolGradInputs,
   type StageInputs,
 } from "./sizes.ts";
+import * as simd from "./simd.ts";
 import * as webgpu from "./webgpu.ts";
 
 /**
@@ -122,4 +123,12 @@ function kernelsOf(forms: Forms) {
   };
 }
 
-registerKernels(kernelsOf(webgpu), kernelsOf(host));
+registerKernels(kernelsOf(webgpu), kernelsOf(host), {
+  VitConvFrame: (pool, { x }: { x: TensorInfo }) => simd.frameOf(pool, x),
+  VitConvPool: (pool, inputs: StageInputs, { last }: { last: boolean }) =>
+    simd.convPool(pool, inputs, last),
+  VitConvPoolGrad: simd.poolGrad,
+  VitConvGradKernel: (pool, inputs: GradKernelInputs, { shape }: { shape: number[] }) =>
+    simd.gradKernel(pool, inputs, shape),
+  VitConvGradX: simd.gradX,
+});

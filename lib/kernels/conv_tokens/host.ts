@@ -79,7 +79,7 @@ function forEachPiece(frame: TensorInfo, visit: (first: number, end: number) => 
 }
 
 /** A kernel as a matrix `[9 * padded(channels), padded(filters)]`; with `turn`, see `gradX`. */
-function matrixOf(kernel: TensorInfo, turn: boolean): TensorInfo {
+export function matrixOf(kernel: TensorInfo, turn: boolean): TensorInfo {
   const [, , channels, filters] = kernel.shape as [number, number, number, number];
   const [rows, columns] = turn
     ? [padded(filters), padded(channels)]

@@ -8,6 +8,7 @@ import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { shareData } from "../../backend/tfjs_internals.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { registerGradient, registerKernels, runKernel } from "../register.ts";
+import { simdBackward, simdForward } from "./simd.ts";
 import { type GradInputs, type Inputs, rowsOf, webgpuBackward, webgpuForward } from "./wgsl.ts";
 
 /**
@@ -154,6 +155,11 @@ function passingOn(forward: (inputs: Inputs, epsilon: number) => TensorInfo[]) {
 registerKernels(
   { VitLayerNorm: passingOn(webgpuForward), VitLayerNormGrad: webgpuBackward },
   { VitLayerNorm: passingOn(hostForward), VitLayerNormGrad: hostBackward },
+  {
+    VitLayerNorm: (pool, inputs: Inputs, attributes: Attributes) =>
+      passingOn((inputs, epsilon) => simdForward(pool, inputs, epsilon))(inputs, attributes),
+    VitLayerNormGrad: simdBackward,
+  },
 );
 
 registerGradient<Attributes>("VitLayerNorm", {

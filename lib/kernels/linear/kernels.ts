@@ -8,6 +8,7 @@ import { registerKernels } from "../register.ts";
 import { finishRows, multiplyInto, sumRows } from "./host.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { hostForward, hostGradKernels, hostGradX } from "../matmul/host.ts";
+import { simdForward, simdGradKernel, simdGradX, simdMultiply, simdSumRows } from "./simd.ts";
 import { sumLeading } from "../sum_leading.ts";
 
 interface Inputs {
@@ -153,4 +154,34 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels(webgpu, host);
+registerKernels(webgpu, host, {
+  VitLinear(pool, { x, kernel, bias, residual, stepKey }: Inputs, attrs: Attributes) {
+    const [inner, columns] = kernel.shape as [number, number];
+    const slope = attrs.slope
+      ? hostAllocate([tf.util.sizeFromShape(x.shape) / inner, columns])
+      : undefined;
+    const drop = stepKey &&
+      { ...dropoutNumbers(attrs.rate), key: hostMaskKey(stepKey, attrs.stream) };
+    const y = simdForward(pool, x, kernel, { bias, gelu: attrs.gelu, drop, residual, slope });
+    return slope ? [y, slope] : [y];
+  },
+  VitLinearSlope(pool, { dy, slope }: SlopeInputs) {
+    const dz = hostAllocate(slope.shape);
+    simdMultiply(pool, dz, dy, slope);
+    return [dz];
+  },
+  VitLinearGradX(pool, { dz, kernel, slope }: GradXInputs, { shape }: { shape: number[] }) {
+    return [{ ...simdGradX(pool, dz, kernel, slope), shape }];
+  },
+  VitLinearGradKernel(
+    pool,
+    { x, dz }: GradKernelInputs,
+    { columns, bias }: GradKernelAttributes,
+  ) {
+    const dKernel = simdGradKernel(pool, x, matrixOf(dz, columns));
+    return bias ? [dKernel, simdSumRows(pool, dz, [columns])] : [dKernel];
+  },
+  VitSumLeading(pool, { dy }: { dy: TensorInfo }, { shape }: { shape: number[] }) {
+    return [simdSumRows(pool, dy, shape)];
+  },
+});

@@ -12,6 +12,7 @@ import { onTape } from "../lazy_gradient.ts";
 import { registerKernels, runKernel } from "../register.ts";
 import { finishRows, sumRows } from "./host.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
+import { simdForward, simdGradKernel, simdGradXOfMany, simdSumRows } from "./simd.ts";
 import { hostForward, hostGradKernels, hostGradXOfMany } from "../matmul/host.ts";
 
 /**
@@ -177,4 +178,29 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels(webgpu, host);
+registerKernels(webgpu, host, {
+  VitParallelLinear(pool, inputs: Inputs, { length }: { length: number }) {
+    return listOf(inputs, "kernel", length).map((kernel, i) =>
+      simdForward(pool, inputs.x, kernel, { bias: inputs[`bias${i}`], gelu: false })
+    );
+  },
+  VitParallelLinearGradX(
+    pool,
+    inputs: Record<string, TensorInfo>,
+    { length, shape }: { length: number; shape: number[] },
+  ) {
+    const kernels = listOf(inputs, "kernel", length);
+    return [{ ...simdGradXOfMany(pool, listOf(inputs, "dy", length), kernels), shape }];
+  },
+  VitParallelLinearGradKernels(
+    pool,
+    inputs: Inputs,
+    { length, columns }: { length: number; columns: number },
+  ) {
+    const dys = listOf(inputs, "dy", length).map((dy) => matrixOf(dy, columns));
+    return [
+      ...dys.map((dy) => simdGradKernel(pool, inputs.x, dy)),
+      ...dys.map((dy) => simdSumRows(pool, dy, [columns])),
+    ];
+  },
+});

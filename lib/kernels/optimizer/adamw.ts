@@ -11,6 +11,7 @@ import { type TensorInfo, tf } from "../../tfjs.ts";
 import { isNonFiniteWgsl } from "./count_non_finite.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
 import { registerKernels, runKernel } from "../register.ts";
+import { simdAdamW } from "./simd.ts";
 import { branchesWgsl, groupsOf, LANES, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
 
 /** Variables whose moments share their tensors. */
@@ -127,18 +128,20 @@ function assertUpdatable({ m, v, members }: AdamWGroup): void {
 const sharing = "shares its data with another tensor, which an update in place would change; " +
   "give it a copy of its own first";
 
-interface Inputs {
+/** What changes from step to step. */
+export interface AdamWInputs {
   scalars: TensorInfo;
   squaredNorm?: TensorInfo;
 }
-interface Attributes {
+/** What {@linkcode adamwUpdate} was given. */
+export interface AdamWAttributes {
   groups: AdamWGroup[];
   options: AdamWOptions;
   clipNorm: number;
   skipNonFinite: boolean;
 }
 
-function webgpuAdamW(inputs: Inputs, attributes: Attributes): void {
+function webgpuAdamW(inputs: AdamWInputs, attributes: AdamWAttributes): void {
   const { groups } = attributes;
   for (const { m, v, members } of groups) {
     const sizes = members.map(({ value }) => sizeOf(value));
@@ -152,12 +155,12 @@ function webgpuAdamW(inputs: Inputs, attributes: Attributes): void {
 }
 
 function updateGroup(
-  { scalars, squaredNorm }: Inputs,
+  { scalars, squaredNorm }: AdamWInputs,
   m: TensorInfo,
   v: TensorInfo,
   members: AdamWMember[],
   width: 1 | 4,
-  { options: { beta1, beta2, epsilon }, clipNorm, skipNonFinite }: Attributes,
+  { options: { beta1, beta2, epsilon }, clipNorm, skipNonFinite }: AdamWAttributes,
 ): void {
   const count = members.length;
   const sizes = members.map(({ value }) => sizeOf(value));
@@ -230,8 +233,8 @@ ${gridWgsl}${skip ? isNonFiniteWgsl : ""}${gridMainWgsl(LANES)} {
 }
 
 function hostAdamW(
-  { scalars, squaredNorm }: Inputs,
-  { groups, options, clipNorm, skipNonFinite }: Attributes,
+  { scalars, squaredNorm }: AdamWInputs,
+  { groups, options, clipNorm, skipNonFinite }: AdamWAttributes,
 ): void {
   const { beta1, beta2, epsilon } = options;
   if (skipNonFinite && squaredNorm && !Number.isFinite(hostFloats(squaredNorm)[0])) return;
@@ -263,4 +266,4 @@ function hostAdamW(
   }
 }
 
-registerKernels({ VitAdamW: webgpuAdamW }, { VitAdamW: hostAdamW });
+registerKernels({ VitAdamW: webgpuAdamW }, { VitAdamW: hostAdamW }, { VitAdamW: simdAdamW });

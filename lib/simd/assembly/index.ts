@@ -1,0 +1,6 @@
+export { productTask } from "./product";
+export { linearTask, multiplyTask, scaledProductTask, sumRowsTask } from "./linear";
+export { attentionGradTask, attentionTask } from "./attention";
+export { layerNormGradTask, layerNormTask } from "./normalization";
+export { convPoolTask, frameTask, poolGradTask } from "./convolution";
+export { adamwTask } from "./optimizer";
