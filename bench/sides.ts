@@ -57,6 +57,16 @@ export async function activate(side: Pick<Side, "backendName" | "meter">): Promi
   useMeter(side.meter);
 }
 
+/** Our side alone, on the current backend, which has no meter. */
+export function createOurSide(config: RunConfig, dataset: ImageDataset): Side {
+  const { height, width, channels } = dataset;
+  const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
+  return createOurs(model, {
+    ...{ config, dataset, batches: [...inOrder(dataset.train.count, config.batchSize)] },
+    preprocessing: { height, width, channels, ...channelStatistics(dataset.train, channels) },
+  }, { backendName: tf.getBackend(), meter: new Meter() });
+}
+
 /** Both sides on the current backend; on webgpu the baseline gets another on the same device. */
 export async function createSides(config: RunConfig, dataset: ImageDataset): Promise<Sides> {
   const { height, width, channels } = dataset;

@@ -7,7 +7,7 @@ import { z } from "../deps.ts";
 export const computedOnSchema = z.strictObject({
   /** By its name in tfjs. */
   backend: z.string(),
-  /** The adapter's description, on webgpu. */
+  /** The adapter's description, on webgpu; how kernels of `lib/simd` round, on wasm. */
   adapter: z.string().optional(),
 });
 

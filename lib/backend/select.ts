@@ -1,16 +1,15 @@
 /**
  * Choice of the tfjs backend that a run computes on, and its reason.
  *
- * `auto` takes a hardware GPU, else a software one where two processors or more are there, else
- * wasm, else whatever starts. A software adapter and wasm compute on the same processors, but
- * tfjs's wasm backend uses one of them only in Deno. Measured side by side (`llvmpipe`, a training
- * step, time of webgpu by that of wasm): on two processors 0.53 for `tiny` with batch 128, 0.99 and
- * 0.87 for `keras-cifar100` with batch 8 and 64; on one processor 0.88 and, with batch 8, 1.71.
+ * `auto` takes a hardware GPU, else wasm, else a software adapter, else the cpu backend. A software
+ * adapter and wasm compute on the same processors, and wasm with `lib/simd` takes less time. Measured
+ * side by side on two processors (`llvmpipe`, a training step, time of webgpu by that of wasm): 2.0
+ * for `tiny` with batch 64, 3.5 for `keras-cifar100` with batch 8, 2.0 for `compact` with batch 128.
  */
 import type { ComputedOn } from "./computed_on.ts";
 import { UserError } from "../errors.ts";
 import "./wasm_identity.ts";
-import { openPool } from "../simd/pool.ts";
+import { currentPool, openPool } from "../simd/pool.ts";
 import { shareHeap } from "../simd/shared_heap.ts";
 import { tf } from "../tfjs.ts";
 import {
@@ -38,8 +37,6 @@ export interface BackendFacts {
   webgpuProblem?: string;
   /** Reason why wasm cannot be used; undefined when nothing speaks against it. */
   wasmProblem?: string;
-  /** Processors of this machine. */
-  processors: number;
 }
 
 /** The outcome of a choice: the backend, and one line that says which and why. */
@@ -74,7 +71,7 @@ export function chooseBackend(
   facts: BackendFacts,
   why: string = "as demanded",
 ): BackendDecision {
-  const { adapter, webgpuProblem, wasmProblem, processors } = facts;
+  const { adapter, webgpuProblem, wasmProblem } = facts;
   const webgpu = adapter && !webgpuProblem ? adapter : undefined;
   const noWebgpu = webgpuProblem ?? "there is no WebGPU adapter";
   switch (wanted) {
@@ -100,13 +97,9 @@ export function chooseBackend(
   if (webgpu && !webgpu.isSoftware) {
     return { name: "webgpu", reason: `webgpu: on ${nameOf(webgpu)}` };
   }
-  if (webgpu && processors > 1) {
-    const uses = `uses all ${processors} processors, wasm only one`;
-    return { name: "webgpu", reason: `webgpu: on ${nameOf(webgpu)}, which ${uses}` };
-  }
   if (!wasmProblem) {
     const why = webgpu
-      ? `the only WebGPU adapter is ${nameOf(webgpu)}, slower than wasm on one processor`
+      ? `the only WebGPU adapter is ${nameOf(webgpu)}, slower than wasm on the same processors`
       : noWebgpu;
     return { name: "wasm", reason: `wasm: ${why}` };
   }
@@ -148,10 +141,7 @@ async function select(wanted: string, why?: string): Promise<BackendChoice> {
   const needsAdapter = wanted === "auto" || wanted === "webgpu";
   const healthy = registered && !registered.lost ? registered : null;
   const adapter = needsAdapter && !healthy ? await findAdapter() : null;
-  const facts: BackendFacts = {
-    adapter: healthy ?? adapter ?? undefined,
-    processors: navigator.hardwareConcurrency,
-  };
+  const facts: BackendFacts = { adapter: healthy ?? adapter ?? undefined };
   // Each failure becomes a fact, so the second choice is made by the same rules as the first.
   while (true) {
     const decision = chooseBackend(wanted, facts, why);
@@ -159,7 +149,9 @@ async function select(wanted: string, why?: string): Promise<BackendChoice> {
       if (decision.name === "webgpu" && !healthy) await renewGpu(adapter);
       await activate(decision.name);
       const gpu = decision.name === "webgpu" ? registered : null;
-      return { ...decision, gpu, isSoftware: gpu?.isSoftware ?? true };
+      const pool = currentPool();
+      const reason = decision.reason + (pool ? `, ${pool.workers + 1} threads` : "");
+      return { ...decision, reason, gpu, isSoftware: gpu?.isSoftware ?? true };
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
       if (decision.name === "webgpu") facts.webgpuProblem = problem;
@@ -176,7 +168,7 @@ async function renewGpu(adapter: AdapterFacts | null): Promise<void> {
 
 /** Backend and adapter that compute now. */
 export function computedOn(): ComputedOn {
-  const adapter = currentGpu()?.description;
+  const adapter = currentGpu()?.description ?? currentPool()?.description;
   return { backend: tf.getBackend(), ...(adapter !== undefined && { adapter }) };
 }
 

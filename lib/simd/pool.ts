@@ -38,8 +38,10 @@ const words = {
   /** Counts the works for which workers were woken. */
   sequence: 6,
   failed: 7,
-  argumentCount: 8,
-  arguments: 9,
+  /** Workers that have begun to look for tasks. */
+  started: 8,
+  argumentCount: 9,
+  arguments: 10,
   descriptions: 32,
   end: 128,
 } as const;
@@ -62,6 +64,7 @@ const { module, memory, start, kernels, own, w } = workerData;
 const instance = new WebAssembly.Instance(new WebAssembly.Module(module), { env: { memory } });
 const run = kernels.map((name) => instance.exports[name]);
 const words = new Int32Array(memory.buffer, start, w.end);
+Atomics.add(words, w.started, 1);
 for (;;) {
   const left = Atomics.sub(words, w.remaining, 1);
   if (left > 0) {
@@ -91,11 +94,14 @@ type Kernel = (...words: number[]) => void;
 export class Pool {
   /** Threads besides the caller's. */
   readonly workers: number;
+  /** What tells apart processors that round otherwise. */
+  readonly description: string;
   readonly #backend: WasmInternals;
   readonly #kernels: Record<string, Kernel>;
   readonly #names: string[];
   readonly #start: number;
   readonly #words: Int32Array;
+  readonly #threads: Worker[] = [];
   #scratch: TensorInfo | null = null;
   #scratchBytes = 0;
 
@@ -120,8 +126,28 @@ export class Pool {
         kernels: this.#names,
         own,
       };
-      new Worker(url, { workerData: { ...workerData, w: words } }).unref();
+      const worker = new Worker(url, { workerData: { ...workerData, w: words } });
+      worker.unref();
+      this.#threads.push(worker);
     }
+    this.description = `SIMD${this.#fuses() ? ", fused" : ""}`;
+  }
+
+  /** Whether a multiply-add rounds once; WebAssembly leaves that to the processor. */
+  #fuses(): boolean {
+    const start = this.#reserve(0);
+    const floats = new Float32Array(this.#backend.wasm.asm.memory.buffer, start, 4);
+    const factor = 1 + 2 ** -12;
+    floats.set([factor, factor, -(1 + 2 ** -11)]);
+    this.#kernels.multiplyAdd!(0, start, start);
+    return floats[3] !== 0;
+  }
+
+  /** Ends the workers. */
+  close(): void {
+    for (const thread of this.#threads) void thread.terminate();
+    if (this.#scratch) tf.backend().disposeData(this.#scratch.dataId);
+    this.#scratch = null;
   }
 
   /**
@@ -167,6 +193,11 @@ export class Pool {
     if (Atomics.load(shared, words.failed)) throw new Error(`A thread failed in ${name}.`);
   }
 
+  /** Workers that are there already; they come while the caller works alone. */
+  get started(): number {
+    return Atomics.load(this.#words, words.started);
+  }
+
   /** Where a tensor's elements lie. */
   addressOf({ dataId }: TensorInfo): number {
     return this.#backend.dataIdMap.get(dataId).memoryOffset;
@@ -203,6 +234,12 @@ export function openPool(processors: number): void {
   if (!pools.has(backend) && WebAssembly.validate(compiled)) {
     pools.set(backend, new Pool(backend as WasmInternals, processors - 1));
   }
+}
+
+/** Gives the current backend's pool up: kernels take their forms for one thread from now on. */
+export function closePool(): void {
+  pools.get(tf.backend())?.close();
+  pools.delete(tf.backend());
 }
 
 /** The current backend's pool; undefined on other backends than wasm, and where it was not opened. */

@@ -3,6 +3,8 @@
  * after each change there:
  *
  *     deno task build:simd
+ *
+ * With `--check` it only compares.
  */
 import asc from "assemblyscript/asc";
 
@@ -40,5 +42,11 @@ ${lines.join("\n")}
 }
 
 if (import.meta.main) {
-  await Deno.writeTextFile(new URL("lib/simd/compiled.ts", root), moduleText(await compile()));
+  const path = new URL("lib/simd/compiled.ts", root);
+  const text = moduleText(await compile());
+  if (Deno.args[0] !== "--check") await Deno.writeTextFile(path, text);
+  else if (await Deno.readTextFile(path) !== text) {
+    console.error("lib/simd/compiled.ts is not what lib/simd/assembly gives: deno task build:simd");
+    Deno.exit(1);
+  }
 }

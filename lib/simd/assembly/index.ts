@@ -3,4 +3,5 @@ export { linearTask, multiplyTask, scaledProductTask, sumRowsTask } from "./line
 export { attentionGradTask, attentionTask } from "./attention";
 export { layerNormGradTask, layerNormTask } from "./normalization";
 export { convPoolTask, frameTask, poolGradTask } from "./convolution";
+export { multiplyAdd } from "./vectors";
 export { adamwTask } from "./optimizer";

@@ -1,5 +1,12 @@
 /** Operations on four floats at a time that several kernels use. */
 
+/** The fourth of four floats becomes the first times the second plus the third. */
+export function multiplyAdd(task: i32, scratch: usize, at: usize): void {
+  const x = f32x4.splat(load<f32>(at)), y = f32x4.splat(load<f32>(at, 4));
+  const sum = f32x4.relaxed_madd(x, y, f32x4.splat(load<f32>(at, 8)));
+  store<f32>(at, f32x4.extract_lane(sum, 0), 12);
+}
+
 @inline export function horizontalSum(x: v128): f32 {
   return (f32x4.extract_lane(x, 0) + f32x4.extract_lane(x, 2)) +
     (f32x4.extract_lane(x, 1) + f32x4.extract_lane(x, 3));
