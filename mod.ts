@@ -26,6 +26,7 @@ export {
   type BackendChoice,
   type BackendDecision,
   type BackendName,
+  type BackendOptions,
   selectBackend,
   selectBackendOfRun,
 } from "./lib/backend/select.ts";

@@ -3,6 +3,7 @@ import { Option } from "@commander-js/extra-typings";
 import { selectBackend } from "../lib/backend/select.ts";
 import { latestRun } from "../lib/checkpoint/run_folder.ts";
 import { modelConfigOf } from "../lib/config/run.ts";
+import { startMagick } from "../lib/data/image/magick.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { blocks, csv, json, type PredictionFormat, table } from "../lib/report/predictions.ts";
@@ -43,6 +44,8 @@ await runTask(async () => {
   const [given, words] = command.processedArgs;
   if (words.length === 0) throw await missingImages(given);
   const top = countOf("--top", options.top ?? (options.table ? "1" : "5"), "classes");
+  // Compiled beside what follows; what it may fail with, the first picture says.
+  startMagick().catch(() => {});
   const { path, config, state } = await loadRunWeights(given, givenOption(command, "weights"));
   await selectBackend(options.backend);
   const model = createViTClassifier(modelConfigOf(config));

@@ -39,6 +39,12 @@ export interface BackendFacts {
   wasmProblem?: string;
 }
 
+/** Options of {@linkcode selectBackend}. */
+export interface BackendOptions {
+  /** Threads that compute under wasm, the caller's among them; one for each processor by default. */
+  threads?: number;
+}
+
 /** The outcome of a choice: the backend, and one line that says which and why. */
 export interface BackendDecision {
   /** The backend's name in tfjs. */
@@ -123,6 +129,7 @@ let registered: Gpu | null = null;
  * one is replaced.
  *
  * @param wanted "auto" or one of {@linkcode backendNames}.
+ * @param options How many threads compute under wasm.
  * @throws {UserError} when the wanted backend is unknown or cannot be had.
  *
  * @example
@@ -133,11 +140,17 @@ let registered: Gpu | null = null;
  * console.log(name, "because", reason);
  * ```
  */
-export function selectBackend(wanted: string = "auto"): Promise<BackendChoice> {
-  return select(wanted);
+export function selectBackend(
+  wanted: string = "auto",
+  { threads }: BackendOptions = {},
+): Promise<BackendChoice> {
+  return select(wanted, { threads });
 }
 
-async function select(wanted: string, why?: string): Promise<BackendChoice> {
+async function select(
+  wanted: string,
+  { threads, why }: BackendOptions & { why?: string } = {},
+): Promise<BackendChoice> {
   const needsAdapter = wanted === "auto" || wanted === "webgpu";
   const healthy = registered && !registered.lost ? registered : null;
   const adapter = needsAdapter && !healthy ? await findAdapter() : null;
@@ -147,7 +160,7 @@ async function select(wanted: string, why?: string): Promise<BackendChoice> {
     const decision = chooseBackend(wanted, facts, why);
     try {
       if (decision.name === "webgpu" && !healthy) await renewGpu(adapter);
-      await activate(decision.name);
+      await activate(decision.name, threads);
       const gpu = decision.name === "webgpu" ? registered : null;
       const pool = currentPool();
       const reason = decision.reason + (pool ? `, ${pool.workers + 1} threads` : "");
@@ -197,7 +210,7 @@ export async function selectBackendOfRun(
   let choice: BackendChoice;
   try {
     choice = wanted === "auto" && before
-      ? await select(before.backend, "as before")
+      ? await select(before.backend, { why: "as before" })
       : await select(wanted);
   } catch (error) {
     if (wanted !== "auto" || !(error instanceof UserError)) throw error;
@@ -218,14 +231,17 @@ export async function selectBackendOfRun(
 let heapIsShared: Promise<void> | undefined;
 
 /** Switches tfjs to a backend; throws what speaks against it. */
-async function activate(name: BackendName): Promise<void> {
+async function activate(
+  name: BackendName,
+  threads = navigator.hardwareConcurrency,
+): Promise<void> {
   // tfjs takes Deno for Node and would advertise its Node package on first use of the cpu backend.
   tf.env().set("IS_NODE", false);
   tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
   // What speaks against it speaks against the backend, and tfjs meets it at once.
   if (name === "wasm") await (heapIsShared ??= shareHeap().catch(() => {}));
   if (await tf.setBackend(name)) {
-    if (name === "wasm") openPool(navigator.hardwareConcurrency);
+    if (name === "wasm") openPool(threads);
     return;
   }
   if (name === "wasm" && (await Deno.permissions.query({ name: "read" })).state !== "granted") {

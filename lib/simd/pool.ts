@@ -107,7 +107,7 @@ export class Pool {
 
   constructor(backend: WasmInternals, workers: number) {
     this.#backend = backend;
-    this.workers = Math.max(0, Math.min(workers, MOST_WORKERS));
+    this.workers = workers;
     const memory = backend.wasm.asm.memory;
     const instance = new WebAssembly.Instance(new WebAssembly.Module(compiled), {
       env: { memory },
@@ -225,15 +225,16 @@ const alignedUp = (address: number) => Math.ceil(address / LINE) * LINE;
 const pools = new WeakMap<object, Pool>();
 
 /**
- * Opens the current backend's pool, which must be wasm.
+ * Opens the current backend's pool, which must be wasm; one that is open with as many threads stays.
  *
- * @param processors How many threads compute, the caller's among them.
+ * @param threads How many compute, the caller's among them.
  */
-export function openPool(processors: number): void {
+export function openPool(threads: number): void {
   const backend: object = tf.backend();
-  if (!pools.has(backend) && WebAssembly.validate(compiled)) {
-    pools.set(backend, new Pool(backend as WasmInternals, processors - 1));
-  }
+  const workers = Math.max(0, Math.min(threads - 1, MOST_WORKERS));
+  if (pools.get(backend)?.workers === workers || !WebAssembly.validate(compiled)) return;
+  closePool();
+  pools.set(backend, new Pool(backend as WasmInternals, workers));
 }
 
 /** Gives the current backend's pool up: kernels take their forms for one thread from now on. */

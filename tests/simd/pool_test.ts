@@ -1,5 +1,6 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { hostAllocate, hostFloats } from "../../lib/backend/host.ts";
+import { selectBackend } from "../../lib/backend/select.ts";
 import type { WasmInternals } from "../../lib/backend/tfjs_internals.ts";
 import { currentPool, Pool } from "../../lib/simd/pool.ts";
 import {
@@ -16,6 +17,15 @@ import { forEachBackend } from "../backends.ts";
 const onWasm = { backends: ["wasm"] } as const;
 
 forEachBackend("the pool is open under wasm, with a thread for each processor", () => {
+  assertEquals(currentPool()!.workers, navigator.hardwareConcurrency - 1);
+}, onWasm);
+
+forEachBackend("as many threads compute as are asked for", async () => {
+  await selectBackend("wasm", { threads: 3 });
+  assertEquals(currentPool()!.workers, 2);
+  await selectBackend("wasm", { threads: 1 });
+  assertEquals(currentPool()!.workers, 0);
+  await selectBackend("wasm");
   assertEquals(currentPool()!.workers, navigator.hardwareConcurrency - 1);
 }, onWasm);
 
