@@ -239,7 +239,7 @@ async function activate(
   tf.env().set("IS_NODE", false);
   tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
   // What speaks against it speaks against the backend, and tfjs meets it at once.
-  if (name === "wasm") await (heapIsShared ??= shareHeap().catch(() => {}));
+  if (name === "wasm" && "Deno" in globalThis) await (heapIsShared ??= shareHeap().catch(() => {}));
   if (await tf.setBackend(name)) {
     if (name === "wasm") openPool(threads);
     return;

@@ -9,7 +9,6 @@
  * task looks for a few microseconds more, since kernels follow one another closely, and then
  * sleeps until it is woken.
  */
-import { Worker } from "node:worker_threads";
 import type { WasmInternals } from "../backend/tfjs_internals.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { compiled } from "./compiled.ts";
@@ -101,7 +100,7 @@ export class Pool {
   readonly #names: string[];
   readonly #start: number;
   readonly #words: Int32Array;
-  readonly #threads: Worker[] = [];
+  readonly #threads: { terminate(): Promise<number> }[] = [];
   #scratch: TensorInfo | null = null;
   #scratchBytes = 0;
 
@@ -117,6 +116,8 @@ export class Pool {
     this.#start = this.#allocate(4 * words.end);
     this.#words = new Int32Array(memory.buffer, this.#start, words.end);
     this.#words.fill(0);
+    // Not imported, which would end a browser's bundle; Deno's own Worker keeps a program alive.
+    const { Worker } = process.getBuiltinModule("node:worker_threads");
     for (let own = 1; own <= this.workers; own++) {
       const url = new URL(`data:text/javascript,${encodeURIComponent(workerSource)}`);
       const workerData = {
@@ -226,6 +227,7 @@ const pools = new WeakMap<object, Pool>();
 
 /**
  * Opens the current backend's pool, which must be wasm; one that is open with as many threads stays.
+ * Where the heap is not shared or the processor lacks what the kernels need, there is none.
  *
  * @param threads How many compute, the caller's among them.
  */
@@ -233,6 +235,7 @@ export function openPool(threads: number): void {
   const backend: object = tf.backend();
   const workers = Math.max(0, Math.min(threads - 1, MOST_WORKERS));
   if (pools.get(backend)?.workers === workers || !WebAssembly.validate(compiled)) return;
+  if (!((backend as WasmInternals).wasm.asm.memory.buffer instanceof SharedArrayBuffer)) return;
   closePool();
   pools.set(backend, new Pool(backend as WasmInternals, workers));
 }
