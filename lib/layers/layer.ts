@@ -25,7 +25,22 @@ type Initializers = typeof initializers;
 /** An initializer's name. */
 export type Initializer = Initializers[number];
 
+/** The forms of GELU: by the normal distribution's function, or by the tanh that comes near it. */
+export const gelus = ["exact", "tanh"] as const;
+
+/** @internal */
+type Gelus = typeof gelus;
+
+/** A form of GELU. */
+export type GeluForm = Gelus[number];
+
 const TRUNCATED_DEVIATION = 0.02;
+
+/** Values that weights begin with instead of random ones, by plain name. */
+export type GivenWeights = ReadonlyMap<
+  string,
+  { readonly shape: readonly number[]; readonly data: Float32Array }
+>;
 
 /** Options of a layer's `call`. */
 export interface CallOptions {
@@ -43,6 +58,8 @@ export interface VitLayerConfig {
   seed?: number;
   /** How its weights begin; glorot by default. */
   initializer?: Initializer;
+  /** Values that its weights begin with; what is not there begins by the rule. */
+  given?: GivenWeights;
   /** Options of the layer's own. */
   [key: string]: unknown;
 }
@@ -82,12 +99,14 @@ export abstract class VitLayer extends tf.layers.Layer {
   readonly seed: number;
   /** Rule by which its weights begin. */
   readonly initializer: Initializer;
+  private readonly given?: GivenWeights;
 
   /** Makes a layer from name and seed. */
   constructor(config: VitLayerConfig) {
     super(config as ConstructorParameters<typeof tf.layers.Layer>[0]);
     this.seed = config.seed ?? 0;
     this.initializer = config.initializer ?? "glorot";
+    this.given = config.given;
   }
 
   /**
@@ -134,8 +153,12 @@ export abstract class VitLayer extends tf.layers.Layer {
     valueAt: (index: number) => number,
   ): tf.LayerVariable {
     const size = tf.util.sizeFromShape(shape);
+    const given = this.given?.get(`${this.name}.${name}`);
+    // Of another shape it is refused by whoever assigns it.
+    const taken = given?.data.length === size ? given.data : undefined;
     const initializer = {
-      apply: () => tf.tensor(Float32Array.from({ length: size }, (_, i) => valueAt(i)), shape),
+      apply: () =>
+        tf.tensor(taken ?? Float32Array.from({ length: size }, (_, i) => valueAt(i)), shape),
     };
     // tfjs exports no base class for initializers; it only ever calls `apply`.
     type Initializer = Parameters<tf.layers.Layer["addWeight"]>[3];
