@@ -9,6 +9,8 @@ import {
   type PortableModel,
   savePlainWeights,
 } from "../lib/export/portable_model.ts";
+import { type LayoutName, layouts } from "../lib/foreign/layouts.ts";
+import { saveForeign } from "../lib/foreign/save.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import denoJson from "../deno.json" with { type: "json" };
@@ -21,19 +23,30 @@ const formats = {
   safetensors: { write: savePlainWeights, what: "a safetensors file" },
   "layers-model": { write: writeLayersModel, what: "a folder for tf.loadLayersModel" },
   onnx: { write: writeOnnx, what: "an ONNX file" },
+  ...Object.fromEntries(
+    (Object.keys(layouts) as LayoutName[]).map((layout) => [layout, {
+      write: (folder: string, model: PortableModel) => saveForeign(folder, model, layout),
+      what: `a folder for ${layouts[layout].title}`,
+    }]),
+  ),
 };
 
 await runTask(async () => {
   const command = parseArguments(
     newCommand("export", "Write a run's weights for other programs.")
       .argument("<run>", "the run's folder, or a checkpoint in it")
-      .requiredOption("--format <name>", "safetensors, layers-model (of tfjs) or onnx")
-      .requiredOption("--out <path>", "the file to write; of layers-model, the folder")
+      .requiredOption("--format <name>", Object.keys(formats).join(", "))
+      .requiredOption(
+        "--out <path>",
+        "the file to write; the folder of layers-model, hf, timm, torchvision",
+      )
       .option("--weights <which>", weightsOfRun, "best")
       .option("--json", "print one JSON object", false)
       .addHelpText(
         "after",
-        "\nExample: deno task export runs/my-run --format onnx --out model.onnx",
+        "\nlayers-model is tfjs's; hf, timm and torchvision load theirs without code of ours.\n\n" +
+          "Examples:\n  deno task export runs/my-run --format onnx --out model.onnx\n" +
+          "  deno task export runs/my-run --format hf --out my-vit",
       ),
   );
   const { format, out, json } = command.opts();
