@@ -6,6 +6,7 @@
  * `{ training: true, stepKey }`; a caller that passes only `training` (as `model.fit` does) gets a
  * key that advances by itself.
  */
+import { uploadAtOnce } from "../backend/compute.ts";
 import { tf } from "../tfjs.ts";
 import { dropPath } from "../kernels/drop_path.ts";
 import type { Dropout } from "../kernels/dropout.ts";
@@ -99,7 +100,7 @@ export abstract class VitLayer extends tf.layers.Layer {
   readonly seed: number;
   /** Rule by which its weights begin. */
   readonly initializer: Initializer;
-  private readonly given?: GivenWeights;
+  private given?: GivenWeights;
 
   /** Makes a layer from name and seed. */
   constructor(config: VitLayerConfig) {
@@ -157,12 +158,22 @@ export abstract class VitLayer extends tf.layers.Layer {
     // Of another shape it is refused by whoever assigns it.
     const taken = given?.data.length === size ? given.data : undefined;
     const initializer = {
-      apply: () =>
-        tf.tensor(taken ?? Float32Array.from({ length: size }, (_, i) => valueAt(i)), shape),
+      apply: () => {
+        const values = taken ?? Float32Array.from({ length: size }, (_, i) => valueAt(i));
+        const tensor = tf.tensor(values, shape);
+        if (taken) uploadAtOnce(tensor);
+        return tensor;
+      },
     };
     // tfjs exports no base class for initializers; it only ever calls `apply`.
     type Initializer = Parameters<tf.layers.Layer["addWeight"]>[3];
     return this.addWeight(name, shape, "float32", initializer as unknown as Initializer);
+  }
+
+  /** Ends the making of weights; what they were made from is let go. */
+  override build(inputShape: InputShape): void {
+    this.given = undefined;
+    super.build(inputShape);
   }
 
   /** This step's dropout of the given rate, or none outside training. */

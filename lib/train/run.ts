@@ -195,7 +195,14 @@ class Run {
     if (resume) restoreState(resume, this.variables, this.optimizer);
     else if (initial) {
       const { classNames } = dataset;
-      const notice = await assignInitialWeights(this.variables, initial, config, classNames);
+      // The others hold theirs since the model was made.
+      const given = givenWeights(initial);
+      const rest = new Map(
+        [...this.variables].filter(([name, { shape }]) =>
+          `${given.get(name)?.shape}` !== `${shape}`
+        ),
+      );
+      const notice = await assignInitialWeights(rest, initial, config, classNames);
       if (notice !== null) this.notice(notice);
     }
     this.average = averageOf(this.trained, config.ema, resume);
