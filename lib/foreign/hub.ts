@@ -139,7 +139,13 @@ async function fetchFiles(model: HubModel, folder: string, options: HubOptions):
   if (!await fetchFile(model, indexFile, folder, options)) throw await withoutModel(model, options);
   const index = z.looseObject({ weight_map: z.record(z.string(), z.string()) })
     .safeParse(jsonOf(await readSmallText(`${folder}/${indexFile}`)));
-  const shards = new Set(index.success ? Object.values(index.data.weight_map) : []);
+  if (!index.success) {
+    throw new UserError(
+      `What the hub has as ${indexFile} of ${model.owner}/${model.name} is no index of shards; ` +
+        `${wayOut(model)}.`,
+    );
+  }
+  const shards = new Set(Object.values(index.data.weight_map));
   for (const shard of shards) {
     // The rest of the index is looked at when it is read.
     if (!/^[\w][\w.-]{0,200}\.safetensors$/.test(shard)) {
