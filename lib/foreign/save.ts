@@ -81,6 +81,21 @@ const lacks: Record<LayoutName, Lack> = {
  * `config.json` by which they build it.
  * @throws {UserError} if the layout has no place for a part of the model, or the folder cannot be
  * written.
+ *
+ * @example
+ * ```ts
+ * import { createViTClassifier, loadInitialWeights, modelConfigOf, preset } from "../../mod.ts";
+ * import { namedVariables, readWeights, saveForeign, selectBackend } from "../../mod.ts";
+ *
+ * await selectBackend("cpu");
+ * const config = { ...modelConfigOf(preset("finetune")), transformerLayers: 1, numClasses: 2 };
+ * const weights = await readWeights(namedVariables(createViTClassifier(config)));
+ * const [mean, variance] = [[127, 127, 127], [16129, 16129, 16129]];
+ * const preprocessing = { height: 224, width: 224, channels: 3, mean, variance };
+ * const folder = `${await Deno.makeTempDir()}/vit`;
+ * await saveForeign(folder, { config, weights, classNames: ["a", "b"], preprocessing }, "hf");
+ * console.log((await loadInitialWeights(folder)).classNames); // [ "a", "b" ]
+ * ```
  */
 export async function saveForeign(
   folder: string,
