@@ -4,6 +4,8 @@
  * A layout may have several variants of its names; the first is the one that is written. Names and
  * rules were checked against timm 1.0.29, transformers 5.18 and torchvision 0.28.
  */
+import type { Fit } from "../data/image/fit.ts";
+import type { Resampling } from "../data/image/resize.ts";
 import type { PositionRule } from "./positions.ts";
 
 /** Names of a dense layer's or a norm's tensors: with these endings, `.weight` and `.bias`. */
@@ -52,11 +54,14 @@ export interface Layout {
 
 /** Preparation of images as weights want it, in the words of a run's fields. */
 export interface Preparation {
-  /** Of values 0 to 1. */
+  /** Mean of each channel, of values 0 to 1. */
   channelMean: number[];
+  /** Standard deviation of each channel, likewise. */
   channelDeviation: number[];
-  resample: "bilinear" | "bicubic";
-  fit: "crop" | "squash";
+  /** Filter of the resizing. */
+  resample: Resampling;
+  /** What becomes of pictures that are no squares. */
+  fit: Fit;
   /** Share of the resized picture's side that is kept, its middle. */
   cropShare: number;
 }

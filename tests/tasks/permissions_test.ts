@@ -87,7 +87,7 @@ Deno.test("train refuses a run elsewhere before anything is made", () =>
   inFolder(async (folder) => {
     for (const [option, path] of [["--out", `${folder}/run`], ["--resume", folder]] as const) {
       const result = await deno(["task", "train", "--dataset", "shapes", option, path]);
-      assertRefused(result, `${option} ${path} is outside`, `,${path} --allow-net=`);
+      assertRefused(result, `${option} ${path} is outside`, `,${path} '--allow-net=`);
     }
     assertEquals(await listing(folder), []);
   }));
@@ -98,7 +98,12 @@ for (const task of ["train", "eval", "data", "patches"]) {
       const url = "https://me:secret@example.org/x.tar.gz?key=hidden";
       const run = task === "eval" ? [folder] : [];
       const result = await deno(["task", "--quiet", task, ...run, "--data", url]);
-      assertRefused(result, "https://example.org/x.tar.gz", "cs.toronto.edu:443,example.org:443");
+      assertRefused(
+        result,
+        "https://example.org/x.tar.gz",
+        "cs.toronto.edu:443",
+        ",example.org:443",
+      );
       assert(!/secret|hidden/.test(result.stderr), result.stderr);
     }));
 }

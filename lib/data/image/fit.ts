@@ -16,6 +16,7 @@ export type Fit = Fits[number];
 
 /** How pictures become squares. */
 export interface PictureForm extends ResizeOptions {
+  /** How a picture of another shape becomes one. */
   fit: Fit;
 }
 
