@@ -25,11 +25,12 @@ import { newCommand, runTask } from "../tasks/cli.ts";
 /** Every fifth class is one of the 20. */
 const isFew = (label: number) => label % 5 === 4;
 
-/** A data set of some classes, with at most so many train images of each. */
+/** A data set of some classes, with at most so many images of each to train and to test on. */
 function classesOf(
   whole: ImageDataset,
   keeps: (label: number) => boolean,
   most: number,
+  mostTest: number,
 ): ImageDataset {
   const kept = whole.classNames.map((_, label) => label).filter(keeps);
   const bytes = whole.height * whole.width * whole.channels;
@@ -57,8 +58,7 @@ function classesOf(
     identity: `${whole.identity}/${kept.length}/${most}`,
     classNames: kept.map((label) => whole.classNames[label]!),
     train: part(whole.train, most),
-    // As many as there are, but for a first try with few train images.
-    test: part(whole.test, Math.max(50, most / 5)),
+    test: part(whole.test, mostTest),
   };
 }
 
@@ -74,6 +74,7 @@ interface Options {
   pretrainEpochs: number;
   epochs: number;
   limit: number;
+  testLimit: number;
   seed: number;
 }
 
@@ -113,9 +114,11 @@ await runTask(async () => {
     .option("--pretrain-epochs <n>", "epochs on the 80 classes", Number, 20)
     .option("--epochs <n>", "epochs on the 20 classes", Number, 20)
     .option("--limit <n>", "train images of each of the 80 classes", Number, 500)
+    .option("--test-limit <n>", "test images of each of the 20 classes", Number, 100)
     .option("--seed <n>", "of both", Number, 1);
   command.parse();
-  const { backend, root, pretrainEpochs, epochs, limit, seed } = command.opts() as Options;
+  const { backend, root, pretrainEpochs, epochs, limit, testLimit, seed } = command
+    .opts() as Options;
   console.log((await selectBackend(backend)).reason);
   const whole = await loadDataset({
     dataset: "cifar100",
@@ -123,8 +126,9 @@ await runTask(async () => {
     root: "data",
     md5: "none",
   });
-  const many = classesOf(whole, (label) => !isFew(label), limit);
-  const few = classesOf(whole, isFew, 50);
+  // Of the full 500 a fifth is all there is to test on.
+  const many = classesOf(whole, (label) => !isFew(label), limit, Math.ceil(limit / 5));
+  const few = classesOf(whole, isFew, 50, testLimit);
 
   const recipe: RunConfig = {
     ...preset("finetune"),

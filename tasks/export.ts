@@ -1,7 +1,6 @@
 /** `deno task export`: a run's weights for other programs. */
 import { selectBackend } from "../lib/backend/select.ts";
 import { writeFileAtomic } from "../lib/files.ts";
-import { modelConfigOf } from "../lib/config/run.ts";
 import { fileHandler } from "../lib/export/file_handler.ts";
 import { encodeOnnx } from "../lib/export/onnx.ts";
 import {
@@ -17,7 +16,7 @@ import denoJson from "../deno.json" with { type: "json" };
 import { givenOption, newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";
 import { checkAbsent } from "./output_file.ts";
-import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
+import { loadClassifier, weightsOfRun } from "./run_weights.ts";
 
 const formats = {
   safetensors: { write: savePlainWeights, what: "a safetensors file" },
@@ -34,7 +33,7 @@ const formats = {
 await runTask(async () => {
   const command = parseArguments(
     newCommand("export", "Write a run's weights for other programs.")
-      .argument("<run>", "the run's folder, or a checkpoint in it")
+      .argument("<run>", "the run's folder or a checkpoint in it, or a ViT of another library")
       .requiredOption("--format <name>", Object.keys(formats).join(", "))
       .requiredOption(
         "--out <path>",
@@ -53,12 +52,20 @@ await runTask(async () => {
   const { write, what } = oneOf("--format", format, formats);
   await checkAbsent(out);
   const [given] = command.processedArgs;
-  const { path, config, state } = await loadRunWeights(given, givenOption(command, "weights"));
-  const { weights, classNames, preprocessing, step } = state;
-  await write(out, { config: modelConfigOf(config), weights, classNames, preprocessing });
+  const { path, step, ...model } = await loadClassifier(
+    given,
+    givenOption(command, "weights"),
+    (text) => console.error(text),
+  );
+  await write(out, model);
+  const { weights } = model;
   const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
   if (json) return print(JSON.stringify({ checkpoint: path, step, parameters, format, out }));
-  print(`${path}, step ${step}: ${parameters.toLocaleString("en")} parameters`);
+  print(
+    `${path}${step === undefined ? "" : `, step ${step}`}: ${
+      parameters.toLocaleString("en")
+    } parameters`,
+  );
   print(`Wrote ${out}, ${what}.`);
 });
 

@@ -3,6 +3,7 @@ import type { FloatTensor } from "../checkpoint/training_state.ts";
 import { checkModelShape, type ViTConfig } from "../config/model.ts";
 import { dirname } from "../deps.ts";
 import { UserError } from "../errors.ts";
+import type { PortableModel } from "../export/portable_model.ts";
 import { architectureOf } from "../models/architecture.ts";
 import { shown } from "../shown.ts";
 import { describe } from "./describe.ts";
@@ -116,6 +117,30 @@ export function atImageSize(
     data: resizePositions(data, { prefix, from, to, dim }, layouts[layout].positionRule),
   };
   return { config: resized, weights: new Map([...weights, [name, positions]]) };
+}
+
+/**
+ * A model as it can be used at once, without fine-tuning.
+ * @throws {UserError} if it has no classifier.
+ */
+export function portableOf(model: ForeignModel): PortableModel {
+  const { source, config, weights, classNames, preparation } = model;
+  if (![...weights.keys()].some((name) => name.startsWith("classifier."))) {
+    throw new UserError(
+      `${source} has no classifier, so it names no classes; fine-tune it first: deno task train ` +
+        `--preset finetune --init-from ${source}`,
+    );
+  }
+  const { channelMean, channelDeviation, ...form } = preparation;
+  return {
+    ...{ config, weights, classNames },
+    preprocessing: {
+      ...{ height: config.imageSize, width: config.imageSize, channels: config.channels },
+      mean: channelMean.map((value) => value * 255),
+      variance: channelDeviation.map((value) => (value * 255) ** 2),
+      ...form,
+    },
+  };
 }
 
 async function toldBeside(

@@ -26,7 +26,7 @@ export interface PredictionContext {
   /** As the run has it. */
   preprocessing: Preprocessing;
   /** In the order of the logits. */
-  classNames: string[];
+  classNames: readonly string[];
 }
 
 /**

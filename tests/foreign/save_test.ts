@@ -3,29 +3,14 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { readSafetensorsFile } from "../../lib/checkpoint/safetensors.ts";
 import { UserError } from "../../lib/errors.ts";
 import { type LayoutName, layouts } from "../../lib/foreign/layouts.ts";
-import { findForeign, type ForeignModel, loadForeign } from "../../lib/foreign/load.ts";
+import { findForeign, loadForeign, portableOf } from "../../lib/foreign/load.ts";
 import { saveForeign } from "../../lib/foreign/save.ts";
 import { parseViTConfig, type ViTConfig } from "../../lib/config/model.ts";
-import type { PortableModel } from "../../lib/export/portable_model.ts";
 import { inFolder } from "../checkpoint/folder.ts";
 import { smallConfig, somePortable } from "../export/models.ts";
 import { goldenFolder, goldenLayouts, type GoldenName } from "./golden.ts";
 
 const load = async (path: string) => await loadForeign((await findForeign(path))!);
-
-/** A loaded model as a run would hold it. */
-function portableOf({ config, weights, classNames, preparation }: ForeignModel): PortableModel {
-  const { channelMean, channelDeviation, ...form } = preparation;
-  return {
-    ...{ config, weights, classNames },
-    preprocessing: {
-      ...{ height: 32, width: 32, channels: 3 },
-      mean: channelMean.map((value) => value * 255),
-      variance: channelDeviation.map((value) => (value * 255) ** 2),
-      ...form,
-    },
-  };
-}
 
 for (const [name, layout] of Object.entries(goldenLayouts) as [GoldenName, LayoutName][]) {
   Deno.test(`${name}: read and written again, every tensor has its bytes, and so has the next copy`, () =>
