@@ -45,9 +45,9 @@ export type { PictureOptions } from "./lib/data/open_pictures.ts";
 export type { DataProgress } from "./lib/data/progress.ts";
 export { createShapes, type ShapesOptions } from "./lib/data/shapes.ts";
 export { loadDataset, type LoadOptions } from "./lib/data/load.ts";
-export type { DownloadOptions, DownloadProgress } from "./lib/data/download.ts";
+export type { Checksum, DownloadOptions, DownloadProgress } from "./lib/data/download.ts";
 export type { DatasetName, DatasetWord, LabelKind, PictureKind } from "./lib/data/sources.ts";
-export type { Fit } from "./lib/data/image/fit.ts";
+export type { Fit, PictureForm } from "./lib/data/image/fit.ts";
 export type { Shares } from "./lib/data/stratified.ts";
 export {
   channelStatistics,
@@ -61,13 +61,15 @@ export {
 } from "./lib/data/dataset.ts";
 export type { DecodeOptions } from "./lib/data/image/decode.ts";
 export { readImageFile } from "./lib/data/image/read.ts";
-export { resizeImage } from "./lib/data/image/resize.ts";
+export { type Resampling, resizeImage, type ResizeOptions } from "./lib/data/image/resize.ts";
 export type { RgbImage } from "./lib/data/image/rgb_image.ts";
 export type { Preprocessing } from "./lib/data/preprocessing.ts";
 export type { Dropout as DropoutMask } from "./lib/kernels/dropout.ts";
 export {
   type BranchConfig,
   type CallOptions,
+  type GeluForm,
+  type GivenWeights,
   type Initializer,
   type InputShape,
   VitLayer,
@@ -120,6 +122,8 @@ export {
   type TrainingState,
   type WeightsState,
 } from "./lib/checkpoint/training_state.ts";
+export { saveForeign } from "./lib/foreign/save.ts";
+export type { LayoutName, Preparation } from "./lib/foreign/layouts.ts";
 export { fileHandler } from "./lib/export/file_handler.ts";
 export { encodeOnnx } from "./lib/export/onnx.ts";
 export {

@@ -49,7 +49,7 @@ async function work({ out, size }: Options, workers: number, root: string): Prom
   else {
     for await (const { path } of set.read(0, pictures)) {
       try {
-        fitImage(await readImageFile(path!, { atLeast: size }), size, "crop");
+        fitImage(await readImageFile(path!, { atLeast: size }), size, { fit: "crop" });
       } catch (error) {
         if (!(error instanceof UserError)) throw error;
         broken++;

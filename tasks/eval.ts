@@ -18,7 +18,6 @@ import { evaluateGuesses, sumsOf } from "../lib/train/evaluate.ts";
 import { splitDataset } from "../lib/train/device_dataset.ts";
 import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
-import { assignWeights } from "../lib/train/weights.ts";
 import { givenOption, newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
 import { deviceDataText, loadRunData } from "./data_options.ts";
 import { Lines } from "./lines.ts";
@@ -86,8 +85,7 @@ await runTask(async () => {
     lines.notice("These images chose the best epoch, so new ones will do worse.");
   }
 
-  const model = createViTClassifier(modelConfigOf(config));
-  assignWeights(model, state.weights, path);
+  const model = createViTClassifier(modelConfigOf(config), { given: state.weights });
   const split = new DeviceSplit(images, state.preprocessing);
   const { statistics, guesses } = await evaluateGuesses(model, split, {
     batchSize: config.batchSize / config.accumulate,

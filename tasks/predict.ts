@@ -2,26 +2,24 @@
 import { Option } from "@commander-js/extra-typings";
 import { selectBackend } from "../lib/backend/select.ts";
 import { latestRun } from "../lib/checkpoint/run_folder.ts";
-import { modelConfigOf } from "../lib/config/run.ts";
 import { startMagick } from "../lib/data/image/magick.ts";
 import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { blocks, csv, json, type PredictionFormat, table } from "../lib/report/predictions.ts";
 import { shellWord } from "../lib/report/summary.ts";
 import { Classifier } from "../lib/train/predict.ts";
-import { assignWeights } from "../lib/train/weights.ts";
 import { countOf, givenOption, newCommand, parseArguments, runsFolder, runTask } from "./cli.ts";
 import { imageFiles } from "./image_files.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
 import { predictAll } from "./predict_all.ts";
-import { loadRunWeights, weightsOfRun } from "./run_weights.ts";
+import { loadClassifier, weightsOfRun } from "./run_weights.ts";
 
 await runTask(async () => {
   const command = parseArguments(
     newCommand("predict", "Name the likeliest classes of images.")
       .usage("[options] <run> <images...>")
-      .argument("<run>", "the run's folder, or a checkpoint in it")
+      .argument("<run>", "the run's folder or a checkpoint in it, or a ViT of another library")
       // Not required, so that what is missing can be said in more than its name.
       .argument("[images...]", "files of any size, folders, patterns, or - for standard input")
       .option("--weights <which>", weightsOfRun, "best")
@@ -46,12 +44,13 @@ await runTask(async () => {
   const top = countOf("--top", options.top ?? (options.table ? "1" : "5"), "classes");
   // Compiled beside what follows; what it may fail with, the first picture says.
   startMagick().catch(() => {});
-  const { path, config, state } = await loadRunWeights(given, givenOption(command, "weights"));
+  const which = givenOption(command, "weights");
+  // Not among the lines of a table.
+  const weights = await loadClassifier(given, which, (text) => console.error(text));
   await selectBackend(options.backend);
-  const model = createViTClassifier(modelConfigOf(config));
-  assignWeights(model, state.weights, path);
-  using classifier = new Classifier(model, state);
-  const format = formatOf(options, state.classNames);
+  const model = createViTClassifier(weights.config, { given: weights.weights });
+  using classifier = new Classifier(model, weights);
+  const format = formatOf(options, weights.classNames);
   const lines = new Lines(screen, options.json);
   // Their names alone, so that progress has an end.
   const files = await Array.fromAsync(imageFiles(words));

@@ -4,8 +4,11 @@ import { openRunFolder } from "../lib/checkpoint/run_folder.ts";
 import { checkConfig } from "../lib/checkpoint/same_run.ts";
 import { loadWeights } from "../lib/checkpoint/state.ts";
 import type { WeightsState } from "../lib/checkpoint/training_state.ts";
-import { type RunConfig, trainingFields } from "../lib/config/run.ts";
+import { modelConfigOf, type RunConfig, trainingFields } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
+import type { PortableModel } from "../lib/export/portable_model.ts";
+import type { ForeignFiles } from "../lib/foreign/files.ts";
+import { findForeign, loadForeign, portableOf } from "../lib/foreign/load.ts";
 import { oneOf } from "./cli.ts";
 
 /** What a run's folder holds of one checkpoint. */
@@ -46,6 +49,46 @@ export async function loadRunWeights(given: string, which?: string): Promise<Run
   const state = await loadWeights(file, isAverage ? "averages" : "weights");
   checkConfig(state, config, Object.keys(trainingFields) as (keyof RunConfig)[]);
   return { path: file, config, state };
+}
+
+/** A classifier, whichever library its weights are of. */
+export interface ClassifierWeights extends PortableModel {
+  /** The file. */
+  path: string;
+  /** Steps that made the weights; undefined of another library's. */
+  step?: number;
+}
+
+/**
+ * Loads the weights of a run, as {@linkcode loadRunWeights} does, or a model of another library.
+ * @param onNotice told what a person should know, a sentence each
+ */
+export async function loadClassifier(
+  given: string,
+  which: string | undefined,
+  onNotice: (text: string) => void,
+): Promise<ClassifierWeights> {
+  const files = await foreignFiles(given);
+  if (files) {
+    if (which !== undefined) {
+      throw new UserError(`--weights ${which} is for runs, and ${given} is none; leave it out.`);
+    }
+    const model = await loadForeign(files);
+    for (const notice of model.notices) onNotice(notice);
+    return { ...portableOf(model), path: model.source };
+  }
+  const { path, config, state } = await loadRunWeights(given, which);
+  const { weights, classNames, preprocessing, step } = state;
+  return { config: modelConfigOf(config), weights, classNames, preprocessing, path, step };
+}
+
+/** A model of another library: a folder that holds one, or a safetensors file that lies in no run. */
+async function foreignFiles(path: string): Promise<ForeignFiles | undefined> {
+  if (await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false)) {
+    return await findForeign(path);
+  }
+  const isOfRun = /(^|\/)(best|last|step-\d+)\.safetensors$/.test(path);
+  return path.endsWith(".safetensors") && !isOfRun ? await findForeign(path) : undefined;
 }
 
 /** The run's folder and, where one was named, the checkpoint of a path. */

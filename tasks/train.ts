@@ -44,8 +44,10 @@ const command = addRunOptions(
     )
     .option(
       "--init-from <path>",
-      "begin a new run with the weights of a run, a checkpoint or an exported safetensors file",
+      "begin a new run with the weights of a run, a checkpoint or an exported safetensors file; or of " +
+        "a ViT of timm, Hugging Face or torchvision: its folder or file, or hf:OWNER/NAME[@REVISION]",
     )
+    .option("--hub <url>", "where hf: names are fetched from; default: https://huggingface.co")
     .option(
       "--save-every <interval>",
       "save within an epoch too: every so many steps (500) or minutes (10m); 0: never",
@@ -69,7 +71,8 @@ const command = addRunOptions(
         "  deno task train --preset tiny --epochs 3 --out runs/my-run\n" +
         "  deno task train --preset tiny --dataset folder:photos --image-size 64\n" +
         "  deno task train --resume runs/my-run\n" +
-        "  deno task train --init-from runs/my-run --dataset cifar10\n\n" +
+        "  deno task train --init-from runs/my-run --dataset cifar10\n" +
+        "  deno task train --preset finetune --init-from vit-base --dataset folder:photos\n\n" +
         "Names of other tools are understood too, such as --lr, --bs, --wd, --num-train-epochs and\n" +
         "--output-dir; what is true or false also as --flip and --no-flip.\n\n" +
         "Ctrl-C or SIGTERM saves after the batch in hand and ends the run; a second one ends it at " +

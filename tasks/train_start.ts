@@ -13,14 +13,18 @@ import { preset, type RunConfig } from "../lib/config/run.ts";
 import { shortNameOf } from "../lib/data/picture_set.ts";
 import { pictureSourceOf } from "../lib/data/sources.ts";
 import { UserError } from "../lib/errors.ts";
+import { isHubName } from "../lib/foreign/hub.ts";
 import { shellWord } from "../lib/report/summary.ts";
 import { workLeft } from "../lib/train/check_start.ts";
 import {
   checkInitialWeights,
+  fieldsOf,
   type InitialWeights,
   loadInitialWeights,
+  noticesOfWeights,
 } from "../lib/train/initial_weights.ts";
 import { runsFolder } from "./cli.ts";
+import { fetchHubModel } from "./hub_model.ts";
 import { askToWrite } from "./permissions.ts";
 import { readRunConfig } from "./run_options.ts";
 import { findRun } from "./run_weights.ts";
@@ -53,6 +57,8 @@ export interface StartOptions {
   out?: string;
   resume?: string;
   initFrom?: string;
+  /** Address of the hub that `hf:` names are fetched from. */
+  hub?: string;
   reschedule?: boolean;
 }
 
@@ -140,14 +146,18 @@ async function prepareNew(
   onNotice: (text: string) => void,
 ): Promise<RunStart> {
   const { initFrom } = options;
-  const initial = initFrom === undefined ? undefined : await loadInitialWeights(initFrom);
+  const initial = initFrom === undefined
+    ? undefined
+    : await initialWeights(initFrom, options.hub, given, onNotice);
   const presetName = given.preset as string ?? "keras-cifar100";
   const base = preset(presetName);
-  // A preset that is named decides all; else the model is the weights', but for the data's classes.
-  const takesModel = initial !== undefined && given.preset === undefined;
+  // A preset that is named decides all; else, and with the one for it, the model is the weights', but
+  // for the data's classes.
+  const takesModel = initial !== undefined &&
+    (given.preset === undefined || presetName === "finetune");
   const config = await readRunConfig(
     given,
-    takesModel ? { ...base, ...initial.model, numClasses: base.numClasses } : base,
+    takesModel ? { ...base, ...fieldsOf(initial), numClasses: base.numClasses } : base,
   );
   if (initial) {
     // Before data is fetched that it would be of no use for.
@@ -158,6 +168,7 @@ async function prepareNew(
         `${config.batchSize}, ${epochs(config.epochs)}.`,
     );
   }
+  if (initial) { for (const notice of noticesOfWeights(initial, config)) onNotice(notice); }
   const name = `${nameOfData(config)}-${
     new Date().toISOString().slice(0, 19).replaceAll(":", "-")
   }`;
@@ -172,6 +183,23 @@ async function prepareNew(
     return { run, lock };
   };
   return { config, trains: true, open, initial };
+}
+
+/** The weights that `--init-from` names; fetched first, where it is a model of the hub. */
+async function initialWeights(
+  named: string,
+  hub: string | undefined,
+  { numHeads }: Record<string, unknown>,
+  onNotice: (text: string) => void,
+): Promise<InitialWeights> {
+  const heads = numHeads === undefined ? undefined : Number(numHeads);
+  return await loadInitialWeights(
+    isHubName(named) ? await fetchHubModel(named, hub, onNotice) : named,
+    // What is no number of heads is refused with the other fields.
+    {
+      numHeads: heads !== undefined && Number.isSafeInteger(heads) && heads > 0 ? heads : undefined,
+    },
+  );
 }
 
 /** As a part of a folder's name: that of the data set, or of the folder of pictures. */

@@ -1,13 +1,14 @@
 /**
  * Compares a model with reference values in a safetensors file.
  *
- *     deno run … tests/parity.ts [--backend webgpu|wasm|cpu] FILE.safetensors
+ *     deno run … tests/parity.ts [--backend webgpu|wasm|cpu] FILE.safetensors|FOLDER
  *
  * Builds the model from the file's `__metadata__.config`, loads `param.*` and prints the largest
  * absolute and relative error of each group that the file has: tokens, logits, those of stochastic
  * depth, loss, gradients, and the parameters after three AdamW steps in both conventions. Exit code 1 above tolerance, 2 where
  * there is nothing to compare. A compact transformer's file is told by its tokenizer's kernels, one of
- * another kind by its tensors; see `tests/parity/`.
+ * another kind by its tensors; see `tests/parity/`. A folder is one of a model of timm, Hugging Face or
+ * torchvision with `expected.safetensors` beside it.
  */
 import { parseViTConfig, type ViTConfig } from "../lib/config/run.ts";
 import {
@@ -26,6 +27,7 @@ import { AdamW } from "../lib/optim/adamw.ts";
 import { tf } from "../lib/tfjs.ts";
 import { assignWeights } from "../lib/train/weights.ts";
 import { logitsWithDropPath } from "./parity/drop_path.ts";
+import { compareForeign } from "./parity/foreign.ts";
 import { compareImageOperations, isImageOperations } from "./parity/image_operations.ts";
 import { compareRecipe, isRecipe } from "./parity/recipe.ts";
 
@@ -59,7 +61,19 @@ const dropPathTensors = ["input.keep", "output.logits_drop_path_0.25"] as const;
  * Builds, runs and compares on the current backend.
  * @throws {UserError} if the file holds no reference values, or not those of its configuration.
  */
-export async function parityErrors(path: string): Promise<TensorError[]> {
+export async function parityErrors(
+  path: string,
+  options: { numHeads?: number; onNotice?: (text: string) => void } = {},
+): Promise<TensorError[]> {
+  const isFolder = await Deno.stat(path).then((info) => info.isDirectory, () => false);
+  if (isFolder) {
+    const { model, compared } = await compareForeign(path, options.numHeads);
+    assertGpuHealthy();
+    for (const notice of model.notices) options.onNotice?.(notice);
+    return compared.map(({ name, actual, expected, tolerance }) =>
+      errorOf(name, actual, expected, tolerance)
+    );
+  }
   const file = await readSafetensorsFile(path);
   if (isRecipe(file.tensors)) {
     const compared = await compareRecipe(file.tensors, path);
@@ -336,16 +350,19 @@ function summary(errors: TensorError[]): string[] {
 }
 
 if (import.meta.main) {
-  const { newCommand, parseArguments, runTask } = await import("../tasks/cli.ts");
+  const { countOf, newCommand, parseArguments, runTask } = await import("../tasks/cli.ts");
   const { print } = await import("../tasks/output.ts");
   await runTask(async () => {
     const command = newCommand("parity", "Compare a model with reference values")
-      .argument("<file>", "safetensors file of reference values")
+      .argument("<file>", "safetensors file of reference values, or the folder of a foreign model")
+      .option("--num-heads <n>", "attention heads of a model whose files do not say how many")
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto");
     parseArguments(command);
-    const choice = await selectBackend(command.opts().backend);
+    const { backend, numHeads } = command.opts();
+    const heads = numHeads === undefined ? undefined : countOf("--num-heads", numHeads, "heads");
+    const choice = await selectBackend(backend);
     print(choice.reason);
-    const errors = await parityErrors(command.args[0]!);
+    const errors = await parityErrors(command.args[0]!, { numHeads: heads, onNotice: print });
     print(summary(errors).join("\n"));
     if (failures(errors).length > 0) Deno.exit(1);
   });

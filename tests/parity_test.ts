@@ -117,7 +117,7 @@ Deno.test("parity ends with 0 where all agrees, 1 above tolerance, 2 where nothi
     await changed(path, unusable["no reference output"]![0]);
     assertRefused(await parity(path), "nothing to compare");
     assertRefused(await parity("README.md"), "README.md is not a valid safetensors file");
-    assertRefused(await parity(folder), "is a folder, not a regular file");
+    assertRefused(await parity(folder), "holds no model.safetensors");
     assertRefused(await parity(`${folder}/none`), "no such file");
   }));
 

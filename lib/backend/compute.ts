@@ -46,6 +46,26 @@ export function webgpuBackend(): WebGPUBackend {
   return tf.backend() as WebGPUBackend;
 }
 
+/** Bytes of uploads whose copies the driver may still hold, and the most of them. */
+let heldBytes = 0;
+const MOST_HELD = 4 * 2 ** 20;
+
+/**
+ * Puts a tensor's values on the device at once, where the backend is webgpu: tfjs does so at the first
+ * use, and many weights would then lie in memory two and three times.
+ */
+export function uploadAtOnce(tensor: TensorInfo): void {
+  if (tf.getBackend() !== "webgpu") return;
+  webgpuBackend().uploadToGPU(tensor.dataId);
+  heldBytes += 4 * tf.util.sizeFromShape(tensor.shape);
+  if (heldBytes < MOST_HELD) return;
+  heldBytes = 0;
+  const internals = webgpuInternals();
+  internals.ensureCommandEncoderReady();
+  internals.endComputePassEncoder();
+  internals.submitQueue();
+}
+
 /**
  * Bindings of a dispatch that are written to: `from` to below `to`. Pipelines that are not ours are
  * tfjs's, which binds its one output first.

@@ -12,6 +12,7 @@ import { preprocessingFault } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
 import { shown } from "../shown.ts";
 import { architectureOf } from "../models/architecture.ts";
+import { isTrained } from "../models/trained.ts";
 import type { HistoryLine } from "./history.ts";
 import type { TensorEntry } from "./safetensors_header.ts";
 import type { WeightsState } from "./training_state.ts";
@@ -115,7 +116,8 @@ function* preprocessingContradictions({ preprocessing, config }: Described): Gen
 
 /**
  * Checks the tensors that a file's header declares against the configuration, before any is read:
- * exactly the model's weights, and for a whole state both moments of each (or none at step 0) and,
+ * exactly the model's weights, and for a whole state both moments of each that is trained (or none at
+ * step 0) and,
  * where the run keeps them, their running averages.
  * @throws {UserError} naming the first tensor that is missing, too much, or of another shape.
  */
@@ -144,7 +146,9 @@ export function checkTensors(
   const isMoment = (name: string) => name.startsWith(first) || name.startsWith(second);
   if (kind === "state" && (step > 0 || entries.some(({ name }) => isMoment(name)))) {
     for (const prefix of [first, second]) {
-      for (const [name, shape] of weights) needed.set(prefix + name, shape);
+      for (const [name, shape] of weights) {
+        if (isTrained(name, config)) needed.set(prefix + name, shape);
+      }
     }
   }
   if (kind === "state" && config.ema > 0) {

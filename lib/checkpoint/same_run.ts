@@ -14,6 +14,7 @@ export const resumableFields: readonly (keyof RunConfig)[] = ["epochs", "patienc
 
 const dataFields: readonly (keyof RunConfig)[] = [
   ...["dataset", "labels", "limit", "validationSplit", "testSplit", "storedSize", "fit"] as const,
+  ...["resample", "cropShare"] as const,
 ];
 
 /** Reason why a field must stay as it was. */

@@ -1,6 +1,7 @@
 /** The fields that decide which images are trained on, and how many at a time. */
 import { z } from "../deps.ts";
 import { fits } from "../data/image/fit.ts";
+import { resamplings } from "../data/image/resize.ts";
 import {
   datasetNames,
   type DatasetWord,
@@ -12,6 +13,9 @@ import { count, rate, younger } from "./fields.ts";
 
 const kinds = Object.keys(pictureSources).join("|");
 const datasetPattern = new RegExp(`^(${datasetNames.join("|")}|(${kinds}):[^]+)$`);
+
+/** A number of pixels whose values are 0 to 1. */
+const share = z.number().min(0).max(1);
 
 /** Each field of the input. */
 export const inputFields = {
@@ -49,5 +53,19 @@ export const inputFields = {
   ),
   fit: younger(z.enum(fits), "crop").describe(
     "how your own pictures become squares: their middle, or all of them out of shape",
+  ),
+  resample: younger(z.enum(resamplings), "bilinear").describe(
+    "filter by which your own pictures are resized, antialiased; with --init-from that of the weights",
+  ),
+  cropShare: younger(z.number().positive().max(1), 1).describe(
+    "share of your own pictures' side that is kept once they are resized, their middle; with " +
+      "--init-from that of the weights",
+  ),
+  channelMean: younger(z.array(share).max(4), []).describe(
+    "mean of each channel, of values 0 to 1; none: that of the train images; with --init-from that " +
+      "of the weights",
+  ),
+  channelDeviation: younger(z.array(share).max(4), []).describe(
+    "standard deviation of each channel, likewise; comes with channelMean",
   ),
 };

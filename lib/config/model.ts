@@ -6,7 +6,8 @@
  */
 import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
-import { initializers } from "../layers/layer.ts";
+import { gelus, initializers } from "../layers/layer.ts";
+import { distillations } from "../layers/poolings/pooling.ts";
 import { type PoolingName, poolings } from "../layers/poolings.ts";
 import { type PositionEmbeddingName, positionEmbeddings } from "../layers/position_embeddings.ts";
 import { type TokenizerName, tokenizers } from "../layers/tokenizers.ts";
@@ -72,6 +73,22 @@ export const modelFields = {
   ),
   layerNormEpsilon: z.number().positive().max(1).describe(
     "added to the variance in LayerNorm; 1e-6 in Keras, 1e-5 in PyTorch",
+  ),
+  gelu: younger(z.enum(gelus), "exact").describe(
+    "GELU by the normal distribution, or nearly so by tanh, as some pretrained models have it",
+  ),
+  qkvBias: younger(z.boolean(), true).describe(
+    "whether queries, keys and values have a bias; false for pretrained models that have none",
+  ),
+  classToken: younger(z.boolean(), false).describe(
+    "a learned token before the others even where pooling leaves it out; pooling token has one anyway",
+  ),
+  distillation: younger(z.enum(distillations), "none").describe(
+    "DeiT's second learned token: none; token, which only takes part; heads, which has a classifier " +
+      "of its own, the logits being the mean of both",
+  ),
+  finalNorm: younger(z.enum(["tokens", "pooled"]), "tokens").describe(
+    "what the last LayerNorm is applied to: the tokens, or what pooling made of them (fc_norm)",
   ),
   tokenizer: younger(z.enum(Object.keys(tokenizers) as TokenizerName[]), "patches").describe(
     "how an image becomes tokens: square patches; shifted, patches that see half a patch beyond " +
@@ -144,6 +161,18 @@ export function checkModelShape(config: ViTConfig, origin?: Origin): void {
         name("projectionDim")
       } that divides by 4, not ` +
         `${projectionDim}; choose ${Math.ceil(projectionDim / 4) * 4}.`,
+    );
+  }
+  if (config.distillation !== "none" && config.pooling !== "token") {
+    throw new UserError(
+      `${name("distillation")} ${config.distillation} has a token beside the class token, which ` +
+        `${name("pooling")} ${config.pooling} does not take; choose pooling token, or none.`,
+    );
+  }
+  if (config.distillation === "heads" && config.mlpHeadUnits.length > 0) {
+    throw new UserError(
+      `${name("distillation")} heads has a classifier on each token, and ${name("mlpHeadUnits")} ` +
+        `[${config.mlpHeadUnits}] a head of its own; leave one of them out.`,
     );
   }
   const last = config.transformerUnits.at(-1);

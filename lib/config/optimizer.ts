@@ -3,6 +3,7 @@ import { z } from "../deps.ts";
 import { rate, younger } from "./fields.ts";
 
 const positive = z.number().positive();
+const freezePattern = /^(none|backbone|\d{1,4})$/;
 
 /** Each field of the optimizer. */
 export const optimizerFields = {
@@ -27,6 +28,23 @@ export const optimizerFields = {
   clipNorm: z.number().min(0).max(1e30).default(0).describe(
     "largest global norm of the gradients, larger ones are scaled down to it; 0 means no " +
       "clipping, 1 is usual where the loss jumps",
+  ),
+  freeze: younger(
+    z.string().max(20).regex(freezePattern).meta({
+      words: ["none", "backbone", "a number of blocks"],
+    }),
+    "none",
+  ).describe(
+    "what stays as it is: none; backbone, all but the head; or a number, so many blocks from the " +
+      "first on and what makes the tokens; costs no gradient, no moments and no backward pass",
+  ),
+  layerDecay: younger(positive.max(1), 1).describe(
+    "layer-wise decay: factor of the learning rate from each block to the one before it; 0.65 to " +
+      "0.85 with --init-from, 1 from random weights",
+  ),
+  headRate: younger(positive.max(1e6), 1).describe(
+    "factor of the learning rate of the classifier and of what else follows the pooling; 10 where " +
+      "--init-from brings a new classifier",
   ),
   ema: younger(rate, 0).describe(
     "decay of a running average of the weights (EMA), validated beside them, the better counting as " +

@@ -127,7 +127,7 @@ function wantedText(schema: FieldSchema, found: unknown): string {
   if (schema.type === "string") return `a text of at most ${schema.maxLength} characters`;
   if (schema.type === "array") {
     const { minItems = 0, maxItems, items } = schema;
-    const what = items?.type === "string" ? "texts" : "whole numbers";
+    const what = { string: "texts", number: "numbers" }[items?.type as string] ?? "whole numbers";
     return `a list of ${minItems} to ${maxItems} ${what}`;
   }
   const isWhole = schema.type === "integer";

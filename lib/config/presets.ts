@@ -4,6 +4,7 @@ import { shown } from "../shown.ts";
 import type { RunConfig } from "./groups.ts";
 import { didYouMean } from "./parse.ts";
 import { compact } from "./presets/compact.ts";
+import { finetune } from "./presets/finetune.ts";
 import { kerasCifar100 } from "./presets/keras_cifar100.ts";
 import { strong } from "./presets/strong.ts";
 import { tiny } from "./presets/tiny.ts";
@@ -23,6 +24,7 @@ export const presets = {
   tiny,
   compact,
   strong,
+  finetune,
 } as const satisfies Record<string, RunConfig>;
 
 /** A preset's name. */

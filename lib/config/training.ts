@@ -27,6 +27,19 @@ export function checkTraining(config: RunConfig, origin?: Origin): void {
         `parts of one size; choose ${nearest.join(" or ")} parts, or another batch.`,
     );
   }
+  const { channels, channelMean, channelDeviation } = config;
+  const counts = [channelMean.length, channelDeviation.length];
+  if (counts.some((count) => count > 0) && counts.some((count) => count !== channels)) {
+    throw new UserError(
+      `${name("channelMean")} has ${counts[0]} numbers and ${name("channelDeviation")} ` +
+        `${counts[1]}, and each must have one for each of ${channels} channels; give both or none.`,
+    );
+  }
+  if (channelDeviation.includes(0)) {
+    throw new UserError(
+      `${name("channelDeviation")} ${channelDeviation} divides by 0; give numbers above it.`,
+    );
+  }
   if (warmupEpochs > epochs) {
     throw new UserError(
       `${name("warmupEpochs")} ${warmupEpochs} is longer than the run of ${name("epochs")} ` +
@@ -43,6 +56,15 @@ export function checkTraining(config: RunConfig, origin?: Origin): void {
     throw new UserError(
       `${name("learningRateFloor")} ${learningRateFloor} is never reached with ` +
         `${name("schedule")} ${schedule}; choose schedule cosine or linear, or leave it out.`,
+    );
+  }
+  const { freeze, transformerLayers } = config;
+  if (Number(freeze) > transformerLayers) {
+    throw new UserError(
+      `${
+        name("freeze")
+      } ${freeze} is more than the model's ${transformerLayers} blocks; choose at ` +
+        `most ${transformerLayers}, or backbone for all but the head.`,
     );
   }
   const mixes = ofKind(augmentationsOf(config), "mix").map((listed) => listed.name);

@@ -1,7 +1,7 @@
 /** Data sets in memory, and what is done to all of them alike. */
 import { assertNumber, assertWhole } from "../checks.ts";
 import { UserError } from "../errors.ts";
-import type { Fit } from "./image/fit.ts";
+import type { PictureForm } from "./image/fit.ts";
 
 /** Class indices; wider ones where there are more than 256 classes. */
 export type Labels =
@@ -41,7 +41,7 @@ export interface ImageSplit {
 }
 
 /** A data set of small images, in memory. */
-export interface ImageDataset {
+export interface ImageDataset extends Partial<PictureForm> {
   /** For a person, such as `cifar100 (fine)`. */
   name: string;
   /** Of one image, in pixels. */
@@ -52,10 +52,6 @@ export interface ImageDataset {
   channels: number;
   /** The name of each class, by label. */
   classNames: string[];
-  /**
-   * Way in which a picture of another shape becomes one of these; `squash` where it is left out.
-   */
-  fit?: Fit;
   /** Images to learn from. */
   train: ImageSplit;
   /** Images that are held out; where it is left out, the last part of `train`. */

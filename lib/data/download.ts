@@ -24,6 +24,12 @@ export interface DownloadProgress {
 export interface DownloadOptions {
   /** MD5 in hexadecimal that the file must have; anything is accepted without. */
   md5?: string;
+  /** Another checksum that it must have instead; what has not is removed. */
+  checksum?: Checksum;
+  /** What the file is, with which errors end: `archive` by default. */
+  what?: string;
+  /** What to do where it cannot be had; by default to name it with `--data`. */
+  wayOut?: string;
   /** Bytes that the file may have at most. */
   maxBytes: number;
   /** Told after every piece received. */
@@ -36,6 +42,14 @@ export interface DownloadOptions {
   stallTimeout?: number;
   /** Bytes a second, below which a connection counts as broken; 1000 by default. */
   leastRate?: number;
+}
+
+/** A checksum by which a file is known. */
+export interface Checksum {
+  /** `git` is the SHA-1 that git knows a file by: of its length and its bytes. */
+  kind: "sha256" | "git";
+  /** In hexadecimal. */
+  hex: string;
 }
 
 /** Bytes that a connection must add, or it counts as one that brought nothing. */
@@ -57,7 +71,9 @@ export async function download(url: string, path: string, options: DownloadOptio
   const { maxBytes, attempts = 5, wait = exponentialWait, onProgress } = options;
   const { stallTimeout = 60_000, leastRate = 1000 } = options;
   const md5 = options.md5?.toLowerCase();
-  const isChecked = md5 !== undefined;
+  const { checksum, what = "archive" } = options;
+  const { wayOut = "fetch it by other means and name the file with --data" } = options;
+  const isChecked = md5 !== undefined || checksum !== undefined;
   const shown = publicUrl(url);
   const part = `${path}.part`;
   const originPath = `${part}.json`;
@@ -96,10 +112,10 @@ export async function download(url: string, path: string, options: DownloadOptio
             const isHead = received < headBytes;
             await writing(part, () => writeFull(file, chunk));
             received += chunk.length;
-            if (isHead && received >= headBytes) await refusePage(part);
+            if (isHead && received >= headBytes) await refusePage(part, what);
             onProgress?.({ received, total: answer.total });
           }
-          if (received < headBytes) await refusePage(part);
+          if (received < headBytes) await refusePage(part, what);
         });
         break;
       } catch (error) {
@@ -126,8 +142,7 @@ export async function download(url: string, path: string, options: DownloadOptio
           throw new UserError(
             `Cannot download ${shown} (${isFinal ? reason : whyRestarted ?? reason}); ${
               isFinal ? "" : "run again to go on, or "
-            }` +
-              `fetch it by other means and name the file with --data.`,
+            }${wayOut}.`,
             { cause: error },
           );
         }
@@ -137,7 +152,17 @@ export async function download(url: string, path: string, options: DownloadOptio
     }
     await writing(part, () => file.sync());
   }
-  const found = isChecked ? await md5OfFile(part) : undefined;
+  if (checksum) {
+    const found = await checksumOfFile(part, checksum.kind);
+    if (found !== checksum.hex) {
+      for (const each of [part, originPath]) await Deno.remove(each).catch(() => {});
+      throw new UserError(
+        `${shown} has ${checksum.kind} ${found}, not ${checksum.hex} as its server says: it was ` +
+          `damaged on its way; run again to fetch it anew, or ${wayOut}.`,
+      );
+    }
+  }
+  const found = md5 === undefined ? undefined : await md5OfFile(part);
   const isWrong = found !== md5;
   const kept = isWrong ? `${path}.wrong-md5` : path;
   await writing(kept, () => Deno.rename(part, kept));
@@ -156,10 +181,27 @@ export async function md5OfFile(
   path: string,
   onProgress?: (done: number) => void,
 ): Promise<string> {
-  const hash = createHash("md5");
+  return await digestOfFile(path, "md5", () => "", onProgress);
+}
+
+/** The checksum of a file, in hexadecimal. */
+export async function checksumOfFile(path: string, kind: Checksum["kind"]): Promise<string> {
+  return kind === "git"
+    ? await digestOfFile(path, "sha1", (bytes) => `blob ${bytes}\0`)
+    : await digestOfFile(path, "sha256", () => "");
+}
+
+async function digestOfFile(
+  path: string,
+  algorithm: string,
+  before: (bytes: number) => string,
+  onProgress?: (done: number) => void,
+): Promise<string> {
+  const hash = createHash(algorithm);
   let done = 0;
-  const { file } = await openRegularFile(path);
+  const { file, size } = await openRegularFile(path);
   using _ = file;
+  hash.update(before(size));
   const buffer = new Uint8Array(1 << 20);
   for (let read = await file.read(buffer); read !== null; read = await file.read(buffer)) {
     hash.update(buffer.subarray(0, read));
@@ -206,11 +248,11 @@ async function refuseIrregular(path: string): Promise<void> {
 }
 
 /** A page of a login, an error or a search is what many servers send instead of a file. */
-async function refusePage(part: string): Promise<void> {
+async function refusePage(part: string, what: string): Promise<void> {
   using file = await Deno.open(part);
   const head = new Uint8Array(headBytes);
   await file.read(head);
-  if (isPage(head)) throw new Refused("what the server sent is an HTML page and no archive");
+  if (isPage(head)) throw new Refused(`what the server sent is an HTML page and no ${what}`);
 }
 
 async function readOrigin(path: string): Promise<PartOrigin | null> {

@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { assertNumber, assertWhole } from "../checks.ts";
 import { UserError } from "../errors.ts";
 import { type ImageDataset, type ImageSplit, labelsFor } from "./dataset.ts";
-import type { Fit } from "./image/fit.ts";
+import { type Fit, shortForm } from "./image/fit.ts";
+import type { ResizeOptions } from "./image/resize.ts";
 import { listed, type PictureSet, type StoredForm } from "./picture_set.ts";
 import { prepare, type Prepared } from "./prepared/prepare.ts";
 import { recordIndex, streamed } from "./prepared/record_stream.ts";
@@ -12,13 +13,14 @@ import type { DataProgress } from "./progress.ts";
 import { type DrawnSplits, drawSplits, type Shares } from "./stratified.ts";
 
 /** How the pictures of a folder or of Parquet files are read, stored and split. */
-export interface PictureOptions extends Partial<Shares> {
+export interface PictureOptions extends Partial<Shares>, ResizeOptions {
   /** Side of the model's input in pixels, 32 by default; decides the stored size where that is 0. */
   imageSize?: number;
   /**
    * Side of the stored square in pixels. 0, the default, stands for `imageSize` where pictures are
-   * squashed, and for a quarter more, up to a multiple of 8, where they are cropped: room for what
-   * crops and zooms in training.
+   * squashed or resized by a rule of pretrained weights (bicubic, or only a share of them kept), and
+   * for a quarter more, up to a multiple of 8, where they are cropped: room for what crops and zooms
+   * in training.
    */
   storedSize?: number;
   /** `crop` by default. */
@@ -51,12 +53,15 @@ export const defaultShares: Shares = { seed: 42, validationSplit: 0.1, testSplit
  * @param storedSize 0 for the one that suits
  */
 export function storedForm(
-  { imageSize = 32, storedSize = 0, fit = "crop" }: PictureOptions,
+  { imageSize = 32, storedSize = 0, fit = "crop", resample, cropShare = 1 }: PictureOptions,
 ): StoredForm {
+  assertNumber("cropShare", cropShare, { least: Number.MIN_VALUE, most: 1 });
   assertWhole("imageSize", imageSize, 1, 4096);
   assertWhole("storedSize", storedSize, 0, 4096);
-  if (storedSize > 0) return { size: storedSize, fit };
-  return { size: fit === "squash" ? imageSize : Math.ceil((imageSize * 1.25) / 8) * 8, fit };
+  const form = shortForm({ fit, resample, cropShare });
+  if (storedSize > 0) return { size: storedSize, ...form };
+  const isExact = fit === "squash" || Object.keys(form).length > 1;
+  return { size: isExact ? imageSize : Math.ceil((imageSize * 1.25) / 8) * 8, ...form };
 }
 
 /**
@@ -72,6 +77,7 @@ export async function openPictures(
   assertNumber("validationSplit", shares.validationSplit, { least: 0, below: 1 });
   assertNumber("testSplit", shares.testSplit, { least: 0, below: 1 });
   const form = storedForm(options);
+  const { size, ...pictureForm } = form;
   for (const notice of set.notices) onNotice?.(notice);
   const prepared = await prepare(set, {
     ...{ root: preparedRoot, form, onNotice, onBroken: options.onBroken, workers: options.workers },
@@ -81,8 +87,8 @@ export async function openPictures(
   const splits = drawSplits(labels, set.counts, shares);
   const dataset: ImageDataset = {
     name: set.name,
-    ...{ height: form.size, width: form.size, channels: 3 },
-    fit: form.fit,
+    ...{ height: size, width: size, channels: 3 },
+    ...pictureForm,
     classNames: set.classNames,
     ...await readSplits(prepared, form, labels, set.classNames.length, splits, options),
     identity: identityOf(set, form, prepared, splits),

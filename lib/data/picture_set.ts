@@ -2,7 +2,7 @@
 import { UserError } from "../errors.ts";
 import { shownPath } from "../io_error.ts";
 import { shown } from "../shown.ts";
-import type { Fit } from "./image/fit.ts";
+import type { PictureForm } from "./image/fit.ts";
 
 /** How many pictures each split has where the source says it; a split that is left out is drawn. */
 export interface SplitCounts {
@@ -60,10 +60,9 @@ export interface PictureSource {
 }
 
 /** How pictures become records of one size. */
-export interface StoredForm {
+export interface StoredForm extends PictureForm {
   /** Side of the square that is stored, in pixels. */
   size: number;
-  fit: Fit;
 }
 
 /** A path's last part, as a part of another file's name. */

@@ -1,6 +1,7 @@
 /** Preparation of stored bytes as model input, as checkpoints and exported models keep it. */
 import { z } from "../deps.ts";
 import { fits } from "./image/fit.ts";
+import { resamplings } from "./image/resize.ts";
 
 /**
  * The form in which files have it; {@linkcode preprocessingFault} looks at the values.
@@ -12,14 +13,18 @@ export const preprocessingSchema = z.strictObject({
   /** Bytes of a pixel. */
   channels: z.int().min(1),
   /**
-   * Mean of each channel over the train images, pixel values 0..255: an input is
-   * (pixel - mean) / sqrt(variance).
+   * Mean of each channel over the train images, or that of pretrained weights, pixel values 0..255: an
+   * input is (pixel - mean) / sqrt(variance).
    */
   mean: z.array(z.number()),
-  /** Variance of each channel over the train images. */
+  /** Variance of each channel, likewise. */
   variance: z.array(z.number()),
   /** How a picture of another shape becomes one of that size; where it is absent, by squashing. */
   fit: z.enum(fits).optional(),
+  /** By which filter that is done; bilinear where it is absent. */
+  resample: z.enum(resamplings).optional(),
+  /** The share of the resized picture's side that is kept, its middle; all where it is absent. */
+  cropShare: z.number().positive().max(1).optional(),
 });
 
 /** @internal */

@@ -82,7 +82,8 @@ export function encodeOnnx(
 }
 
 function classify(g: Graph, { config: c }: PortableModel): void {
-  const { pooling } = architectureOf(c);
+  const { pooling, prefix, heads } = architectureOf(c);
+  const pool = (x: string) => pooling.onnx(g, x, { prefix, heads });
   let tokens = encodedTokens(g, c);
   for (let i = 0; i < c.transformerLayers; i++) {
     const block = `blocks.${i}`;
@@ -90,31 +91,55 @@ function classify(g: Graph, { config: c }: PortableModel): void {
     const attended = attention(g, `${block}.attention`, normed1, c);
     tokens = g.node(block, "Add", [layerScaled(g, `${block}.attention`, attended, c), tokens]);
     const normed2 = norm(g, `${block}.norm2`, tokens, c.layerNormEpsilon);
-    const mapped = mlp(g, `${block}.mlp`, normed2, c.transformerUnits.length, c.mlpLastActivation);
+    const mapped = mlp(
+      g,
+      `${block}.mlp`,
+      normed2,
+      c,
+      c.transformerUnits.length,
+      c.mlpLastActivation,
+    );
     tokens = g.node(block, "Add", [layerScaled(g, `${block}.mlp`, mapped, c), tokens]);
   }
-  const normed = norm(g, "norm", tokens, c.layerNormEpsilon);
-  const features = mlp(g, "head", pooling.onnx(g, normed), c.mlpHeadUnits.length, true);
-  dense(g, "classifier", features, "logits");
+  const lastNorm = (x: string) => norm(g, "norm", x, c.layerNormEpsilon);
+  const pooled = c.finalNorm === "tokens" ? pool(lastNorm(tokens)) : lastNorm(pool(tokens));
+  const features = mlp(g, "head", pooled, c, c.mlpHeadUnits.length, true);
+  if (heads === 1) dense(g, "classifier", features, "logits");
+  else meanOfHeads(g, features, c);
+}
+
+/** The logits of class token and distillation token, whose features stand side by side. */
+function meanOfHeads(g: Graph, features: string, { projectionDim: dim }: Config): void {
+  const [class_, distilled] = ["classifier", "classifier.distillation"].map((scope, i) => {
+    const bounds = [[i * dim], [(i + 1) * dim], [1]].map((bound) => g.ints(bound));
+    return dense(g, scope, g.node(scope, "Slice", [features, ...bounds]));
+  });
+  const sum = g.node("classifier", "Add", [class_!, distilled!]);
+  g.node("classifier", "Mul", [sum, g.scalar(0.5)], {}, {}, "logits");
 }
 
 type Config = PortableModel["config"];
 
 /** Tokens with the class token and positions. */
 function encodedTokens(g: Graph, c: Config): string {
-  const { tokenizer, side, pooling } = architectureOf(c);
+  const { tokenizer, side, classToken, prefix: first } = architectureOf(c);
   const { encoder: scope } = tokenizer;
   const { learned, fixed } = positionEmbeddings[c.positionEmbedding];
   let tokens = tokenizer.onnx(g, c, "images");
-  if (pooling.classToken) {
+  const learnedTokens = [
+    ...(classToken ? ["class_token"] : []),
+    ...(c.distillation === "none" ? [] : ["distillation_token"]),
+  ];
+  if (learnedTokens.length > 0) {
     const batch = g.node(scope, "Shape", ["images"], { start: 0, end: 1 });
     const shape = g.node(scope, "Concat", [batch, g.ints([1, c.projectionDim])], { axis: 0 });
-    const token = g.node(scope, "Expand", [`${scope}.class_token`, shape]);
-    tokens = g.node(scope, "Concat", [token, tokens], { axis: 1 });
+    const repeated = learnedTokens.map((name) =>
+      g.node(scope, "Expand", [`${scope}.${name}`, shape])
+    );
+    tokens = g.node(scope, "Concat", [...repeated, tokens], { axis: 1 });
   }
   if (learned) return g.node(scope, "Add", [tokens, `${scope}.position_embedding`]);
   if (!fixed) return tokens;
-  const first = pooling.classToken ? 1 : 0;
   const positions = new Float32Array((side ** 2 + first) * c.projectionDim);
   positions.set(fixed(side, c.projectionDim), first * c.projectionDim);
   const shape = [side ** 2 + first, c.projectionDim];
@@ -130,7 +155,9 @@ function attention(g: Graph, scope: string, x: string, c: Config): string {
   const { numHeads, keyDim, localityAttention } = c;
   const split = g.ints([0, 0, numHeads, keyDim]);
   const heads = (name: string, perm: number[]) => {
-    const projected = dense(g, `${scope}.${name}`, x);
+    const projected = c.qkvBias
+      ? dense(g, `${scope}.${name}`, x)
+      : g.node(`${scope}.${name}`, "MatMul", [x, `${scope}.${name}.kernel`]);
     const apart = g.node(`${scope}.${name}`, "Reshape", [projected, split]);
     return g.node(`${scope}.${name}`, "Transpose", [apart], { perm });
   };
@@ -158,7 +185,15 @@ function localScores(g: Graph, scope: string, scores: string, c: Config): string
   return g.node(scope, "Add", [g.node(scope, "Mul", [scores, perHead]), added]);
 }
 
-function mlp(g: Graph, scope: string, x: string, count: number, lastActivation: boolean): string {
+function mlp(
+  g: Graph,
+  scope: string,
+  x: string,
+  { gelu: form }: Config,
+  count: number,
+  lastActivation: boolean,
+): string {
+  const gelu = form === "tanh" ? tanhGelu : exactGelu;
   for (let i = 0; i < count; i++) {
     x = dense(g, `${scope}.${i}`, x);
     if (lastActivation || i < count - 1) x = gelu(g, `${scope}.${i}`, x);
@@ -166,8 +201,17 @@ function mlp(g: Graph, scope: string, x: string, count: number, lastActivation: 
   return x;
 }
 
+/** By tanh, x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2. */
+function tanhGelu(g: Graph, scope: string, x: string): string {
+  const cube = g.node(scope, "Mul", [g.node(scope, "Mul", [x, x]), x]);
+  const bent = g.node(scope, "Add", [x, g.node(scope, "Mul", [cube, g.scalar(0.044715)])]);
+  const scaled = g.node(scope, "Mul", [bent, g.scalar(Math.sqrt(2 / Math.PI))]);
+  const shifted = g.node(scope, "Add", [g.node(scope, "Tanh", [scaled]), g.scalar(1)]);
+  return g.node(scope, "Mul", [g.node(scope, "Mul", [x, shifted]), g.scalar(0.5)]);
+}
+
 /** Exact, x * (1 + erf(x / sqrt 2)) / 2. */
-function gelu(g: Graph, scope: string, x: string): string {
+function exactGelu(g: Graph, scope: string, x: string): string {
   const scaled = g.node(scope, "Div", [x, g.scalar(Math.SQRT2)]);
   const shifted = g.node(scope, "Add", [g.node(scope, "Erf", [scaled]), g.scalar(1)]);
   return g.node(scope, "Mul", [g.node(scope, "Mul", [x, shifted]), g.scalar(0.5)]);

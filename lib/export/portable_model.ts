@@ -37,7 +37,9 @@ export interface PortableModel {
   preprocessing: Preprocessing;
 }
 
-const format = "deno-vit-weights/1";
+/** Format that the metadata of exported weights gives. */
+export const plainFormat = "deno-vit-weights/1";
+const format = plainFormat;
 
 /** The metadata that every export format carries: values are JSON. */
 export function portableMetadata(model: PortableModel): Record<string, string> {

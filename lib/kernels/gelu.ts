@@ -57,6 +57,33 @@ export function normalPdf(x: number): number {
   return x === x ? 0 : NaN;
 }
 
+const SQRT_2_OVER_PI = 0.7978845608028654;
+const CUBIC = 0.044715;
+
+/** What GELU by tanh has in the place of Phi(x): (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2. */
+export function tanhCdf(x: number): number {
+  return 1 / (1 + Math.exp(-2 * SQRT_2_OVER_PI * (x + CUBIC * x * x * x)));
+}
+
+/** The derivative of {@linkcode tanhCdf} at x, where its value is `cdf`. */
+export function tanhPdf(x: number, cdf: number): number {
+  return 2 * cdf * (1 - cdf) * SQRT_2_OVER_PI * (1 + 3 * CUBIC * x * x);
+}
+
+/** WGSL of {@linkcode tanhCdf} and {@linkcode tanhPdf} under the names of {@linkcode geluWgsl}. */
+export const geluTanhWgsl = /* wgsl */ `
+struct NormalParts { cdf: Value, pdf: Value }
+fn normal_parts(given: Value) -> NormalParts {
+  // Beyond, the power leaves the range of float32, and cdf is 0 or 1 long before.
+  let x = clamp(given, Value(-10.0), Value(10.0));
+  let square = x * x;
+  let cdf = Value(1.0) / (exp(x * (square * ${CUBIC} + 1.0) * ${-2 * SQRT_2_OVER_PI}) + 1.0);
+  return NormalParts(cdf, cdf * (1.0 - cdf) * (square * ${3 * CUBIC} + 1.0) * ${
+  2 * SQRT_2_OVER_PI
+});
+}
+`;
+
 /**
  * WGSL: `normal_parts(x)` gives Phi(x) as `cdf` and phi(x) as `pdf`; the module must have an alias
  * `Value` for f32 or vec4<f32>.

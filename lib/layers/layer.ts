@@ -6,6 +6,7 @@
  * `{ training: true, stepKey }`; a caller that passes only `training` (as `model.fit` does) gets a
  * key that advances by itself.
  */
+import { uploadAtOnce } from "../backend/compute.ts";
 import { tf } from "../tfjs.ts";
 import { dropPath } from "../kernels/drop_path.ts";
 import type { Dropout } from "../kernels/dropout.ts";
@@ -25,7 +26,22 @@ type Initializers = typeof initializers;
 /** An initializer's name. */
 export type Initializer = Initializers[number];
 
+/** The forms of GELU: by the normal distribution's function, or by the tanh that comes near it. */
+export const gelus = ["exact", "tanh"] as const;
+
+/** @internal */
+type Gelus = typeof gelus;
+
+/** A form of GELU. */
+export type GeluForm = Gelus[number];
+
 const TRUNCATED_DEVIATION = 0.02;
+
+/** Values that weights begin with instead of random ones, by plain name. */
+export type GivenWeights = ReadonlyMap<
+  string,
+  { readonly shape: readonly number[]; readonly data: Float32Array }
+>;
 
 /** Options of a layer's `call`. */
 export interface CallOptions {
@@ -43,6 +59,8 @@ export interface VitLayerConfig {
   seed?: number;
   /** How its weights begin; glorot by default. */
   initializer?: Initializer;
+  /** Values that its weights begin with; what is not there begins by the rule. */
+  given?: GivenWeights;
   /** Options of the layer's own. */
   [key: string]: unknown;
 }
@@ -82,12 +100,14 @@ export abstract class VitLayer extends tf.layers.Layer {
   readonly seed: number;
   /** Rule by which its weights begin. */
   readonly initializer: Initializer;
+  private given?: GivenWeights;
 
   /** Makes a layer from name and seed. */
   constructor(config: VitLayerConfig) {
     super(config as ConstructorParameters<typeof tf.layers.Layer>[0]);
     this.seed = config.seed ?? 0;
     this.initializer = config.initializer ?? "glorot";
+    this.given = config.given;
   }
 
   /**
@@ -134,12 +154,26 @@ export abstract class VitLayer extends tf.layers.Layer {
     valueAt: (index: number) => number,
   ): tf.LayerVariable {
     const size = tf.util.sizeFromShape(shape);
+    const given = this.given?.get(`${this.name}.${name}`);
+    // Of another shape it is refused by whoever assigns it.
+    const taken = given?.data.length === size ? given.data : undefined;
     const initializer = {
-      apply: () => tf.tensor(Float32Array.from({ length: size }, (_, i) => valueAt(i)), shape),
+      apply: () => {
+        const values = taken ?? Float32Array.from({ length: size }, (_, i) => valueAt(i));
+        const tensor = tf.tensor(values, shape);
+        if (taken) uploadAtOnce(tensor);
+        return tensor;
+      },
     };
     // tfjs exports no base class for initializers; it only ever calls `apply`.
     type Initializer = Parameters<tf.layers.Layer["addWeight"]>[3];
     return this.addWeight(name, shape, "float32", initializer as unknown as Initializer);
+  }
+
+  /** Ends the making of weights; what they were made from is let go. */
+  override build(inputShape: InputShape): void {
+    this.given = undefined;
+    super.build(inputShape);
   }
 
   /** This step's dropout of the given rate, or none outside training. */

@@ -3,6 +3,7 @@ import { layerNorm, layerNormResidual } from "../kernels/layer_norm/layer_norm.t
 import {
   type CallOptions,
   firstShape,
+  type GivenWeights,
   inputAndResidual,
   type InputShape,
   VitLayer,
@@ -42,7 +43,9 @@ export class LayerNormalization extends VitLayer {
   private readonly unclaimed = new WeakMap<object, { x: tf.Tensor; pair: tf.Tensor[] }>();
 
   /** Makes a layer from epsilon (1e-6 by default), whether the residual is passed on, and name. */
-  constructor(config: { name?: string; epsilon?: number; residual?: boolean }) {
+  constructor(
+    config: { name?: string; epsilon?: number; residual?: boolean; given?: GivenWeights },
+  ) {
     super(config);
     this.epsilon = config.epsilon ?? 1e-6;
     this.residual = config.residual ?? false;

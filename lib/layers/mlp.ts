@@ -4,6 +4,7 @@ import {
   type BranchConfig,
   type CallOptions,
   firstShape,
+  type GeluForm,
   glorotLimit,
   inputAndResidual,
   type InputShape,
@@ -12,8 +13,8 @@ import {
 } from "./layer.ts";
 
 /**
- * Dense layers with exact GELU (the last one with it or without), each followed by dropout: a transformer block's MLP and the
- * classifier's hidden head are both this.
+ * Dense layers with GELU (the last one with it or without), each followed by dropout: a transformer
+ * block's MLP and the classifier's hidden head are both this.
  *
  * Input `[..., dim]`, or the pair of it and a residual of the output's shape that is added after
  * the last dropout. Output `[..., units.at(-1)]`.
@@ -41,6 +42,8 @@ export class Mlp extends VitLayer {
   readonly layerScale: number;
   /** Whether GELU follows the last layer too, as in the Keras example; the ViT paper has none. */
   readonly lastActivation: boolean;
+  /** Form of GELU. */
+  readonly gelu: GeluForm;
   private kernels: tf.LayerVariable[] = [];
   private biases: tf.LayerVariable[] = [];
   private gamma?: tf.LayerVariable;
@@ -51,6 +54,7 @@ export class Mlp extends VitLayer {
       units: number[];
       dropoutRate?: number;
       lastActivation?: boolean;
+      gelu?: GeluForm;
     },
   ) {
     super(config);
@@ -59,6 +63,7 @@ export class Mlp extends VitLayer {
     this.dropPathRate = config.dropPathRate ?? 0;
     this.layerScale = config.layerScale ?? 0;
     this.lastActivation = config.lastActivation ?? true;
+    this.gelu = config.gelu ?? "exact";
   }
 
   /** Makes the weights for a shape of inputs. */
@@ -84,10 +89,11 @@ export class Mlp extends VitLayer {
     return tf.tidy(() => {
       const [x, residual] = inputAndResidual(inputs);
       const activated = this.units.length - (this.lastActivation ? 0 : 1);
+      const activation = this.gelu === "tanh" ? "geluTanh" as const : "gelu" as const;
       const layers = this.units.map((_, index) => ({
         kernel: this.kernels[index]!.read() as tf.Tensor2D,
         bias: this.biases[index]!.read() as tf.Tensor1D,
-        activation: index < activated ? "gelu" as const : undefined,
+        activation: index < activated ? activation : undefined,
         dropout: this.dropout(this.dropoutRate, String(index), options),
       }));
       const branch = (added?: tf.Tensor) => linearChain(x, layers, added);
@@ -98,12 +104,13 @@ export class Mlp extends VitLayer {
 
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
-    const { units, dropoutRate, dropPathRate, layerScale, lastActivation } = this;
+    const { units, dropoutRate, dropPathRate, layerScale, lastActivation, gelu } = this;
     // Younger than 0.1.0, whose models keep their bytes.
     const younger: tf.serialization.ConfigDict = {
       ...(dropPathRate > 0 && { dropPathRate }),
       ...(layerScale > 0 && { layerScale }),
       ...(lastActivation ? {} : { lastActivation }),
+      ...(gelu === "exact" ? {} : { gelu }),
     };
     return { ...super.getConfig(), units, dropoutRate, ...younger };
   }

@@ -13,10 +13,10 @@ import {
   type VitLayerConfig,
 } from "./layer.ts";
 
-/** One projection of the attention: its kernel and its bias. */
+/** One projection of the attention: its kernel and its bias, where it has one. */
 interface Projection {
   kernel: tf.LayerVariable;
-  bias: tf.LayerVariable;
+  bias?: tf.LayerVariable;
 }
 
 /**
@@ -57,6 +57,8 @@ export class MultiHeadAttention extends VitLayer {
   readonly layerScale: number;
   /** Whether the diagonal is masked and the temperature learned. */
   readonly locality: boolean;
+  /** Whether queries, keys and values have biases. */
+  readonly qkvBias: boolean;
   private query!: Projection;
   private key!: Projection;
   private value!: Projection;
@@ -71,6 +73,7 @@ export class MultiHeadAttention extends VitLayer {
       keyDim: number;
       dropoutRate?: number;
       locality?: boolean;
+      qkvBias?: boolean;
     },
   ) {
     super(config);
@@ -80,6 +83,7 @@ export class MultiHeadAttention extends VitLayer {
     this.dropPathRate = config.dropPathRate ?? 0;
     this.layerScale = config.layerScale ?? 0;
     this.locality = config.locality ?? false;
+    this.qkvBias = config.qkvBias ?? true;
   }
 
   /** Makes the weights for a shape of inputs. */
@@ -89,20 +93,27 @@ export class MultiHeadAttention extends VitLayer {
     const inner = numHeads * keyDim;
     const inLimit = Math.sqrt(6 / (numHeads * dim + keyDim * dim));
     const outLimit = Math.sqrt(6 / (keyDim * numHeads + dim * numHeads));
-    this.query = this.projection("query", dim, inner, inLimit);
-    this.key = this.projection("key", dim, inner, inLimit);
-    this.value = this.projection("value", dim, inner, inLimit);
-    this.output_ = this.projection("output", inner, dim, outLimit);
+    const { qkvBias } = this;
+    this.query = this.projection("query", dim, inner, inLimit, qkvBias);
+    this.key = this.projection("key", dim, inner, inLimit, qkvBias);
+    this.value = this.projection("value", dim, inner, inLimit, qkvBias);
+    this.output_ = this.projection("output", inner, dim, outLimit, true);
     if (this.locality) this.scale = this.constantWeight("scale", [numHeads], 1);
     this.gamma = this.layerScaleWeight(dim, this.layerScale);
     super.build(inputShape);
   }
 
   /** Weights of one projection. */
-  private projection(name: string, from: number, to: number, limit: number): Projection {
+  private projection(
+    name: string,
+    from: number,
+    to: number,
+    limit: number,
+    hasBias: boolean,
+  ): Projection {
     return {
       kernel: this.randomWeight(`${name}.kernel`, [from, to], limit),
-      bias: this.constantWeight(`${name}.bias`, [to], 0),
+      bias: hasBias ? this.constantWeight(`${name}.bias`, [to], 0) : undefined,
     };
   }
 
@@ -121,7 +132,7 @@ export class MultiHeadAttention extends VitLayer {
       const [query, key, value] = parallelLinear(
         x,
         projections.map(({ kernel }) => kernel.read() as tf.Tensor2D),
-        projections.map(({ bias }) => bias.read() as tf.Tensor1D),
+        projections.flatMap(({ bias }) => bias ? [bias.read() as tf.Tensor1D] : []),
       ) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
       // b h n n within the kernel
       const scaled = this.scale ? scaleChannels(query, this.scale.read() as tf.Tensor1D) : query;
@@ -133,7 +144,7 @@ export class MultiHeadAttention extends VitLayer {
       const { kernel, bias } = this.output_;
       // b n (h k) -> b n d
       const branch = (added?: tf.Tensor) =>
-        linear(attended, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D, {
+        linear(attended, kernel.read() as tf.Tensor2D, bias!.read() as tf.Tensor1D, {
           residual: added,
         });
       const joint = { rate: this.dropPathRate, gamma: this.gamma };
@@ -143,12 +154,13 @@ export class MultiHeadAttention extends VitLayer {
 
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
-    const { numHeads, keyDim, dropoutRate, dropPathRate, layerScale, locality } = this;
+    const { numHeads, keyDim, dropoutRate, dropPathRate, layerScale, locality, qkvBias } = this;
     // Younger than 0.1.0, whose models keep their bytes.
     const younger: tf.serialization.ConfigDict = {
       ...(dropPathRate > 0 && { dropPathRate }),
       ...(layerScale > 0 && { layerScale }),
       ...(locality && { locality }),
+      ...(qkvBias ? {} : { qkvBias }),
     };
     return { ...super.getConfig(), numHeads, keyDim, dropoutRate, ...younger };
   }

@@ -58,7 +58,9 @@ export class PatchEncoder extends TokenEncoder {
       const [patches] = inputAndResidual(inputs);
       const kernel = this.kernel.read() as tf.Tensor2D;
       const bias = this.bias.read() as tf.Tensor1D;
-      if (this.classToken) return this.encode(linear(patches, kernel, bias));
+      if (this.classToken || this.distillationToken) {
+        return this.encode(linear(patches, kernel, bias));
+      }
       // One kernel adds them where it has the token in hand.
       return linear(patches, kernel, bias, { residual: this.positions });
     });
@@ -72,11 +74,12 @@ export class PatchEncoder extends TokenEncoder {
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     const { projectionDim, classToken } = this;
-    const { classToken: _, positionEmbedding, ...base } = super.getConfig();
+    const { classToken: _, positionEmbedding, distillationToken, ...base } = super.getConfig();
     // In this order, which files of release 0.1.0 have.
-    const younger: tf.serialization.ConfigDict = positionEmbedding === undefined
-      ? {}
-      : { positionEmbedding };
+    const younger: tf.serialization.ConfigDict = {
+      ...(positionEmbedding === undefined ? {} : { positionEmbedding }),
+      ...(distillationToken === undefined ? {} : { distillationToken }),
+    };
     return { ...base, projectionDim, classToken, ...younger };
   }
 }

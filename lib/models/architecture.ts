@@ -33,8 +33,14 @@ export interface Architecture {
   tokenizer: Tokenizer;
   /** Tokens along one side of the image. */
   side: number;
-  /** Tokens that the blocks see: those of the image, and the class token where there is one. */
+  /** Tokens that the blocks see: the learned ones, then those of the image. */
   tokens: number;
+  /** Whether the first token is a learned class token. */
+  classToken: boolean;
+  /** Learned tokens before those of the image: class token and distillation token. */
+  prefix: number;
+  /** Learned tokens that have a classifier each. */
+  heads: number;
   pooling: Pooling;
   /** Length of the vector that pooling makes of the tokens. */
   features: number;
@@ -63,13 +69,16 @@ export function architectureOf(config: ViTConfig): Architecture {
   const pooling: Pooling = poolings[config.pooling];
   const tokenizer: Tokenizer = tokenizers[config.tokenizer];
   const side = tokenizer.side(config);
-  const tokens = side ** 2 + (pooling.classToken ? 1 : 0);
-  const features = pooling.width(tokens, dim);
+  const classToken = pooling.classToken || config.classToken;
+  const prefix = (classToken ? 1 : 0) + (config.distillation === "none" ? 0 : 1);
+  const heads = config.distillation === "heads" ? 2 : 1;
+  const tokens = side ** 2 + prefix;
+  const features = pooling.width(tokens, dim, heads);
   const inner = config.numHeads * config.keyDim;
 
   const projections = ["attention.query", "attention.key", "attention.value"];
   const sizes = {
-    ...{ tokenizer, side, tokens, pooling, features },
+    ...{ tokenizer, side, tokens, classToken, prefix, heads, pooling, features },
     embedding: [tokenizer.dense?.(config)].filter((layer) => layer !== undefined)
       .map(({ name, inner, isInputLearned }) => ({
         ...dense([name], side ** 2, inner, dim),
@@ -82,7 +91,7 @@ export function architectureOf(config: ViTConfig): Architecture {
     ],
     head: [
       ...chain("head", 1, features, mlpHeadUnits),
-      dense(["classifier"], 1, mlpHeadUnits.at(-1) ?? features, config.numClasses),
+      ...classifiers(heads, mlpHeadUnits.at(-1) ?? features, config.numClasses),
     ],
   };
   const weights = weightsOf(config, sizes);
@@ -106,6 +115,12 @@ function dense(names: string[], rows: number, inner: number, columns: number): D
   return { names, rows, inner, columns, parts: names.length };
 }
 
+/** The classifiers, each on its share of the features. */
+function classifiers(heads: number, features: number, classes: number): DenseLayers[] {
+  return ["classifier", "classifier.distillation"].slice(0, heads)
+    .map((name) => dense([name], 1, features / heads, classes));
+}
+
 /** Dense layers one after another, `name.0`, `name.1`, … */
 function chain(name: string, rows: number, first: number, units: number[]): DenseLayers[] {
   return units.map((columns, i) =>
@@ -115,30 +130,36 @@ function chain(name: string, rows: number, first: number, units: number[]): Dens
 
 function weightsOf(
   config: ViTConfig,
-  { tokenizer, tokens, pooling, block, head }: Omit<Architecture, "weights" | "parameters">,
+  { tokenizer, tokens, classToken, pooling, features, block, head }: Omit<
+    Architecture,
+    "weights" | "parameters"
+  >,
 ): Map<string, number[]> {
   const { projectionDim: dim, numHeads, transformerLayers, layerScale } = config;
   const { encoder } = tokenizer;
   const shapes = new Map<string, number[]>(tokenizer.weights(config));
-  const add = ({ names, inner, columns }: DenseLayers, scope = "") => {
+  const add = ({ names, inner, columns }: DenseLayers, scope = "", hasBias = true) => {
     for (const name of names) {
-      shapes.set(`${scope}${name}.kernel`, [inner, columns]).set(`${scope}${name}.bias`, [columns]);
+      shapes.set(`${scope}${name}.kernel`, [inner, columns]);
+      if (hasBias) shapes.set(`${scope}${name}.bias`, [columns]);
     }
   };
   const scale = (name: string) => {
     if (layerScale > 0) shapes.set(`${name}.layer_scale.gamma`, [dim]);
   };
-  const norm = (name: string) => shapes.set(`${name}.gamma`, [dim]).set(`${name}.beta`, [dim]);
+  const norm = (name: string, width = dim) =>
+    shapes.set(`${name}.gamma`, [width]).set(`${name}.beta`, [width]);
 
   if (positionEmbeddings[config.positionEmbedding].learned) {
     shapes.set(`${encoder}.position_embedding`, [tokens, dim]);
   }
-  if (pooling.classToken) shapes.set(`${encoder}.class_token`, [1, 1, dim]);
+  if (classToken) shapes.set(`${encoder}.class_token`, [1, 1, dim]);
+  if (config.distillation !== "none") shapes.set(`${encoder}.distillation_token`, [1, 1, dim]);
   const [projections, output, ...mlp] = block as [DenseLayers, DenseLayers, ...DenseLayers[]];
   for (let i = 0; i < transformerLayers; i++) {
     const scope = `blocks.${i}.`;
     norm(`${scope}norm1`);
-    add(projections, scope);
+    add(projections, scope, config.qkvBias);
     add(output, scope);
     if (config.localityAttention) shapes.set(`${scope}attention.scale`, [numHeads]);
     scale(`${scope}attention`);
@@ -146,8 +167,10 @@ function weightsOf(
     for (const layer of mlp) add(layer, scope);
     scale(`${scope}mlp`);
   }
-  norm("norm");
+  const isPooled = config.finalNorm === "pooled";
+  if (!isPooled) norm("norm");
   for (const [name, shape] of pooling.weights?.(dim) ?? []) shapes.set(name, shape);
+  if (isPooled) norm("norm", features);
   for (const layer of head) add(layer);
   return shapes;
 }

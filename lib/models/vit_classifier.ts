@@ -1,7 +1,9 @@
 import { tf } from "../tfjs.ts";
 import { parseViTConfig, type ViTConfig } from "../config/model.ts";
 import { Dense } from "../layers/dense.ts";
+import { DistilledClassifier } from "../layers/distilled_classifier.ts";
 import { Dropout } from "../layers/dropout.ts";
+import type { GivenWeights } from "../layers/layer.ts";
 import { LayerNormalization } from "../layers/layer_normalization.ts";
 import { Mlp } from "../layers/mlp.ts";
 import { MultiHeadAttention } from "../layers/multi_head_attention.ts";
@@ -19,6 +21,8 @@ import { architectureOf } from "./architecture.ts";
  *
  * @param config the shape of the model; see the presets
  * @param options.seed seed of the initial weights
+ * @param options.given weights that begin with these values, by plain name; random numbers are drawn
+ * for the others alone
  * @throws {UserError} when the configuration is wrong, or describes an absurdly large model
  *
  * @example
@@ -32,23 +36,27 @@ import { architectureOf } from "./architecture.ts";
  */
 export function createViTClassifier(
   config: ViTConfig,
-  options: { seed?: number } = {},
+  options: { seed?: number; given?: GivenWeights } = {},
 ): tf.LayersModel {
   const c = parseViTConfig(config);
-  const { tokenizer, pooling } = architectureOf(c);
+  const { tokenizer, pooling, classToken, prefix, heads } = architectureOf(c);
   const seed = options.seed ?? 0;
-  const start = { seed, initializer: c.initializer };
+  const { given } = options;
+  const start = { seed, initializer: c.initializer, given };
   const epsilon = c.layerNormEpsilon;
 
   // b h w c
   const images = tf.input({ shape: [c.imageSize, c.imageSize, c.channels], name: "images" });
   const normedAndResidual = (name: string, x: tf.SymbolicTensor) =>
-    new LayerNormalization({ name, epsilon, residual: true }).apply(x) as tf.SymbolicTensor[];
+    new LayerNormalization({ name, epsilon, residual: true, given }).apply(
+      x,
+    ) as tf.SymbolicTensor[];
   // b h w c -> b n d
   let tokens = tokenizer.apply(images, c, {
     name: tokenizer.encoder,
     ...start,
-    classToken: pooling.classToken,
+    classToken,
+    distillationToken: c.distillation !== "none",
     positionEmbedding: c.positionEmbedding,
   });
 
@@ -63,6 +71,7 @@ export function createViTClassifier(
       keyDim: c.keyDim,
       dropoutRate: c.attentionDropout,
       locality: c.localityAttention,
+      qkvBias: c.qkvBias,
       ...branch,
     }).apply(normedAndResidual(`${name}.norm1`, tokens)) as tf.SymbolicTensor;
     tokens = new Mlp({
@@ -72,22 +81,27 @@ export function createViTClassifier(
       dropoutRate: c.mlpDropout,
       ...branch,
       lastActivation: c.mlpLastActivation,
+      gelu: c.gelu,
     }).apply(normedAndResidual(`${name}.norm2`, tokens)) as tf.SymbolicTensor;
   }
 
-  const normed = new LayerNormalization({ name: "norm", epsilon }).apply(tokens);
+  const norm = new LayerNormalization({ name: "norm", epsilon, given });
+  const pool = pooling.layer("pooling", { ...start, prefix, heads });
   // b n d -> b f
-  let features = pooling.layer("pooling", start).apply(normed) as tf.SymbolicTensor;
+  let features = (c.finalNorm === "tokens" ? [norm, pool] : [pool, norm])
+    .reduce((x, layer) => layer.apply(x) as tf.SymbolicTensor, tokens);
   if (c.headDropout > 0) {
     const dropout = new Dropout({ name: "pooling_dropout", seed, rate: c.headDropout });
     features = dropout.apply(features) as tf.SymbolicTensor;
   }
   if (c.mlpHeadUnits.length > 0) {
     const head = { name: "head", ...start, units: c.mlpHeadUnits, dropoutRate: c.headDropout };
-    features = new Mlp(head).apply(features) as tf.SymbolicTensor;
+    features = new Mlp({ ...head, gelu: c.gelu }).apply(features) as tf.SymbolicTensor;
   }
   // b f -> b classes
-  const logits = new Dense({ name: "classifier", ...start, units: c.numClasses }).apply(features);
+  const Classifier = heads === 2 ? DistilledClassifier : Dense;
+  const logits = new Classifier({ name: "classifier", ...start, units: c.numClasses })
+    .apply(features);
   return tf.model({ inputs: images, outputs: logits as tf.SymbolicTensor, name: "vit_classifier" });
 }
 

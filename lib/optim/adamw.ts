@@ -93,6 +93,8 @@ export class AdamW extends tf.Optimizer {
   private waiting: { name: string; shape: number[]; moments: Moments }[] = [];
   /** Tensors that {@linkcode getWeights} gave last. */
   private exported: tf.Tensor[] = [];
+  /** Factors of the learning rate by the variables' names; 1 where there is none. */
+  private rates: ReadonlyMap<string, number> = new Map();
   private step_ = 0;
 
   /**
@@ -122,6 +124,14 @@ export class AdamW extends tf.Optimizer {
   /** Number of updates applied. */
   get step(): number {
     return this.step_;
+  }
+
+  /**
+   * Sets factors of the learning rate by the variables' names, as a layer-wise decay has them; 1 for all
+   * others. With the convention `keras` the weight decay has them too.
+   */
+  scaleRates(rates: ReadonlyMap<string, number>): void {
+    this.rates = rates;
   }
 
   /** Updates the variables by their gradients, by name, and counts the update. */
@@ -162,11 +172,14 @@ export class AdamW extends tf.Optimizer {
       if (!slot) return; // It has no elements.
       const { m, v } = slot.store;
       if (!groups.has(slot.store)) groups.set(slot.store, { m, v, members: [] });
+      const rate = this.rates.get(variable.name) ?? 1;
       groups.get(slot.store)!.members.push({
         value: variable as TensorInfo,
         grad: gradients[index]!,
         offset: slot.offset,
         decay: !this.decayExclude.some((part) => variable.name.includes(part)),
+        rate,
+        decayRate: this.decayConvention === "keras" ? rate : 1,
       });
     });
     return [...groups.values()];

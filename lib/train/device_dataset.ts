@@ -40,6 +40,20 @@ export function splitDataset(
   return { train, validation, test: limitSplit(dataset.test, limit) };
 }
 
+/** Mean and deviation of each channel that pretrained weights want; of values 0 to 1. */
+type GivenStatistics = Pick<RunConfig, "channelMean" | "channelDeviation">;
+
+/** As pixel values 0..255; undefined where none are given. */
+function givenStatistics(
+  { channelMean = [], channelDeviation = [] }: Partial<GivenStatistics>,
+): { mean: number[]; variance: number[] } | undefined {
+  if (channelMean.length === 0) return undefined;
+  return {
+    mean: channelMean.map((mean) => mean * 255),
+    variance: channelDeviation.map((deviation) => (deviation * 255) ** 2),
+  };
+}
+
 /**
  * A data set on the device, split as a configuration says: what is learned from, what is held out
  * before any shuffle, and what is looked at only in the end. Owns tensors; call `dispose`, or
@@ -70,14 +84,16 @@ export class DeviceDataset implements Disposable {
    */
   constructor(
     readonly dataset: ImageDataset,
-    config: Pick<RunConfig, "limit" | "validationSplit">,
+    config: Pick<RunConfig, "limit" | "validationSplit"> & Partial<GivenStatistics>,
   ) {
     const { train, validation, test } = splitDataset(dataset, config);
-    const { height, width, channels } = dataset;
-    const statistics = channelStatistics([train, validation], channels);
+    const { height, width, channels, fit, resample, cropShare } = dataset;
+    const statistics = givenStatistics(config) ?? channelStatistics([train, validation], channels);
     this.preprocessing = {
       ...{ height, width, channels, ...statistics },
-      ...(dataset.fit === "crop" && { fit: dataset.fit }),
+      ...(fit === "crop" && { fit }),
+      ...(resample && { resample }),
+      ...(cropShare && { cropShare }),
     };
     this.train = new DeviceSplit(train, this.preprocessing);
     this.validation = validation.count > 0 ? new DeviceSplit(validation, this.preprocessing) : null;

@@ -9,6 +9,7 @@ import { tf } from "../tfjs.ts";
 import { adviseBatch } from "../backend/device.ts";
 import { noSums, type Progress, startOfRun } from "../checkpoint/progress.ts";
 import { parseRunConfig, type RunConfig } from "../config/run.ts";
+import { rateFactors, trainedVariables } from "../models/trained.ts";
 import { namedVariables } from "../models/vit_classifier.ts";
 import { UserError } from "../errors.ts";
 import { AdamW } from "../optim/adamw.ts";
@@ -43,7 +44,7 @@ export interface FitOptions {
   model: tf.LayersModel;
   /** Images to learn from and to validate on. */
   data: Pick<DeviceDataset, "train" | "validation">;
-  /** Variables to train; all of the model by default. */
+  /** Variables to train; by default all of the model that the configuration does not freeze. */
   variables?: tf.Variable[];
   /** A new one by default, made from the configuration and disposed of in the end. */
   optimizer?: AdamW;
@@ -113,7 +114,8 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   const { readInterval = tf.getBackend() === "webgpu" ? 250 : 0 } = options;
   // Infinity is fine.
   if (!(readInterval >= 0)) throw new UserError(`readInterval cannot be ${readInterval}.`);
-  const { variables = [...namedVariables(model).values()] } = options;
+  const named = namedVariables(model);
+  const { variables = [...trainedVariables(named, config).values()] } = options;
   const perEpoch = stepsPerEpoch(config.batchSize, train.count);
   const history: EpochLine[] = [];
 
@@ -122,6 +124,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
     owned.adopt(part, () => void part.dispose());
   const optimizer = options.optimizer ??
     own(new AdamW({ ...config, skipNonFinite: options.onNan === "skip" }));
+  optimizer.scaleRates(rateFactors(named, config));
   const average = options.average ??
     (config.ema > 0 ? own(new WeightAverage(variables, config.ema)) : undefined);
   const metrics = own(new DeviceMetrics(CAPACITY));

@@ -26,7 +26,7 @@ export interface PredictionContext {
   /** As the run has it. */
   preprocessing: Preprocessing;
   /** In the order of the logits. */
-  classNames: string[];
+  classNames: readonly string[];
 }
 
 /**
@@ -91,7 +91,8 @@ export class Classifier implements Disposable {
 
   /** An image of any size in that of the data set's images: a few kilobytes that may be kept. */
   prepared(image: RgbImage): Uint8Array {
-    return fitImage(image, this.size, this.context.preprocessing.fit ?? "squash").data;
+    const { fit = "squash", ...form } = this.context.preprocessing;
+    return fitImage(image, this.size, { ...form, fit }).data;
   }
 
   /**

@@ -19,6 +19,7 @@ import { loadState, loadWeights } from "../checkpoint/state.ts";
 import type { DatasetIdentity, TrainingState } from "../checkpoint/training_state.ts";
 import { modelConfigOf, parseRunConfig, type RunConfig } from "../config/run.ts";
 import type { ImageDataset } from "../data/dataset.ts";
+import { trainedVariables } from "../models/trained.ts";
 import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";
 import { AdamW } from "../optim/adamw.ts";
 import type { WeightAverage } from "../optim/weight_average.ts";
@@ -30,7 +31,7 @@ import { Diverged } from "./diverged.ts";
 import { evaluate } from "./evaluate.ts";
 import type { RunEvent } from "./events.ts";
 import { fit } from "./fit.ts";
-import { assignInitialWeights, type InitialWeights } from "./initial_weights.ts";
+import { assignInitialWeights, givenWeights, type InitialWeights } from "./initial_weights.ts";
 import type { Metrics } from "./metrics.ts";
 import { RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
@@ -137,7 +138,8 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   await using taken = options.lock ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
   const data = owned.use(new DeviceDataset(dataset, config));
-  const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
+  const known = resume?.weights ?? (initial && givenWeights(initial));
+  const model = createViTClassifier(modelConfigOf(config), { seed: config.seed, given: known });
   owned.defer(() => void model.dispose());
   const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
   owned.defer(() => optimizer.dispose());
@@ -158,6 +160,8 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
 class Run {
   readonly progress: Progress;
   private readonly variables: Map<string, tf.Variable>;
+  /** Those of them that are not frozen. */
+  private readonly trained: Map<string, tf.Variable>;
   private readonly saver: RunSaver;
   private average?: WeightAverage;
 
@@ -170,6 +174,7 @@ class Run {
     const { folder, lock, save = {}, clock = systemClock } = options;
     const { resume } = startOf(options);
     this.variables = namedVariables(model);
+    this.trained = trainedVariables(this.variables, options.config);
     this.progress = resume ? progressOf(resume) : startOfRun();
     this.saver = new RunSaver({
       folder,
@@ -190,10 +195,17 @@ class Run {
     if (resume) restoreState(resume, this.variables, this.optimizer);
     else if (initial) {
       const { classNames } = dataset;
-      const notice = await assignInitialWeights(this.variables, initial, config, classNames);
+      // The others hold theirs since the model was made.
+      const given = givenWeights(initial);
+      const rest = new Map(
+        [...this.variables].filter(([name, { shape }]) =>
+          `${given.get(name)?.shape}` !== `${shape}`
+        ),
+      );
+      const notice = await assignInitialWeights(rest, initial, config, classNames);
       if (notice !== null) this.notice(notice);
     }
-    this.average = averageOf(this.variables, config.ema, resume);
+    this.average = averageOf(this.trained, config.ema, resume);
     // The epoch under way has no line yet, even if all its images are seen.
     await rewindHistory(folder.history, resume?.epoch ?? 0);
     if (resume && resumableFields.some((key) => resume.config[key] !== config[key])) {
@@ -206,7 +218,7 @@ class Run {
   /** Trains to the end or until the signal aborts; true at the end. All is saved by then. */
   async train(): Promise<boolean> {
     const { options, data, model, optimizer, average, progress, saver } = this;
-    const variables = [...this.variables.values()];
+    const variables = [...this.trained.values()];
     try {
       const parts = { data, model, variables, optimizer, average, progress, keeper: saver };
       const { complete } = await fit({ ...options, ...parts });
@@ -243,7 +255,7 @@ class Run {
 
   private async snapshot(): Promise<TrainingState> {
     const { options: { config, dataset, versions = {} }, data, progress } = this;
-    const read = await readState(this.variables, this.optimizer, this.average);
+    const read = await readState(this.variables, this.trained, this.optimizer, this.average);
     for (const [name, weight] of read.weights) {
       // The loss of the next step would show it, but by then the weights that were good are lost.
       if (!isAllFinite(weight.data)) throw new Diverged(`weight ${name}`, progress.step, config);

@@ -13,7 +13,9 @@ import type { Capture } from "../capture/replay.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import { blend } from "../kernels/optimizer/blend.ts";
+import { isTapeOn } from "../kernels/lazy_gradient.ts";
 import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
+import { type SplitModel, splitModel } from "../models/trained.ts";
 import type { AdamW } from "../optim/adamw.ts";
 import { scheduleFactor } from "../optim/schedules.ts";
 import type { WeightAverage } from "../optim/weight_average.ts";
@@ -34,6 +36,8 @@ export interface StepGradients {
  * @param batch model input and labels; stays the caller's
  * @param stepKey int32 `[2]`, (seed, step): keys the dropout masks
  * @param smoothing share of each label that is spread over all classes
+ * @param split the model in its frozen part and the rest, where it has one: the frozen part runs before
+ * the tape does, and as in evaluation
  */
 export function gradientsOf(
   model: tf.LayersModel,
@@ -41,11 +45,16 @@ export function gradientsOf(
   batch: Batch,
   stepKey: tf.Tensor1D,
   smoothing = 0,
+  split?: SplitModel,
 ): StepGradients {
   return tf.tidy(() => {
     let stats: tf.Tensor2D | undefined;
+    const features = split && applied(split.frozen, batch.images, { training: false });
     const { grads } = tf.variableGrads(() => {
-      const logits = model.apply(batch.images, { training: true, stepKey }) as tf.Tensor2D;
+      const options = { training: true, stepKey };
+      const logits = (split
+        ? applied(split.trained, features!, options)
+        : model.apply(batch.images, options)) as tf.Tensor2D;
       const { first, second, share } = batch.labels;
       const result = softmaxCrossEntropy(logits, first, { smoothing, second, share });
       // Kept through the inner tidy of variableGrads; a clone is what the outer one hands on.
@@ -56,6 +65,26 @@ export function gradientsOf(
     stats!.dispose();
     return { stats: handedOn, gradients: grads } as StepGradients & tf.TensorContainer;
   });
+}
+
+/**
+ * The output of layers in a row. Off the tape, what lies between them is freed as soon as it is used.
+ * @param x stays the caller's
+ */
+function applied(
+  layers: readonly tf.layers.Layer[],
+  x: tf.Tensor | tf.Tensor[],
+  options: Record<string, unknown>,
+): tf.Tensor | tf.Tensor[] {
+  let output = x;
+  for (const layer of layers) {
+    const input = output;
+    output = layer.apply(input, options) as tf.Tensor | tf.Tensor[];
+    if (isTapeOn()) continue;
+    const kept = new Set([x, output].flat());
+    for (const tensor of [input].flat()) if (!kept.has(tensor)) tensor.dispose();
+  }
+  return output;
 }
 
 /** Statistics of a batch in evaluation, of the plain labels: float32 `[batch, 3]` as in {@linkcode StepGradients}. */
@@ -121,9 +150,10 @@ export function stepGradients(
   inputs: Record<string, tf.Tensor>,
 ): StepGradients {
   const { imageSize, batchSize, accumulate, labelSmoothing } = config;
+  const split = splitModel(model, config);
   const gradients = (part: Record<string, tf.Tensor>, stepKey: tf.Tensor) => {
     const batch = train.batch(part, imageSize);
-    return gradientsOf(model, variables, batch, stepKey as tf.Tensor1D, labelSmoothing);
+    return gradientsOf(model, variables, batch, stepKey as tf.Tensor1D, labelSmoothing, split);
   };
   if (accumulate === 1) return gradients(inputs, inputs.stepKey!);
 

@@ -92,24 +92,37 @@ export function averageOf(
   return new WeightAverage([...variables.values()], decay, restored);
 }
 
-/** Reads weights, moments and averages from the device; later steps do not change the arrays. */
+/**
+ * Reads weights, moments and averages from the device; later steps do not change the arrays.
+ * @param trained those of the variables that have moments and an average of their own
+ */
 export async function readState(
   variables: ReadonlyMap<string, tf.Variable>,
+  trained: ReadonlyMap<string, tf.Variable>,
   optimizer: AdamW,
   average?: WeightAverage,
 ): Promise<Pick<TrainingState, "weights" | "moments1" | "moments2" | "averages">> {
   const weights = await readVariables(variables);
-  const moments = await withGpuCheck(() => optimizer.readMoments(variables.values()));
+  const moments = await withGpuCheck(() => optimizer.readMoments(trained.values()));
   const averages = average && await withGpuCheck(() => average.read());
-  const named = (dataOf: (variable: tf.Variable) => Float32Array) =>
-    new Map([...variables].map(([name, variable]): [string, FloatTensor] => {
-      return [name, { shape: variable.shape, data: dataOf(variable) }];
+  const named = (
+    of: ReadonlyMap<string, tf.Variable>,
+    dataOf: (variable: tf.Variable, plain: string) => Float32Array,
+  ) =>
+    new Map([...of].map(([plain, variable]): [string, FloatTensor] => {
+      return [plain, { shape: variable.shape, data: dataOf(variable, plain) }];
     }));
   return {
     weights,
-    moments1: named(({ name }) => moments.get(name)!.m),
-    moments2: named(({ name }) => moments.get(name)!.v),
-    ...(averages && { averages: named(({ name }) => averages.get(name)!) }),
+    moments1: named(trained, ({ name }) => moments.get(name)!.m),
+    moments2: named(trained, ({ name }) => moments.get(name)!.v),
+    // Of what stays as it is, the average is what it is.
+    ...(averages && {
+      averages: named(
+        variables,
+        ({ name }, plain) => averages.get(name) ?? weights.get(plain)!.data,
+      ),
+    }),
   };
 }
 

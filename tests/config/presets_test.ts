@@ -42,7 +42,7 @@ Deno.test("an unknown preset names the nearest", () => {
   assertEquals(
     message,
     'There is no preset "keras-cifar10"; did you mean "keras-cifar100"? ' +
-      "Known are keras-cifar100, tiny, compact, strong.",
+      "Known are keras-cifar100, tiny, compact, strong, finetune.",
   );
   assertThrows(() => preset("toString"), UserError, 'no preset "toString"');
 });

@@ -40,6 +40,13 @@ const variants: Record<string, Partial<ViTConfig>> = {
   "shifted patches, local attention, LayerScale": {
     ...{ tokenizer: "shifted", localityAttention: true, layerScale: 0.1, pooling: "token" },
   },
+  "two heads, GELU by tanh, no biases of queries": {
+    ...{ pooling: "token", distillation: "heads", gelu: "tanh", qkvBias: false },
+    mlpLastActivation: false,
+  },
+  "a class token that the mean leaves out, the norm after it": {
+    ...{ classToken: true, finalNorm: "pooled" },
+  },
   "shifted patches of an odd side, gray": { tokenizer: "shifted", patchSize: 3, channels: 1 },
   "one patch, gray, one head": { patchSize: 12, channels: 1, numHeads: 1 },
 };

@@ -1,5 +1,5 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
-import { normalCdf, normalPdf } from "../../lib/kernels/gelu.ts";
+import { normalCdf, normalPdf, tanhCdf, tanhPdf } from "../../lib/kernels/gelu.ts";
 import { erf } from "./linear/reference.ts";
 
 Deno.test("normalCdf agrees with the series of the error function", () => {
@@ -18,4 +18,14 @@ Deno.test("normalCdf and normalPdf reach their limits and pass NaN on", () => {
   assertEquals([normalCdf(-40), normalCdf(40), normalPdf(-40), normalPdf(40)], [0, 1, 0, 0]);
   assertEquals([normalCdf(-Infinity), normalCdf(Infinity)], [0, 1]);
   assert(Number.isNaN(normalCdf(NaN)) && Number.isNaN(normalPdf(NaN)));
+});
+
+Deno.test("tanhCdf is the tanh of GELU's approximation, and tanhPdf its derivative", () => {
+  const cdf = (x: number) => (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))) / 2;
+  for (let x = -6; x <= 6; x += 0.0123) {
+    assertAlmostEquals(tanhCdf(x), cdf(x), 1e-12);
+    const difference = (cdf(x + 1e-5) - cdf(x - 1e-5)) / 2e-5;
+    assertAlmostEquals(tanhPdf(x, tanhCdf(x)), difference, 1e-8);
+  }
+  assertEquals([tanhCdf(-100), tanhCdf(100), tanhPdf(100, 1)], [0, 1, 0]);
 });

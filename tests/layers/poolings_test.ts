@@ -15,7 +15,7 @@ const expected: Record<PoolingName, number[]> = {
 
 forEachBackend("a pooling's layer makes a vector of the width that it names", async () => {
   for (const [name, pooling] of Object.entries(poolings) as [PoolingName, Pooling][]) {
-    const layer = pooling.layer("pooling");
+    const layer = pooling.layer("pooling", { prefix: 0, heads: 1 });
     const tokens = tf.tensor3d([1, 2, 3, 4, 5, 9, 7, 8, 9, 10, 11, 15], [2, 3, 2]);
     if (pooling.weights) {
       (layer.apply(tokens) as tf.Tensor).dispose();
@@ -27,7 +27,7 @@ forEachBackend("a pooling's layer makes a vector of the width that it names", as
       tf.tidy(() => layer.setWeights([tf.tensor2d([1, 0], [2, 1]), tf.tensor1d([3])]));
     }
     const pooled = layer.apply(tokens) as tf.Tensor;
-    assertEquals(pooled.shape, [2, pooling.width(3, 2)], name);
+    assertEquals(pooled.shape, [2, pooling.width(3, 2, 1)], name);
     assertEquals(layer.computeOutputShape([2, 3, 2]), pooled.shape, name);
     const values = [...await pooled.data()];
     values.forEach((value, i) => assertAlmostEquals(value, expected[name]![i]!, 1e-5, name));

@@ -368,3 +368,37 @@ forEachBackend(
     }
   },
 );
+
+for (const decayConvention of ["tfa", "keras"] as const) {
+  forEachBackend(
+    `${decayConvention}: factors of the rate, of the decay too where it follows the rate`,
+    async () => {
+      const config = {
+        ...{
+          learningRate: 0.01,
+          weightDecay: decayConvention === "tfa" ? 0.02 : 2,
+          decayConvention,
+        },
+        ...{ decayExclude: ["bias"], beta1: 0.8, beta2: 0.99, epsilon: 1e-5 },
+      };
+      const variables = makeVariables();
+      const plain = makeVariables();
+      const factors = [0.5, 10, 1];
+      const scaled = new AdamW(config);
+      scaled.scaleRates(new Map(variables.map(({ name }, i) => [name, factors[i]!])));
+      apply(scaled, variables, gradientsAt(1));
+      const others = factors.map((factor) =>
+        new AdamW({
+          ...config,
+          learningRate: 0.01 * factor,
+        })
+      );
+      for (const [i, optimizer] of others.entries()) {
+        apply(optimizer, [plain[i]!], [gradientsAt(1)[i]!]);
+        const [found, wanted] = [await valuesOf(variables[i]!), await valuesOf(plain[i]!)];
+        found.forEach((value, k) => assertAlmostEquals(value, wanted[k]!, 1e-6));
+      }
+      for (const each of [scaled, ...others, ...variables, ...plain]) each.dispose();
+    },
+  );
+}

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { cifarLayouts } from "../../lib/data/cifar.ts";
+import { hubUrl } from "../../lib/foreign/hub.ts";
 import { hostOf, widerArguments } from "../../tasks/permissions.ts";
 import { cifarEntries, inFolder, listing, tarGz } from "../data/fixtures.ts";
 import { assertRefused, projectRoot, type TaskResult } from "./run_task.ts";
@@ -31,10 +32,12 @@ Deno.test("the table of docs/permissions.md is that of deno.json", () => {
   assertEquals(rows, tasks);
 });
 
-Deno.test("tasks reach the hosts of the official archives and no other", () => {
-  const hosts = new Set(Object.values(cifarLayouts).map(({ url }) => hostOf(url)));
-  for (const { command } of Object.values(denoJson.tasks)) {
+Deno.test("tasks reach the hosts of the official archives, train those of the hub, and no other", () => {
+  const archives = Object.values(cifarLayouts).map(({ url }) => hostOf(url));
+  const hub = [hostOf(hubUrl), "*.hf.co:443"];
+  for (const [name, { command }] of Object.entries(denoJson.tasks)) {
     const [, scope] = /--allow-net(?:=(\S+))?/.exec(command) ?? [];
+    const hosts = new Set(name === "train" ? [...archives, ...hub] : archives);
     if (command.includes("--allow-net")) assertEquals(new Set(scope?.split(",")), hosts);
   }
 });
@@ -84,7 +87,7 @@ Deno.test("train refuses a run elsewhere before anything is made", () =>
   inFolder(async (folder) => {
     for (const [option, path] of [["--out", `${folder}/run`], ["--resume", folder]] as const) {
       const result = await deno(["task", "train", "--dataset", "shapes", option, path]);
-      assertRefused(result, `${option} ${path} is outside`, `,${path} --allow-net=`);
+      assertRefused(result, `${option} ${path} is outside`, `,${path} '--allow-net=`);
     }
     assertEquals(await listing(folder), []);
   }));
@@ -95,7 +98,12 @@ for (const task of ["train", "eval", "data", "patches"]) {
       const url = "https://me:secret@example.org/x.tar.gz?key=hidden";
       const run = task === "eval" ? [folder] : [];
       const result = await deno(["task", "--quiet", task, ...run, "--data", url]);
-      assertRefused(result, "https://example.org/x.tar.gz", "cs.toronto.edu:443,example.org:443");
+      assertRefused(
+        result,
+        "https://example.org/x.tar.gz",
+        "cs.toronto.edu:443",
+        ",example.org:443",
+      );
       assert(!/secret|hidden/.test(result.stderr), result.stderr);
     }));
 }

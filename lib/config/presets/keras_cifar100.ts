@@ -29,6 +29,7 @@ export const kerasCifar100: RunConfig = {
   layerScale: 0,
   localityAttention: false,
   layerNormEpsilon: 1e-6,
+  ...{ gelu: "exact", qkvBias: true, classToken: false, distillation: "none", finalNorm: "tokens" },
   tokenizer: "patches",
   convChannels: [],
   positionEmbedding: "learned",
@@ -42,7 +43,7 @@ export const kerasCifar100: RunConfig = {
   accumulate: 1,
   testSplit: 0.1,
   storedSize: 0,
-  fit: "crop",
+  ...{ fit: "crop", resample: "bilinear", cropShare: 1, channelMean: [], channelDeviation: [] },
   epochs: 100,
   seed: 1,
   schedule: "constant",
@@ -63,5 +64,6 @@ export const kerasCifar100: RunConfig = {
   beta2: 0.999,
   epsilon: 1e-7,
   clipNorm: 0,
+  ...{ freeze: "none", layerDecay: 1, headRate: 1 },
   ema: 0,
 };

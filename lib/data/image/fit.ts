@@ -1,5 +1,5 @@
 /** Pictures of any shape to squares. */
-import { resizeImage } from "./resize.ts";
+import { resizeImage, type ResizeOptions } from "./resize.ts";
 import type { RgbImage } from "./rgb_image.ts";
 
 /**
@@ -14,9 +14,24 @@ type Fits = typeof fits;
 /** One of {@linkcode fits}. */
 export type Fit = Fits[number];
 
+/** How pictures become squares. */
+export interface PictureForm extends ResizeOptions {
+  /** How a picture of another shape becomes one. */
+  fit: Fit;
+}
+
+/** A form without what it has by default, so that what is known by it stays the same. */
+export function shortForm({ fit, resample, cropShare }: PictureForm): PictureForm {
+  return {
+    fit,
+    ...(resample === "bicubic" && { resample }),
+    ...(cropShare !== undefined && cropShare < 1 && { cropShare }),
+  };
+}
+
 /** A picture as a square of `size` pixels a side, antialiased where it shrinks. */
-export function fitImage(image: RgbImage, size: number, fit: Fit): RgbImage {
-  return resizeImage(fit === "crop" ? centreSquare(image) : image, size);
+export function fitImage(image: RgbImage, size: number, form: PictureForm): RgbImage {
+  return resizeImage(form.fit === "crop" ? centreSquare(image) : image, size, form);
 }
 
 /** The square in the middle; of two middles the upper or left one. */

@@ -1,8 +1,42 @@
 import type { RgbImage } from "./rgb_image.ts";
 
+/** How a pixel is made of those around it: the names are those of Pillow's filters. */
+export const resamplings = ["bilinear", "bicubic"] as const;
+
+/** @internal */
+type Resamplings = typeof resamplings;
+
+/** One of {@linkcode resamplings}. */
+export type Resampling = Resamplings[number];
+
+/** Options of {@linkcode resizeImage}. */
+export interface ResizeOptions {
+  /** `bilinear` by default. */
+  resample?: Resampling;
+  /**
+   * Share of the resized picture's side that the result shows, its middle, above 0 and at most 1; 1,
+   * the default, is all of it. 0.9 of a side of 224 pixels resizes to 248 first.
+   */
+  cropShare?: number;
+}
+
+/** A filter: its weight at a distance, and the distance from which on that is 0. */
+const filters: Record<Resampling, { radius: number; weightAt: (x: number) => number }> = {
+  bilinear: { radius: 1, weightAt: (x) => Math.max(0, 1 - Math.abs(x)) },
+  // Keys's cubic with -1/2, as Pillow has it.
+  bicubic: {
+    radius: 2,
+    weightAt: (x) => {
+      const t = Math.abs(x);
+      if (t < 1) return (1.5 * t - 2.5) * t * t + 1;
+      return t < 2 ? ((-0.5 * t + 2.5) * t - 4) * t + 2 : 0;
+    },
+  },
+};
+
 /**
- * Resizes to a square, each axis on its own: bilinear with half-pixel centres, and where it
- * shrinks, the triangle filter widens by the factor, so that every pixel counts (antialiasing).
+ * Resizes to a square, each axis on its own: with half-pixel centres, and where it shrinks, the filter
+ * widens by the factor, so that every pixel counts (antialiasing).
  * @param size side of the result in pixels
  *
  * @example
@@ -13,9 +47,16 @@ import type { RgbImage } from "./rgb_image.ts";
  * console.log(resizeImage(gray, 32).data.length); // 3072
  * ```
  */
-export function resizeImage(image: RgbImage, size: number): RgbImage {
-  const across = taps(image.width, size);
-  const down = taps(image.height, size);
+export function resizeImage(
+  image: RgbImage,
+  size: number,
+  { resample = "bilinear", cropShare = 1 }: ResizeOptions = {},
+): RgbImage {
+  // Of what is a whole number but for rounding.
+  const whole = Math.max(size, Math.floor(size / cropShare + 1e-9));
+  const first = Math.round((whole - size) / 2);
+  const across = taps(image.width, whole, first, size, resample);
+  const down = taps(image.height, whole, first, size, resample);
   const row = size * 3;
   const out = new Uint8Array(size * row);
   // Rows of the right width, as many as an output row looks at: the windows only move down, so
@@ -35,7 +76,7 @@ export function resizeImage(image: RgbImage, size: number): RgbImage {
       const at = ((first + i) % kept) * row;
       for (let x = 0; x < row; x++) sums[x]! += weight * narrow[at + x]!;
     }
-    // Weights are positive and sum to 1, so only rounding could leave the range.
+    // By rounding, or by the negative weights of a cubic.
     for (let x = 0; x < row; x++) {
       out[y * row + x] = Math.min(255, Math.max(0, Math.round(sums[x]!)));
     }
@@ -49,16 +90,25 @@ interface Taps {
   weights: Float64Array;
 }
 
-function taps(from: number, to: number): Taps[] {
+/** Of `count` output pixels from `begin` on, on an axis that is resized from `from` to `to`. */
+function taps(
+  from: number,
+  to: number,
+  begin: number,
+  count: number,
+  resample: Resampling,
+): Taps[] {
+  const filter = filters[resample];
   const scale = from / to;
-  const radius = Math.max(1, scale);
-  return Array.from({ length: to }, (_, i) => {
-    const centre = (i + 0.5) * scale - 0.5;
+  const wide = Math.max(1, scale);
+  const radius = filter.radius * wide;
+  return Array.from({ length: count }, (_, i) => {
+    const centre = (begin + i + 0.5) * scale - 0.5;
     const first = Math.max(0, Math.ceil(centre - radius));
     const last = Math.min(from - 1, Math.floor(centre + radius));
     const weights = Float64Array.from(
       { length: last - first + 1 },
-      (_, k) => Math.max(0, 1 - Math.abs(first + k - centre) / radius),
+      (_, k) => filter.weightAt((first + k - centre) / wide),
     );
     const sum = weights.reduce((total, weight) => total + weight, 0);
     return { first, weights: weights.map((weight) => weight / sum) };

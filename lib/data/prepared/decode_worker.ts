@@ -24,11 +24,8 @@ export type DecodeAnswer =
 async function decode({ name, path, bytes }: Picture, form: StoredForm): Promise<Decoded> {
   try {
     const file = bytes ?? await readBoundedFile(path!, maxFileBytes, "an image");
-    const image = fitImage(
-      await decodeImage(file, name, { atLeast: form.size }),
-      form.size,
-      form.fit,
-    );
+    const atLeast = Math.ceil(form.size / (form.cropShare ?? 1));
+    const image = fitImage(await decodeImage(file, name, { atLeast }), form.size, form);
     return { pixels: new Uint8Array(image.data) };
   } catch (error) {
     if (!(error instanceof UserError)) throw error;

@@ -114,7 +114,10 @@ function totalOf({ counts }: PictureSet): number {
 /** Twelve hexadecimal digits. */
 function keyOf(set: PictureSet, form: StoredForm): string {
   const hash = createHash("sha256");
-  hash.update(JSON.stringify([shardVersion, form.size, form.fit, set.counts, set.classNames]));
+  const { size, fit, ...resize } = form;
+  hash.update(JSON.stringify([shardVersion, size, fit, set.counts, set.classNames]));
+  // Not where there is nothing, since folders of older versions are known without.
+  if (Object.keys(resize).length > 0) hash.update(JSON.stringify(resize));
   for (const line of set.lines()) hash.update(`\n${line}`);
   return hash.digest("hex").slice(0, 12);
 }

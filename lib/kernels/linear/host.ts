@@ -2,14 +2,14 @@
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { randomBits, type StreamKey } from "../../random.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { normalCdf, normalPdf } from "../gelu.ts";
+import { normalCdf, normalPdf, tanhCdf, tanhPdf } from "../gelu.ts";
 
 /** Steps that follow a product, in this order; the arrays are whole tensors, row after row. */
 export interface RowFinish {
   /** [columns]. */
   bias?: Float32Array;
-  /** The exact GELU. */
-  gelu: boolean;
+  /** GELU, the exact one or that by tanh. */
+  gelu: boolean | "tanh";
   drop?: { threshold: number; scale: number; key: StreamKey };
   /** y's size, or a whole part of it that repeats. */
   residual?: Float32Array;
@@ -31,8 +31,10 @@ export function finishRows(
       let value = bias ? y[i]! + bias[column]! : y[i]!;
       let factor = 1;
       if (gelu) {
-        const cdf = normalCdf(value);
-        if (slope) factor = cdf + value * normalPdf(value);
+        const cdf = gelu === "tanh" ? tanhCdf(value) : normalCdf(value);
+        if (slope) {
+          factor = cdf + value * (gelu === "tanh" ? tanhPdf(value, cdf) : normalPdf(value));
+        }
         value *= cdf;
       }
       if (drop) {

@@ -20,7 +20,7 @@ interface Inputs {
 }
 /** Steps of VitLinear after the product and the bias. */
 export interface Attributes {
-  gelu: boolean;
+  gelu: boolean | "tanh";
   rate: number;
   stream: number;
   /** Also output the derivative to what the activation is applied to. */

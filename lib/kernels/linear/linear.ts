@@ -19,8 +19,8 @@ import "./kernels.ts";
 
 /** Steps that follow the product and the bias, in this order. */
 export interface LinearOptions {
-  /** The exact GELU. */
-  activation?: "gelu";
+  /** The exact GELU, or that by tanh. */
+  activation?: "gelu" | "geluTanh";
   /** The mask's index is that of y's elements in row-major order. */
   dropout?: Dropout;
   /** Added last: y's shape, or its last dimensions, repeated over the leading ones. */
@@ -73,13 +73,13 @@ export function linearChain(
   const isOnTape = isTapeOn();
   const last = layers.length - 1;
   const attributes = layers.map(({ activation, dropout }): Attributes => {
-    const gelu = activation === "gelu";
+    const gelu = activation === "geluTanh" ? "tanh" : activation === "gelu";
     const drops = dropsAny(dropout);
     return {
       gelu,
       rate: drops ? dropout.rate : 0,
       stream: drops ? dropout.stream : 0,
-      slope: isOnTape && (gelu || drops),
+      slope: isOnTape && (gelu !== false || drops),
     };
   });
   const weights = Object.fromEntries(

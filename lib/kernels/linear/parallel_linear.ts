@@ -20,7 +20,7 @@ import { hostForward, hostGradKernels, hostGradXOfMany } from "../matmul/host.ts
  *
  * @param x float32 [..., in].
  * @param kernels Each float32 [in, out], all of one shape.
- * @param biases As many, each float32 [out].
+ * @param biases As many, each float32 [out]; or none.
  * @returns As many outputs, each float32 [..., out]; differentiable with respect to everything.
  * @throws {Error} when the shapes do not fit.
  */
@@ -47,6 +47,7 @@ export function parallelLinear(
       const grads = runKernel("VitParallelLinearGradKernels", { x, ...numbered("dy", dys) }, {
         length,
         columns: shape.at(-1),
+        bias: biases.length > 0,
       });
       const thunks: Record<string, () => tf.Tensor> = {
         x: () =>
@@ -57,7 +58,7 @@ export function parallelLinear(
       };
       for (let i = 0; i < length; i++) {
         thunks[`kernel${i}`] = () => grads[i]!;
-        thunks[`bias${i}`] = () => grads[length + i]!;
+        if (biases.length > 0) thunks[`bias${i}`] = () => grads[length + i]!;
       }
       return thunks;
     },
@@ -67,7 +68,7 @@ export function parallelLinear(
 function checkedShape(x: tf.Tensor, kernels: tf.Tensor[], biases: tf.Tensor[]): number[] {
   const [first] = kernels;
   const inner = x.shape.at(-1);
-  if (!first || biases.length !== kernels.length) {
+  if (!first || (biases.length > 0 && biases.length !== kernels.length)) {
     throw new Error(
       `parallelLinear needs a bias for each kernel, not ${biases.length} for ${kernels.length}.`,
     );
@@ -108,7 +109,7 @@ function canBind(buffers: number): boolean {
 const webgpu = {
   VitParallelLinear(inputs: Inputs, { length }: { length: number }): TensorInfo[] {
     const kernels = listOf(inputs, "kernel", length);
-    const biases = listOf(inputs, "bias", length);
+    const biases = inputs.bias0 ? listOf(inputs, "bias", length) : [];
     const [depth, columns] = kernels[0]!.shape as [number, number];
     const a = matrixOf(inputs.x, depth);
     // Each y = x @ its kernel: one a, a part for each b.
@@ -138,7 +139,7 @@ const webgpu = {
   },
   VitParallelLinearGradKernels(
     inputs: Inputs,
-    { length, columns }: { length: number; columns: number },
+    { length, columns, bias }: { length: number; columns: number; bias: boolean },
   ): TensorInfo[] {
     const dys = listOf(inputs, "dy", length).map((dy) => matrixOf(dy, columns));
     const depth = dys[0]!.shape[0]!;
@@ -146,9 +147,10 @@ const webgpu = {
     const rows = tf.util.sizeFromShape(a.shape) / depth;
     // Each dkernel = x^T @ its dy: one a, a part for each b.
     const product = { layout: "tn", a, rows, depth, columns } as const;
-    if (canBind(1 + 3 * length)) return matmulOverRows({ ...product, b: dys }, true);
-    const pairs = dys.map((b) => matmulOverRows({ ...product, b }, true));
-    return [...pairs.map(([dKernel]) => dKernel!), ...pairs.map(([, dBias]) => dBias!)];
+    if (canBind(1 + 3 * length)) return matmulOverRows({ ...product, b: dys }, bias);
+    const pairs = dys.map((b) => matmulOverRows({ ...product, b }, bias));
+    const dBiases = bias ? pairs.map(([, dBias]) => dBias!) : [];
+    return [...pairs.map(([dKernel]) => dKernel!), ...dBiases];
   },
 };
 
@@ -159,8 +161,8 @@ const host: typeof webgpu = {
     const x = matrixOf(inputs.x, inner);
     return kernels.map((kernel, i) => {
       const y = hostForward(x, kernel);
-      const bias = hostFloats(inputs[`bias${i}`]!);
-      finishRows(hostFloats(y), columns, { bias, gelu: false });
+      const bias = inputs[`bias${i}`];
+      if (bias) finishRows(hostFloats(y), columns, { bias: hostFloats(bias), gelu: false });
       return y;
     });
   },
@@ -170,11 +172,11 @@ const host: typeof webgpu = {
     const dys = listOf(inputs, "dy", length).map((dy) => matrixOf(dy, columns));
     return [{ ...hostGradXOfMany(dys, kernels), shape }];
   },
-  VitParallelLinearGradKernels(inputs, { length, columns }) {
+  VitParallelLinearGradKernels(inputs, { length, columns, bias }) {
     const dys = listOf(inputs, "dy", length).map((dy) => matrixOf(dy, columns));
     const inner = tf.util.sizeFromShape(inputs.x.shape) / dys[0]!.shape[0]!;
     const dKernels = hostGradKernels(matrixOf(inputs.x, inner), dys);
-    return [...dKernels, ...dys.map((dy) => sumRows(dy, [columns]))];
+    return bias ? [...dKernels, ...dys.map((dy) => sumRows(dy, [columns]))] : dKernels;
   },
 };
 
@@ -195,12 +197,12 @@ registerKernels(webgpu, host, {
   VitParallelLinearGradKernels(
     pool,
     inputs: Inputs,
-    { length, columns }: { length: number; columns: number },
+    { length, columns, bias }: { length: number; columns: number; bias: boolean },
   ) {
     const dys = listOf(inputs, "dy", length).map((dy) => matrixOf(dy, columns));
     return [
       ...dys.map((dy) => simdGradKernel(pool, inputs.x, dy)),
-      ...dys.map((dy) => simdSumRows(pool, dy, [columns])),
+      ...(bias ? dys.map((dy) => simdSumRows(pool, dy, [columns])) : []),
     ];
   },
 });

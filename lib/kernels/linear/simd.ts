@@ -10,7 +10,8 @@ const sizeOf = tf.util.sizeFromShape;
 /** Steps that follow a product, in this order. */
 export interface SimdFinish {
   bias?: TensorInfo;
-  gelu: boolean;
+  /** GELU, the exact one or that by tanh. */
+  gelu: boolean | "tanh";
   drop?: { threshold: number; scale: number; key: StreamKey };
   /** y's size, or a whole part of it that repeats. */
   residual?: TensorInfo;
@@ -32,7 +33,7 @@ export function simdForward(
   const { rowsEach, columnsEach, work } = blocksOf(product, pool);
   const at = (tensor?: TensorInfo) => tensor ? pool.addressOf(tensor) : 0;
   const finish = descriptionOf([
-    ...whole(at(bias), Number(gelu), Number(drop !== undefined)),
+    ...whole(at(bias), gelu === "tanh" ? 2 : Number(gelu), Number(drop !== undefined)),
     ...whole(drop?.key.word0 ?? 0, drop?.key.word1 ?? 0, drop?.threshold ?? 0),
     ["f", drop?.scale ?? 1],
     ...whole(residual ? sizeOf(residual.shape) / columns : 1, at(residual), at(slope)),

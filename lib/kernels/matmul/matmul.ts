@@ -11,7 +11,7 @@ import { currentGpu } from "../../backend/device.ts";
 import { randomWgsl } from "../../random.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { bitsWgsl } from "../dropout.ts";
-import { geluWgsl } from "../gelu.ts";
+import { geluTanhWgsl, geluWgsl } from "../gelu.ts";
 import {
   chooseTile,
   hasSubgroupsOf8,
@@ -42,8 +42,8 @@ export function matrixOf(tensor: TensorInfo, columns: number): TensorInfo {
 export interface Epilogue {
   /** [columns], added first; one for each output. */
   bias?: TensorInfo | TensorInfo[];
-  /** Then the exact GELU. */
-  gelu?: boolean;
+  /** Then GELU, the exact one or that by tanh. */
+  gelu?: boolean | "tanh";
   /** Then dropout; `stepKey` is int32 [2]. */
   dropout?: { threshold: number; scale: number; stream: number; stepKey: TensorInfo };
   /** Added last: [rows, columns], or fewer rows that repeat. */
@@ -99,7 +99,7 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
   const residualRows = residual ? tf.util.sizeFromShape(residual.shape) / columns : 1;
   const steps = [
     biases.length > 0 && "bias",
-    gelu && "gelu",
+    gelu && (gelu === "tanh" ? "gelutanh" : "gelu"),
     dropout && "dropout",
     residual && (residualRows === rows ? "residual" : "repeated"),
     factor && "factor",
@@ -129,7 +129,7 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
         ],
         extraOutputs: slope ? ["slopes"] : [],
         declarations: uniformsWgsl + (dropout ? `var<private> key: vec2<u32>;${randomWgsl}` : "") +
-          (gelu ? geluWgsl : ""),
+          (gelu ? gelu === "tanh" ? geluTanhWgsl : geluWgsl : ""),
         prologue: dropout ? "key = stream_key(step_key[0], u.stream, step_key[1]);" : "",
         store: (output) => epilogueWgsl(steps, width, output),
       }),
@@ -151,6 +151,7 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
 
 function epilogueWgsl(steps: string[], width: Width, output: number): string {
   const has = (step: string) => steps.includes(step);
+  const gelu = has("gelu") || has("gelutanh");
   const threshold = width === 1 ? "u.threshold" : "vec4<u32>(u.threshold)";
   const row = has("repeated") ? "(row % u.residual_rows)" : "row";
   return [
@@ -158,9 +159,9 @@ function epilogueWgsl(steps: string[], width: Width, output: number): string {
     `var value = sum;`,
     has("bias") && `value += bias${output}[column / ${width}u];`,
     has("slope") && `var slope = Value(1.0);`,
-    has("gelu") && `let parts = normal_parts(value);`,
-    has("gelu") && has("slope") && `slope = parts.cdf + value * parts.pdf;`,
-    has("gelu") && `value *= parts.cdf;`,
+    gelu && `let parts = normal_parts(value);`,
+    gelu && has("slope") && `slope = parts.cdf + value * parts.pdf;`,
+    gelu && `value *= parts.cdf;`,
     has("dropout") &&
     `let keep = select(Value(u.scale), Value(), ${bitsWgsl(width)} < ${threshold});`,
     has("dropout") && `value *= keep;`,

@@ -32,6 +32,10 @@ export interface AdamWMember {
   offset: number;
   /** Whether the variable is multiplied by the decay factor. */
   decay: boolean;
+  /** Factor of the step size; 1 by default. */
+  rate?: number;
+  /** Factor of what the decay takes away; 1 by default. */
+  decayRate?: number;
 }
 
 /** Constants of AdamW, the same over a run. */
@@ -171,9 +175,13 @@ function updateGroup(
   );
   const clip = squaredNorm !== undefined;
   const skip = clip && skipNonFinite;
+  const rates = members.map(({ rate = 1, decayRate = 1 }) => [rate, decayRate]);
+  // A shader of its own, so that the others compute as they did.
+  const scaled = rates.flat().some((rate) => rate !== 1);
+  const steps = `${clip ? "+clip" : ""}${skip ? "+skip" : ""}${scaled ? "+rates" : ""}`;
   dispatch({
-    key: `adamw/${width}x${count},${rounds}${clip ? "+clip" : ""}${skip ? "+skip" : ""}`,
-    wgsl: () => adamwWgsl(width, count, rounds, clip, skip),
+    key: `adamw/${width}x${count},${rounds}${steps}`,
+    wgsl: () => adamwWgsl(width, count, rounds, { clip, skip, scaled }),
     inputs: [scalars, ...(clip ? [squaredNorm] : []), ...members.map(({ grad }) => grad)],
     outputs: [m, v, ...members.map(({ value }) => value)],
     uniforms: uniformWords([
@@ -181,6 +189,8 @@ function updateGroup(
       ...[beta1, 1 - beta1, beta2, 1 - beta2].map((x): ["f", number] => ["f", x]),
       ...[epsilon, clipNorm, 0, 0].map((x): ["f", number] => ["f", x]),
       ...rows,
+      ...(scaled ? rates.flatMap((pair) => [...pair, 0, 0]) : [])
+        .map((rate): ["f", number] => ["f", rate]),
     ]),
     workgroups: gridOf(blocks),
   });
@@ -190,8 +200,7 @@ function adamwWgsl(
   width: 1 | 4,
   count: number,
   rounds: number,
-  clip: boolean,
-  skip: boolean,
+  { clip, skip, scaled }: Record<"clip" | "skip" | "scaled", boolean>,
 ): string {
   const type = width === 4 ? "vec4<f32>" : "f32";
   const first = clip ? 2 : 1;
@@ -199,7 +208,10 @@ function adamwWgsl(
     `@group(0) @binding(${binding}) var<storage, ${access}> ${name}: ${type};\n`;
   const each = (make: (k: number) => string) => Array.from({ length: count }, (_, k) => make(k));
   return /* wgsl */ `
-struct Uniforms { betas: vec4<f32>, epsilon: f32, clip_norm: f32, table: array<vec4<u32>, ${count}> }
+struct Uniforms {
+  betas: vec4<f32>, epsilon: f32, clip_norm: f32, table: array<vec4<u32>, ${count}>,
+  ${scaled ? `rates: array<vec4<f32>, ${count}>,` : ""}
+}
 ${bind(0, "read", "scalars", "vec2<f32>")}${clip ? bind(1, "read", "squared_norm", "f32") : ""}${
     each((k) => bind(first + k, "read", `g${k}`, `array<${type}>`)).join("")
   }${
@@ -218,15 +230,19 @@ ${gridWgsl}${skip ? isNonFiniteWgsl : ""}${gridMainWgsl(LANES)} {
       : ""
   }
   ${
-    branchesWgsl(count, rounds, (k) => /* wgsl */ `
+    branchesWgsl(count, rounds, (k) =>
+      /* wgsl */ `
         let g = g${k}[i]${clip ? " * scale" : ""};
         let at = row.z + i;
         let mean = u.betas.x * m[at] + u.betas.y * g;
         let square = u.betas.z * v[at] + u.betas.w * g * g;
         m[at] = mean;
         v[at] = square;
-        let decay = select(1.0, scalars.y, row.w == 1u);
-        x${k}[i] = x${k}[i] * decay - scalars.x * mean / (sqrt(square) + u.epsilon);`)
+        let decay = select(1.0, ${
+        scaled ? `1.0 - (1.0 - scalars.y) * u.rates[${k}].y` : "scalars.y"
+      }, row.w == 1u);
+        x${k}[i] = x${k}[i] * decay - scalars.x${scaled ? ` * u.rates[${k}].x` : ""} * mean ` +
+        `/ (sqrt(square) + u.epsilon);`)
   }
 }
 `;
@@ -253,14 +269,17 @@ function hostAdamW(
       const x = hostFloats(member.value);
       const m = means.subarray(member.offset, member.offset + x.length);
       const v = squares.subarray(member.offset, member.offset + x.length);
-      const decay = member.decay ? decayFactor : 1;
+      const { rate = 1, decayRate = 1 } = member;
+      const ownFactor = decayRate === 1 ? decayFactor : 1 - (1 - decayFactor) * decayRate;
+      const decay = member.decay ? ownFactor : 1;
+      const ownStep = stepSize * rate;
       for (let i = 0; i < g.length; i++) {
         const gi = g[i]! * scale;
         const mi = beta1 * m[i]! + (1 - beta1) * gi;
         const vi = beta2 * v[i]! + (1 - beta2) * gi * gi;
         m[i] = mi;
         v[i] = vi;
-        x[i] = x[i]! * decay - stepSize * mi / (Math.sqrt(vi) + epsilon);
+        x[i] = x[i]! * decay - ownStep * mi / (Math.sqrt(vi) + epsilon);
       }
     }
   }

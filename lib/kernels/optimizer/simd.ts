@@ -21,13 +21,14 @@ export function simdAdamW(
   const scale = squaredNorm && norm > clipNorm ? clipNorm / norm : 1;
   for (const { m, v, members } of groups) {
     for (const tensor of [m, v, ...members.map(({ value }) => value)]) hostFloatsInPlace(tensor);
-    for (const { value, grad, offset, decay } of members) {
+    for (const { value, grad, offset, decay, rate = 1, decayRate = 1 } of members) {
       const size = sizeOf(value);
+      const factor = decay ? 1 - (1 - decayFactor) * decayRate : 1;
       const moments = [m, v].map((tensor) => pool.addressOf(tensor) + 4 * offset);
       pool.run("adamwTask", { tasks: Math.ceil(size / PIECE), cost: 4 * size }, [
         descriptionOf([
           ...whole(pool.addressOf(value), pool.addressOf(grad), ...moments, size),
-          ...[beta1, 1 - beta1, beta2, 1 - beta2, epsilon, stepSize, decay ? decayFactor : 1, scale]
+          ...[beta1, 1 - beta1, beta2, 1 - beta2, epsilon, stepSize * rate, factor, scale]
             .map((x): ["f", number] => ["f", x]),
         ]),
         PIECE,

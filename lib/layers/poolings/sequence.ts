@@ -3,7 +3,8 @@ import type { Pooling } from "./pooling.ts";
 
 /** The sum of the tokens by weights that a dense layer gives them (Hassani et al., 2021). */
 export const sequence: Pooling = {
-  layer: (name, options) => new SequencePooling({ name, ...options }),
+  layer: (name, { seed, initializer, given }) =>
+    new SequencePooling({ name, seed, initializer, given }),
   width: (_, dim) => dim,
   classToken: false,
   weights: (dim) => [["pooling.attention.kernel", [dim, 1]], ["pooling.attention.bias", [1]]],

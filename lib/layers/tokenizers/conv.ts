@@ -45,11 +45,11 @@ export const conv: Tokenizer = {
   },
   encoder: "token_encoder",
   apply(images, { convChannels }, encoder) {
-    const { seed, initializer } = encoder;
+    const { seed, initializer, given } = encoder;
     const tokenizer = new ConvTokenizer({
       name: "tokenizer",
       filters: convChannels,
-      ...{ seed, initializer },
+      ...{ seed, initializer, given },
     });
     // b h w c -> b n d, then with class token and positions
     return new TokenEncoder(encoder).apply(tokenizer.apply(images)) as tf.SymbolicTensor;

@@ -41,7 +41,7 @@ export const shifted: Tokenizer = {
   apply(images, { patchSize, projectionDim, layerNormEpsilon: epsilon }, encoder) {
     // b h w c -> b (h w) (p p 5 c), as is the next
     const cut = new ShiftedPatches({ name: "patches", patchSize }).apply(images);
-    const normed = new LayerNormalization({ name: NORM, epsilon }).apply(cut);
+    const normed = new LayerNormalization({ name: NORM, epsilon, given: encoder.given }).apply(cut);
     // b (h w) (p p 5 c) -> b n d
     return new PatchEncoder({ ...encoder, projectionDim }).apply(normed) as tf.SymbolicTensor;
   },

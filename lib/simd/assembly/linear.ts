@@ -9,7 +9,7 @@ import {
 export class Finish {
   /** `[columns]` */
   bias: i32;
-  /** The exact GELU. */
+  /** GELU: 1 the exact one, 2 that by tanh. */
   gelu: i32;
   /** Whether elements are dropped. */
   drops: i32;
@@ -26,6 +26,8 @@ export class Finish {
   zero: f32;
 }
 
+const TANH: i32 = 2;
+
 /** In place, on rows of the product's C, which has no skips. */
 export function finishRows(
   p: Product, f: Finish, firstRow: i32, endRow: i32, firstColumn: i32, endColumn: i32, scratch: usize,
@@ -38,6 +40,9 @@ export function finishRows(
   const p5 = constant(-0.10580828, zero), p4 = constant(0.38987418, zero), p3 = constant(-0.23699378, zero);
   const p2 = constant(0.26891044, zero), p1 = constant(0.06749663, zero), p0 = constant(0.1165208, zero);
   const density = constant(0.3989422804014327, zero), none = f32x4.splat(0);
+  const limit = constant(10, zero), cubic = constant(0.044715, zero), three = constant(3, zero);
+  // 2 sqrt(2 / pi), and that times log2(e).
+  const twiceRoot = constant(1.5957691216057308, zero), twiceLog2 = constant(2.302208198144325, zero);
   const word0 = i32x4.splat(f.word0), word1 = i32x4.splat(f.word1);
   const threshold = i32x4.splat(f.threshold), scale = f32x4.splat(f.scale);
   for (let m = firstRow; m < endRow; m++) {
@@ -49,7 +54,22 @@ export function finishRows(
       let value = loadUpTo(y + at, lanes);
       if (bias) value = f32x4.add(value, loadUpTo(bias + at, lanes));
       let factor = one;
-      if (gelu) {
+      if (gelu == TANH) {
+        // Beyond, the power leaves the range of float32, and cdf is 0 or 1 long before.
+        const x = f32x4.min(f32x4.max(value, f32x4.neg(limit)), limit);
+        const square = f32x4.mul(x, x);
+        // 1 / (1 + 2^-|y|) is right for y >= 0, and one minus it for the others.
+        const y = f32x4.mul(f32x4.mul(x, f32x4.relaxed_madd(square, cubic, one)), twiceLog2);
+        const power = exp2(f32x4.neg(f32x4.abs(y)), scratch);
+        const upper = f32x4.div(one, f32x4.add(power, one));
+        const lower = f32x4.mul(power, upper);
+        const positive = f32x4.ge(y, none);
+        const cdf = v128.bitselect(upper, lower, positive);
+        const slope = f32x4.relaxed_madd(square, f32x4.mul(cubic, three), one);
+        const density = f32x4.mul(f32x4.mul(f32x4.mul(upper, lower), slope), twiceRoot);
+        factor = f32x4.relaxed_madd(value, density, cdf);
+        value = f32x4.mul(value, cdf);
+      } else if (gelu) {
         // The tail of the normal distribution as in gelu.ts.
         const bell = exp2(f32x4.mul(f32x4.mul(value, value), half), scratch);
         const t = f32x4.div(one, f32x4.relaxed_madd(f32x4.abs(value), sign, one));

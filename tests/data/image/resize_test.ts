@@ -35,6 +35,27 @@ Deno.test("shrinking by two weighs four pixels 1 3 3 1", () => {
   assertEquals([...small.subarray(0, 12)], grey(0, 30, 10, 0));
 });
 
+Deno.test("bicubic is Pillow's: its cubic widens by the factor, and rounding stays within a byte", () => {
+  const data = Uint8Array.from(grey(0, 0, 0, 200, 0, 0, 0, 0));
+  const row: RgbImage = { width: 8, height: 1, channels: 3, data };
+  const { data: small } = resizeImage(row, 4, { resample: "bicubic" });
+  // Weights of 0.867, 0.227, -0.070 and -0.023 on either side, over the sum of those within the row.
+  assertEquals([...small.subarray(0, 12)], grey(0, 86, 22, 0));
+});
+
+Deno.test("a crop share shows the middle of the larger picture", () => {
+  const image = gradient(300, 300);
+  for (const resample of ["bilinear", "bicubic"] as const) {
+    const whole = resizeImage(image, 248, { resample });
+    const middle = resizeImage(image, 224, { resample, cropShare: 0.9 });
+    for (const [x, y] of [[0, 0], [223, 0], [100, 50], [223, 223]] as const) {
+      const at = (y * 224 + x) * 3;
+      const from = ((y + 12) * 248 + x + 12) * 3;
+      assertEquals(middle.data.subarray(at, at + 3), whole.data.subarray(from, from + 3));
+    }
+  }
+});
+
 Deno.test("rows that pass out of sight leave no trace: as from all rows at once", () => {
   for (
     const [width, height, size] of [[5, 1000, 7], [3, 2, 9], [300, 41, 40], [1, 1, 5]] as const

@@ -41,6 +41,8 @@ const cases: Case[] = [
   { shape: [3, 300, 12], columns: 20, gelu: true },
   { shape: [1040, 6], columns: 3, rate: 0.1, residual: "full" },
   { shape: [12, 40], columns: 36 },
+  { shape: [3, 5, 7], columns: 9, ...everything, gelu: "tanh", residual: "full" },
+  { shape: [130, 32], columns: 64, bias: true, gelu: "tanh" },
 ];
 /** Each tile must do: rows that divide by four, and none that does; more than one tile each way. */
 const tileCases: Case[] = [
@@ -70,7 +72,7 @@ async function computed(c: Case, n: Numbers): Promise<Record<string, Float32Arra
       ? { rate: c.rate, stream: STREAM, stepKey }
       : undefined;
     const options: LinearOptions = { dropout: drop, residual: named.residual };
-    if (c.gelu) options.activation = "gelu";
+    if (c.gelu) options.activation = c.gelu === "tanh" ? "geluTanh" : "gelu";
     return linear(
       named.x!,
       named.kernel as tf.Tensor2D,

@@ -7,17 +7,22 @@ import { forEachBackend } from "../../backends.ts";
 import { numbersOf, reference, relativeError } from "./reference.ts";
 
 /** Compares the outputs and all gradients of `count` layers with float64 loops. */
-async function check(shape: number[], columns: number, count: number): Promise<void> {
+async function check(
+  shape: number[],
+  columns: number,
+  count: number,
+  bias = true,
+): Promise<void> {
   const inner = shape.at(-1)!;
   const layers = Array.from({ length: count }, (_, i) => {
-    const numbers = numbersOf({ shape, columns, bias: true }, 10 * i);
+    const numbers = numbersOf({ shape, columns, bias }, 10 * i);
     return { ...numbers, x: numbersOf({ shape, columns }).x };
   });
-  const want = layers.map((numbers) => reference({ shape, columns, bias: true }, numbers));
+  const want = layers.map((numbers) => reference({ shape, columns, bias }, numbers));
 
   const x = tf.tensor(layers[0]!.x, shape);
   const kernels = layers.map(({ kernel }) => tf.tensor2d(kernel, [inner, columns]));
-  const biases = layers.map(({ bias }) => tf.tensor1d(bias!));
+  const biases = layers.flatMap(({ bias }) => bias ? [tf.tensor1d(bias)] : []);
   const yShape = [...shape.slice(0, -1), columns];
   const dys = tf.tidy(() => tf.stack(layers.map(({ dy }) => tf.tensor(dy, yShape))));
   const ys = tf.tidy(() => parallelLinear(x, kernels, biases));
@@ -32,7 +37,8 @@ async function check(shape: number[], columns: number, count: number): Promise<v
     )([x, ...kernels, ...biases], dys)
   );
   const dx = want[0]!.x!.map((_, k) => want.reduce((sum, { x }) => sum + x![k]!, 0));
-  const wanted = [dx, ...want.map(({ kernel }) => kernel!), ...want.map(({ bias }) => bias!)];
+  const wanted = [dx, ...want.map(({ kernel }) => kernel!), ...want.map(({ bias }) => bias!)]
+    .slice(0, 1 + count + biases.length);
   for (const [i, input] of [x, ...kernels, ...biases].entries()) {
     assertEquals(grads[i]!.shape, input.shape);
     const error = relativeError(await grads[i]!.data<"float32">(), wanted[i]!);
@@ -54,6 +60,8 @@ for (
     () => check([...shape], columns, count),
   );
 }
+
+forEachBackend("parallelLinear without biases", () => check([3, 50, 32], 64, 3, false));
 
 forEachBackend("parallelLinear with outputs spread over workgroups", async () => {
   const [rows, inner, columns, parts] = [300, 12, 20, 3];
@@ -89,7 +97,7 @@ forEachBackend("parallelLinear refuses shapes that do not fit", () => {
   tf.tidy(() => {
     const [x, kernel, bias] = [tf.ones([2, 3]), tf.ones<tf.Rank.R2>([3, 4]), tf.ones([4])];
     const b = bias as tf.Tensor1D;
-    assertThrows(() => parallelLinear(x, [kernel], []), Error, "not 0 for 1");
+    assertThrows(() => parallelLinear(x, [kernel, kernel], [b]), Error, "not 1 for 2");
     assertThrows(() => parallelLinear(x, [], []), Error, "not 0 for 0");
     const other = tf.ones<tf.Rank.R2>([3, 5]);
     assertThrows(() => parallelLinear(x, [kernel, other], [b, b]), Error, "[3,4], [3,5]");

@@ -8,7 +8,8 @@ export interface Case {
   shape: number[];
   columns: number;
   bias?: boolean;
-  gelu?: boolean;
+  /** The exact one, or that by tanh. */
+  gelu?: boolean | "tanh";
   rate?: number;
   residual?: "full" | "repeated";
 }
@@ -60,6 +61,13 @@ export function normals(shape: number[], stream: number, deviation = 1): Float32
   });
 }
 
+/** What GELU by tanh multiplies z by, and the derivative of that. */
+function byTanh(z: number): [number, number] {
+  const slope = Math.sqrt(2 / Math.PI);
+  const t = Math.tanh(slope * (z + 0.044715 * z ** 3));
+  return [(1 + t) / 2, (1 - t * t) / 2 * slope * (1 + 3 * 0.044715 * z * z)];
+}
+
 /** The operation and its gradients in float64 loops. */
 export function reference(c: Case, n: Numbers): Record<string, Float64Array> {
   const [inner, columns] = [c.shape.at(-1)!, c.columns];
@@ -76,8 +84,10 @@ export function reference(c: Case, n: Numbers): Record<string, Float64Array> {
       const i = row * columns + column;
       let z = n.bias?.[column] ?? 0;
       for (let k = 0; k < inner; k++) z += n.x[row * inner + k]! * n.kernel[k * columns + column]!;
-      const cdf = (1 + erf(z / Math.SQRT2)) / 2;
-      const pdf = Math.exp(-z * z / 2) / Math.sqrt(2 * Math.PI);
+      const [cdf, pdf] = c.gelu === "tanh" ? byTanh(z) : [
+        (1 + erf(z / Math.SQRT2)) / 2,
+        Math.exp(-z * z / 2) / Math.sqrt(2 * Math.PI),
+      ];
       const dropped = c.rate !== undefined && randomBits(key, i) < dropThreshold(c.rate);
       const keep = dropped ? 0 : keepScale(c.rate ?? 0);
       y[i] = keep * (c.gelu ? z * cdf : z);

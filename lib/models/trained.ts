@@ -1,0 +1,82 @@
+/**
+ * What of a model is trained, and at what share of the learning rate: by the depth of its weights, from
+ * those that make tokens to those of the classifier.
+ */
+import type { RunConfig } from "../config/run.ts";
+import type { tf } from "../tfjs.ts";
+
+/** The fields of a run that decide it. */
+export type Training = Pick<
+  RunConfig,
+  "freeze" | "layerDecay" | "headRate" | "transformerLayers"
+>;
+
+/** Layers that are no part of a backbone. */
+const headScopes = /^(classifier|head|pooling|pooling_dropout)(\.|$)/;
+
+/**
+ * Depth of a weight, or of the layer of that name: 0 of what makes tokens, n of the n-th block, and one
+ * more of all that follows the blocks.
+ */
+function depthOf(name: string, { transformerLayers }: Training): number {
+  const [, index] = /^blocks\.(\d+)\./.exec(name) ?? [];
+  if (index !== undefined) return Number(index) + 1;
+  return /^norm\./.test(name) || headScopes.test(name) ? transformerLayers + 1 : 0;
+}
+
+/** Whether a weight of that plain name is trained. */
+export function isTrained(name: string, config: Training): boolean {
+  const { freeze } = config;
+  if (freeze === "none") return true;
+  return freeze === "backbone" ? headScopes.test(name) : depthOf(name, config) > Number(freeze);
+}
+
+/**
+ * Factor of a weight's learning rate: `layerDecay` for each step of depth from the head down (Clark et
+ * al., 2020, "ELECTRA"), and `headRate` for the head.
+ */
+export function rateFactorOf(name: string, config: Training): number {
+  const { layerDecay, headRate, transformerLayers } = config;
+  const decayed = layerDecay ** (transformerLayers + 1 - depthOf(name, config));
+  return headScopes.test(name) ? decayed * headRate : decayed;
+}
+
+/** The variables that are trained, by plain name. */
+export function trainedVariables(
+  variables: ReadonlyMap<string, tf.Variable>,
+  config: Training,
+): Map<string, tf.Variable> {
+  return new Map([...variables].filter(([name]) => isTrained(name, config)));
+}
+
+/** Factors of the learning rate by the variables' own names, those that are 1 left out. */
+export function rateFactors(
+  variables: ReadonlyMap<string, tf.Variable>,
+  config: Training,
+): Map<string, number> {
+  return new Map(
+    [...variables].map(([plain, { name }]): [string, number] => [name, rateFactorOf(plain, config)])
+      .filter(([, factor]) => factor !== 1),
+  );
+}
+
+/** A model in two parts, one after the other. */
+export interface SplitModel {
+  /** Layers before the first trained weight: nothing of them is wanted but what they give. */
+  frozen: tf.layers.Layer[];
+  /** The rest, with the dropout right before it. */
+  trained: tf.layers.Layer[];
+}
+
+/** The layers of a classifier in two parts; undefined where all of it is trained. */
+export function splitModel(model: tf.LayersModel, config: Training): SplitModel | undefined {
+  if (config.freeze === "none") return undefined;
+  const layers = model.layers.filter((layer) => layer.getClassName() !== "InputLayer");
+  let cut = layers.findIndex(({ weights }) =>
+    weights.some((weight) =>
+      isTrained((weight as tf.LayerVariable).originalName.replaceAll("/", "."), config)
+    )
+  );
+  while (cut > 0 && layers[cut - 1]!.name === "pooling_dropout") cut--;
+  return { frozen: layers.slice(0, cut), trained: layers.slice(cut) };
+}
