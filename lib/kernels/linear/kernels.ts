@@ -22,6 +22,8 @@ export interface Attributes {
   gelu: boolean;
   rate: number;
   stream: number;
+  /** Rows of x that belong to one image. */
+  rowsOfImage: number;
   /** Also output the derivative to what the activation is applied to. */
   slope: boolean;
 }
@@ -55,7 +57,12 @@ const webgpu = {
       residual,
       gelu: attrs.gelu,
       slope: attrs.slope,
-      dropout: stepKey && { ...dropoutNumbers(attrs.rate), stream: attrs.stream, stepKey },
+      dropout: stepKey && {
+        ...dropoutNumbers(attrs.rate),
+        stream: attrs.stream,
+        stepKey,
+        ofImage: attrs.rowsOfImage * columns,
+      },
     });
   },
   VitLinearSlope({ dy, slope }: SlopeInputs): TensorInfo[] {
@@ -126,7 +133,10 @@ const host: typeof webgpu = {
         bias: bias && hostFloats(bias),
         gelu: attrs.gelu,
         slope: slope && hostFloats(slope),
-        drop: stepKey && { ...dropoutNumbers(attrs.rate), key: hostMaskKey(stepKey, attrs.stream) },
+        drop: stepKey && {
+          ...dropoutNumbers(attrs.rate),
+          key: hostMaskKey(stepKey, attrs.stream, attrs.rowsOfImage * columns),
+        },
         residual: residual && hostFloats(residual),
       },
     );
