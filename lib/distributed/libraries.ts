@@ -1,8 +1,9 @@
 /**
- * The MPI libraries that are known: under which names the system has them, and what their handles
- * are. Open MPI's are addresses of its symbols, those of MPICH and of what shares its binary
+ * The MPI libraries that are known: where systems have them, and what their handles are. Open MPI's are addresses of its symbols, those of MPICH and of what shares its binary
  * interface (Intel MPI, MVAPICH, Cray MPICH) are numbers of its `mpi.h`.
  */
+
+import { UserError } from "../errors.ts";
 
 /** What the calls of {@linkcode Mpi} name by a handle. */
 export const handleNames = ["world", "float", "double", "byte", "sum"] as const;
@@ -50,47 +51,57 @@ export const kinds: readonly Kind[] = [
   },
 ];
 
-/** A name under which systems have a library. */
-export interface LibraryName {
-  readonly file: string;
-  /** Environment variables by which its launcher tells a process how many there are. */
-  readonly sizes: readonly string[];
+/** A place where a system has a library. */
+export interface Place {
+  readonly path: string;
+  /** Environment variable by which its launcher tells a process how many there are. */
+  readonly size: string;
 }
 
-const openMpiSizes = ["OMPI_COMM_WORLD_SIZE"];
-const mpichSizes = ["PMI_SIZE"];
+const debian = ["x86_64", "aarch64"].flatMap((machine): Place[] => [
+  { path: `/usr/lib/${machine}-linux-gnu/libmpi.so.40`, size: "OMPI_COMM_WORLD_SIZE" },
+  { path: `/usr/lib/${machine}-linux-gnu/libmpich.so.12`, size: "PMI_SIZE" },
+]);
 
-/** In the order in which they are tried, but that of the launcher at work comes first. */
-export const libraryNames: readonly LibraryName[] = Deno.build.os === "darwin"
-  ? [
-    { file: "libmpi.40.dylib", sizes: openMpiSizes },
-    { file: "libmpi.12.dylib", sizes: mpichSizes },
-  ]
-  : [
-    { file: "libmpi.so.40", sizes: openMpiSizes },
-    // Debian's name, and MPICH's own, which Intel MPI has too.
-    { file: "libmpich.so.12", sizes: mpichSizes },
-    { file: "libmpi.so.12", sizes: mpichSizes },
-  ];
+/**
+ * Where systems have them: Debian, Fedora and its like, Homebrew. Whole paths, since Deno permits no
+ * library by its name alone.
+ */
+export const places: readonly Place[] = [
+  ...debian,
+  { path: "/usr/lib64/openmpi/lib/libmpi.so.40", size: "OMPI_COMM_WORLD_SIZE" },
+  { path: "/usr/lib64/mpich/lib/libmpi.so.12", size: "PMI_SIZE" },
+  { path: "/opt/homebrew/lib/libmpi.40.dylib", size: "OMPI_COMM_WORLD_SIZE" },
+  { path: "/opt/homebrew/lib/libmpi.12.dylib", size: "PMI_SIZE" },
+];
 
 /** The variables by which launchers tell the number of ranks, Slurm's among them. */
-export const sizeVariables: readonly string[] = [...openMpiSizes, ...mpichSizes, "SLURM_NTASKS"];
+export const sizeVariables: readonly string[] = [
+  "OMPI_COMM_WORLD_SIZE",
+  "PMI_SIZE",
+  "SLURM_NTASKS",
+];
 
 /** How to get a library. */
 export const mpiAdvice = "install one, on Debian with `apt-get install openmpi-bin libopenmpi3`, " +
   "or name its file with --mpi PATH";
 
+/** The libraries that are in their places. */
+export async function librariesHere(): Promise<Place[]> {
+  const found = await Promise.all(places.map(({ path }) => {
+    return Deno.stat(path).then(({ isFile }) => isFile, () => false);
+  }));
+  return places.filter((_, i) => found[i]);
+}
+
 /**
- * The MPI libraries that this system loads by name, as the cache of its loader has them. Nothing is
- * loaded for that, so no permission but that to read is needed.
- * @param cache the bytes of `/etc/ld.so.cache`
- * @returns their paths
+ * The path of the library to load: the launcher's own, else any.
+ * @param environment those of {@linkcode sizeVariables} that are set
+ * @throws {UserError} if there is none, with the way to get one.
  */
-export function librariesIn(cache: Uint8Array): string[] {
-  const text = new TextDecoder("latin1").decode(cache);
-  const found = libraryNames.flatMap(({ file }) => {
-    const pattern = new RegExp(`/[^\\0]*/${file.replaceAll(".", "\\.")}(?=\\0)`, "g");
-    return text.match(pattern) ?? [];
-  });
-  return [...new Set(found)];
+export async function findLibrary(environment: Readonly<Record<string, string>>): Promise<string> {
+  const here = await librariesHere();
+  const found = here.find(({ size }) => size in environment) ?? here[0];
+  if (found) return found.path;
+  throw new UserError(`There is no MPI library in any of its usual places: ${mpiAdvice}.`);
 }

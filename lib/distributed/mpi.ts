@@ -5,14 +5,7 @@
  * rank has nothing to do while it waits.
  */
 import { UserError } from "../errors.ts";
-import {
-  type HandleName,
-  handleNames,
-  type Kind,
-  kinds,
-  libraryNames,
-  mpiAdvice,
-} from "./libraries.ts";
+import { type HandleName, handleNames, type Kind, kinds } from "./libraries.ts";
 
 /** MPI_THREAD_FUNNELED: only the thread that began calls, whatever threads Deno has beside it. */
 const FUNNELED = 1;
@@ -85,7 +78,7 @@ export class Mpi {
 
   /**
    * Loads the library and begins.
-   * @param path file of the library, or its name
+   * @param path file of the library
    * @throws {UserError} if there is none, or it is no MPI that is known.
    */
   static begin(path: string): Mpi {
@@ -143,32 +136,6 @@ export class Mpi {
   finalize(): void {
     check("MPI_Finalize", this.calls.MPI_Finalize());
   }
-}
-
-/**
- * The name of the first library that loads.
- * @param environment the variables of {@linkcode sizeVariables} that are set: the library of the
- * launcher that sets one comes first
- * @throws {UserError} naming all that were tried, and how to get one.
- */
-export function findLibrary(environment: Readonly<Record<string, string>>): string {
-  const isLaunchers = ({ sizes }: { sizes: readonly string[] }) =>
-    sizes.some((name) => name in environment);
-  const names = [
-    ...libraryNames.filter(isLaunchers),
-    ...libraryNames.filter((name) => !isLaunchers(name)),
-  ].map(({ file }) => file);
-  const name = names.find((file) => {
-    try {
-      Deno.dlopen(file, symbols).close();
-      return true;
-    } catch (error) {
-      if (error instanceof Deno.errors.NotCapable) throw error;
-      return false;
-    }
-  });
-  if (name !== undefined) return name;
-  throw new UserError(`No MPI library was found (${names.join(", ")}): ${mpiAdvice}.`);
 }
 
 function handlesOf(path: string, { handles }: Kind): Record<HandleName, bigint> {

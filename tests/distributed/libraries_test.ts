@@ -1,5 +1,5 @@
-import { assertEquals } from "@std/assert";
-import { kinds, librariesIn } from "../../lib/distributed/libraries.ts";
+import { assert, assertEquals } from "@std/assert";
+import { kinds, places, sizeVariables } from "../../lib/distributed/libraries.ts";
 
 Deno.test("a library is known by what it says of its version", () => {
   const texts = {
@@ -15,20 +15,9 @@ Deno.test("a library is known by what it says of its version", () => {
   }
 });
 
-Deno.test({
-  name: "the loader's cache tells which libraries there are",
-  ignore: Deno.build.os !== "linux",
-  fn: () => {
-    const strings = [
-      ...["glibc-ld.so.cache1.1", "libmpi.so.40", "/usr/lib/x86_64-linux-gnu/libmpi.so.40"],
-      ...["libmpich.so.12", "/opt/mpich/lib/libmpich.so.12", "/opt/mpich/lib/libmpich.so.12.1"],
-      ...["libmpi.so", "/usr/lib/libmpi.so"],
-    ];
-    const cache = new TextEncoder().encode(strings.map((text) => `${text}\0`).join(""));
-    assertEquals(librariesIn(cache), [
-      "/usr/lib/x86_64-linux-gnu/libmpi.so.40",
-      "/opt/mpich/lib/libmpich.so.12",
-    ]);
-    assertEquals(librariesIn(new Uint8Array()), []);
-  },
+Deno.test("each place has a library of one kind, and its launcher's variable", () => {
+  for (const { path, size } of places) {
+    assertEquals(size, /libmpi\.(so\.)?40/.test(path) ? "OMPI_COMM_WORLD_SIZE" : "PMI_SIZE", path);
+    assert(sizeVariables.includes(size));
+  }
 });

@@ -1,6 +1,6 @@
 /** A rank of ranks_test.ts: does what its argument says, and prints what came of it as JSON. */
-import { findLibrary, Mpi } from "../../lib/distributed/mpi.ts";
-import { sizeVariables } from "../../lib/distributed/libraries.ts";
+import { Mpi } from "../../lib/distributed/mpi.ts";
+import { findLibrary, sizeVariables } from "../../lib/distributed/libraries.ts";
 import {
   assertSame,
   broadcastText,
@@ -15,7 +15,7 @@ import { UserError } from "../../lib/errors.ts";
 const environment = Object.fromEntries(
   sizeVariables.flatMap((name) => Deno.env.has(name) ? [[name, Deno.env.get(name)!]] : []),
 );
-const mpi = Mpi.begin(findLibrary(environment));
+const mpi = Mpi.begin(await findLibrary(environment));
 
 const messageOf = (work: () => Promise<unknown>) =>
   work().then(() => null, (error: Error) => `${error.name}: ${error.message}`);
