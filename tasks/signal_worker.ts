@@ -3,13 +3,13 @@ import { repeatedWithin, type SignalOrders } from "./signals.ts";
 
 const training = globalThis as unknown as Worker;
 
-training.onmessage = ({ data: { signals, toStderr } }: MessageEvent<SignalOrders>) => {
+training.onmessage = ({ data: { signals, toStderr, answers } }: MessageEvent<SignalOrders>) => {
   let hasCome = false;
   const listeners = signals.map((signal) => () => {
     if (hasCome) return;
     hasCome = true;
     training.postMessage(signal);
-    answer(signal, toStderr);
+    if (answers) answer(signal, toStderr);
     // Without a listener the next one does what it does to any process.
     setTimeout(() => {
       signals.forEach((name, i) => Deno.removeSignalListener(name, listeners[i]!));

@@ -1,4 +1,5 @@
 /** What `train` begins from: a new run, or one that is taken up again. */
+import type { ComputedOn } from "../lib/backend/computed_on.ts";
 import { lockRun, type RunLock } from "../lib/checkpoint/lock.ts";
 import { noticesOf, reopenRun } from "../lib/checkpoint/reopen.ts";
 import {
@@ -28,6 +29,10 @@ import { findRun } from "./run_weights.ts";
 /** The run to do. */
 export interface RunStart {
   config: RunConfig;
+  /** What the command line's options override in it. */
+  base: RunConfig;
+  /** What the run was computed on so far, where that is known. */
+  computedOn?: ComputedOn;
   /** Whether there is anything to train; else only the test is left. */
   trains: boolean;
   /** The folder, locked; that of a new run is made now. */
@@ -102,7 +107,8 @@ async function prepareResumed(
   const { run, config: saved, lock, state, notices } = await reopenRun(path);
   owned.use(lock);
   for (const notice of notices) onNotice(notice);
-  const config = await readRunConfig(given, given.preset === undefined ? saved : undefined);
+  const base = given.preset === undefined ? saved : preset(given.preset as string);
+  const config = await readRunConfig(given, base);
   const left = workLeft(state, saved, config);
   // Before data is fetched in vain.
   if (left === "train" && state && !isRescheduled) checkSchedule(state, config);
@@ -117,7 +123,8 @@ async function prepareResumed(
   if (left === "test") onNotice(`${run.path} is complete, with ${epochs(config.epochs)}.`);
   else if (isAuto) onNotice(`Going on with ${run.path}, step ${state?.step ?? 0}.`);
   const open = () => Promise.resolve({ run, lock });
-  return { config, trains: left === "train", open, resume: state };
+  const { computedOn } = state ?? {};
+  return { config, base, computedOn, trains: left === "train", open, resume: state };
 }
 
 /** A run goes on from its newest state, so its folder is meant, whatever file of it is named. */
@@ -142,13 +149,11 @@ async function prepareNew(
   const { initFrom } = options;
   const initial = initFrom === undefined ? undefined : await loadInitialWeights(initFrom);
   const presetName = given.preset as string ?? "keras-cifar100";
-  const base = preset(presetName);
+  const plain = preset(presetName);
   // A preset that is named decides all; else the model is the weights', but for the data's classes.
   const takesModel = initial !== undefined && given.preset === undefined;
-  const config = await readRunConfig(
-    given,
-    takesModel ? { ...base, ...initial.model, numClasses: base.numClasses } : base,
-  );
+  const base = takesModel ? { ...plain, ...initial.model, numClasses: plain.numClasses } : plain;
+  const config = await readRunConfig(given, base);
   if (initial) {
     // Before data is fetched that it would be of no use for.
     checkInitialWeights(initial, config);
@@ -171,7 +176,7 @@ async function prepareNew(
     for (const notice of noticesOf(run, lock)) onNotice(notice);
     return { run, lock };
   };
-  return { config, trains: true, open, initial };
+  return { config, base, trains: true, open, initial };
 }
 
 /** As a part of a folder's name: that of the data set, or of the folder of pictures. */
