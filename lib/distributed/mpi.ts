@@ -5,6 +5,7 @@
  * rank has nothing to do while it waits.
  */
 import { UserError } from "../errors.ts";
+import type { Ranks } from "./ranks.ts";
 import { type HandleName, handleNames, type Kind, kinds } from "./libraries.ts";
 
 /** MPI_THREAD_FUNNELED: only the thread that began calls, whatever threads Deno has beside it. */
@@ -47,8 +48,21 @@ const RTLD_LAZY = 1;
 
 type Calls = Deno.DynamicLibrary<typeof symbols>["symbols"];
 
-/** MPI, begun. It ends with {@linkcode Mpi.finalize} or {@linkcode Mpi.abort}, and begins only once. */
-export class Mpi {
+/**
+ * MPI, begun: this process among those that a launcher has started. It ends with
+ * {@linkcode Mpi.finalize} or {@linkcode Mpi.abort}, and begins only once. Wants `--allow-ffi`.
+ *
+ * @example
+ * ```ts ignore
+ * // mpirun -n 2 deno run --allow-read --allow-ffi program.ts
+ * const ranks = Mpi.begin("/usr/lib/x86_64-linux-gnu/libmpi.so.40");
+ * const sums = new Float32Array(3).fill(ranks.rank);
+ * ranks.sum(sums);
+ * console.log(sums); // 1, 1, 1
+ * ranks.finalize();
+ * ```
+ */
+export class Mpi implements Ranks {
   /** Rank of this process, from 0. */
   readonly rank: number;
   /** Number of processes. */
@@ -56,13 +70,16 @@ export class Mpi {
   /** The machine's name. */
   readonly processor: string;
 
+  /** The library's file, and what it says of itself, on one line. */
+  readonly library: { readonly path: string; readonly version: string };
+
   private constructor(
     private readonly calls: Calls,
     private readonly kind: Kind,
     private readonly handles: Record<HandleName, bigint>,
-    /** The library's file, and what it says of itself, on one line. */
-    readonly library: { readonly path: string; readonly version: string },
+    library: { readonly path: string; readonly version: string },
   ) {
+    this.library = library;
     const { world } = handles;
     const number = new Int32Array(1);
     check("MPI_Init_thread", calls.MPI_Init_thread(0n, 0n, FUNNELED, number));

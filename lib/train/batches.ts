@@ -14,13 +14,14 @@ import { UserError } from "../errors.ts";
 import { augmentationsOf } from "../augment/list.ts";
 import { ofKind } from "../augment/listed.ts";
 import type { Mix } from "../augment/augmentation.ts";
-import { drawMix, labelShareOf, unmixed } from "../augment/mixing.ts";
-import { drawOperationInputs, isOperationInput } from "../augment/operation_inputs.ts";
+import { drawMix, unmixed } from "../augment/mixing.ts";
+import { drawOperationInputs } from "../augment/operation_inputs.ts";
 import { drawTransforms } from "../augment/transforms.ts";
 import { packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { mixBatch } from "../kernels/mix_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
 import { augmentedImages } from "./augmented_images.ts";
+import { isOfImages, joined, mixedValues, mixValues } from "./mixed_values.ts";
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
 export interface BatchLabels {
@@ -44,14 +45,6 @@ export interface Batch {
  * Tensors that a batch is made from, by name, as {@linkcode DeviceSplit.trainingValues} has them.
  */
 export type BatchInputs = Record<string, tf.Tensor>;
-
-/**
- * Whether an input has a row for each image that is made. Of a batch that is mixed these are one more
- * than its own: each image's partner is the one after it, so the first stands at the end again.
- */
-function isOfImages(name: string): boolean {
-  return name === "indices" || name === "transforms" || isOperationInput(name);
-}
 
 /** The inputs that have a row for each label. Other inputs are of the batch as a whole. */
 const rowsOfLabels: readonly string[] = ["labels", "second", "share"];
@@ -292,52 +285,6 @@ export class DeviceSplit {
     tf.dispose(this.packed);
     this.stream?.[Symbol.dispose]();
   }
-}
-
-/** The values of a batch whose images are mixed, each with the one after it, the last with the first. */
-function mixedValues(
-  values: Record<string, InputValues>,
-  mix: Mix,
-  size: number,
-): Record<string, InputValues> {
-  const mixed = { ...values };
-  for (const [name, input] of Object.entries(values)) {
-    if (isOfImages(name)) mixed[name] = withFirstAgain(input);
-  }
-  const { shape, values: labels } = values.labels!;
-  const second = { shape, values: labels.map((_, i) => labels[(i + 1) % labels.length]!) };
-  return { ...mixed, ...mixValues(mix, size, second) };
-}
-
-/** What a mixed batch has beside its images, of the labels of what is mixed in. */
-function mixValues(mix: Mix, size: number, second: InputValues): Record<string, InputValues> {
-  const { shape, values: { length } } = second;
-  const numbers = Float32Array.of(mix.share, ...mix.box);
-  return {
-    second,
-    share: { shape, values: new Float32Array(length).fill(labelShareOf(mix, size)) },
-    mix: { shape: [numbers.length], values: numbers },
-  };
-}
-
-/** Rows, and the first of them at their end again. */
-function withFirstAgain(rows: InputValues): InputValues {
-  const [count, ...row] = rows.shape as [number, ...number[]];
-  return joined(rows, {
-    shape: [1, ...row],
-    values: rows.values.subarray(0, rows.values.length / count),
-  });
-}
-
-/** Rows, and others after them. */
-function joined(first: InputValues, second: InputValues): InputValues {
-  const { length } = first.values;
-  const all = new (first.values.constructor as Float32ArrayConstructor)(
-    length + second.values.length,
-  );
-  all.set(first.values);
-  all.set(second.values, length);
-  return { shape: [first.shape[0]! + second.shape[0]!, ...first.shape.slice(1)], values: all };
 }
 
 /** Steps of an epoch; the last may be a smaller batch. */
