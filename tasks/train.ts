@@ -133,7 +133,8 @@ async function train(company: Company): Promise<number> {
   // Before the folder is made, or a refusal would come after its name.
   const counts = await company.together(() => checkStart(config, dataset, initial));
   const { run, lock } = await company.together(start.open);
-  using stop = await listenForStop(json, company.leads);
+  const answers = !company.leads ? "not" : company.ranks ? "for all" : "alone";
+  using stop = await listenForStop(json, answers);
   const began = performance.now();
   let broken: { error: unknown } | undefined;
   const result = await (async () => {

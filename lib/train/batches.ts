@@ -51,7 +51,9 @@ const rowsOfLabels: readonly string[] = ["labels", "second", "share"];
 
 /** Images of a batch: so many, from one on. */
 export interface ImageRange {
+  /** Place of the first within the batch. */
   readonly from: number;
+  /** How many. */
   readonly images: number;
 }
 
