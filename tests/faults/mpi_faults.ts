@@ -37,7 +37,7 @@ async function killOne(launcher: Launcher, args: readonly string[], path: string
     await new Promise((resolve) => setTimeout(resolve, 20));
     ranks = await ranksOf(path);
   }
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * 6000));
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * 2500));
   const victim = ranks[Math.floor(Math.random() * 2)]!;
   try {
     Deno.kill(victim, "SIGKILL");
@@ -59,7 +59,7 @@ forEachLibrary(
   (launcher) =>
     inFolder(async (folder) => {
       const common = [...smallRun, ...recipe, "--limit", "240", "--batch-size", "16"];
-      const epochs = ["--epochs", "40", "--save-every", "5"];
+      const epochs = ["--epochs", "120", "--save-every", "5"];
       const straight = await launch(
         launcher,
         trainMpi(2, [...common, ...epochs, "--out", `${folder}/straight`]),
