@@ -43,6 +43,8 @@ export { type ArrayDataset, type ArrayImages, createDataset } from "./lib/data/c
 export { openImageFolder, openParquet } from "./lib/data/open_images.ts";
 export type { PictureOptions } from "./lib/data/open_pictures.ts";
 export type { DataProgress } from "./lib/data/progress.ts";
+export { Mpi } from "./lib/distributed/mpi.ts";
+export type { Ranks } from "./lib/distributed/ranks.ts";
 export { createShapes, type ShapesOptions } from "./lib/data/shapes.ts";
 export { loadDataset, type LoadOptions } from "./lib/data/load.ts";
 export type { Checksum, DownloadOptions, DownloadProgress } from "./lib/data/download.ts";
@@ -99,10 +101,16 @@ export {
   type BatchInputs,
   type BatchLabels,
   DeviceSplit,
+  type ImageRange,
 } from "./lib/train/batches.ts";
 export { type Clock } from "./lib/train/clock.ts";
 export { DeviceDataset } from "./lib/train/device_dataset.ts";
-export { evaluate, evaluateEach, type EvaluateOptions } from "./lib/train/evaluate.ts";
+export {
+  evaluate,
+  evaluateEach,
+  type EvaluateOptions,
+  type RankedEvaluateOptions,
+} from "./lib/train/evaluate.ts";
 export { type EpochLine, type RunEvent, type StepEvent } from "./lib/train/events.ts";
 export { fit, type FitOptions, type FitResult, type Keeper } from "./lib/train/fit.ts";
 export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_weights.ts";

@@ -27,10 +27,12 @@ export const streams = {
   mixShare: 21,
 } as const;
 
-/** The two 32-bit words that key one stream at one step. */
+/** The two 32-bit words that key one stream at one step, and where in it one begins. */
 export interface StreamKey {
   readonly word0: number;
   readonly word1: number;
+  /** The place in the stream that counts as index 0: where a part of a batch begins in the whole. */
+  readonly first: number;
 }
 
 /** A bijective 32-bit mixing function (Wellons, "lowbias32"). */
@@ -43,18 +45,18 @@ function mix32(value: number): number {
   return value >>> 0;
 }
 
-/** The key of `stream` under `seed` at `step`; each is taken modulo 2^32. */
-export function streamKey(seed: number, stream: number, step: number): StreamKey {
+/** The key of `stream` under `seed` at `step`, from `first` on; each is taken modulo 2^32. */
+export function streamKey(seed: number, stream: number, step: number, first = 0): StreamKey {
   const a = mix32((seed ^ 0x9e3779b9) >>> 0);
   const b = mix32((a + stream) >>> 0);
   const word0 = mix32(b ^ step);
   const word1 = mix32((word0 + 0x85ebca6b) >>> 0);
-  return { word0, word1 };
+  return { word0, word1, first };
 }
 
 /** 32 random bits (an unsigned integer) at `index` of the stream. */
 export function randomBits(key: StreamKey, index: number): number {
-  let x = index ^ key.word0;
+  let x = (index + key.first) ^ key.word0;
   x ^= x >>> 16;
   x = Math.imul(x, MULTIPLIER_A);
   x ^= x >>> 15;

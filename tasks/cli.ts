@@ -48,6 +48,21 @@ export function parseArguments<
   return command;
 }
 
+/**
+ * As {@linkcode parseArguments}, but prints nothing of a wrong command line.
+ * @throws {UserError} in place of what would be printed
+ */
+export function parseQuietly(command: Command): void {
+  let text = "";
+  command.configureOutput({ outputError: (said) => void (text = explained(said.trim(), command)) });
+  try {
+    parseArguments(command);
+  } catch (error) {
+    if (!(error instanceof CommanderError) || error.exitCode === 0) throw error;
+    throw new UserError(text.replace(/^error: /, ""));
+  }
+}
+
 /** What commander says of a wrong command line, in one line that says the way out. */
 function explained(text: string, command: Command): string {
   const [, option] = /^error: unknown option '--([^'=]+)/.exec(text) ?? [];
@@ -67,7 +82,7 @@ function explained(text: string, command: Command): string {
 }
 
 /** Exit code of a process whose output nobody reads any more, as shells give it (SIGPIPE). */
-const outputClosedCode = 141;
+export const outputClosedCode = 141;
 
 /**
  * Runs a task. A {@linkcode UserError} is printed as one sentence and ends the process with code 2,

@@ -44,15 +44,19 @@ export function deviceDataBytes(text: string): number {
 /**
  * The data set of a configuration, from `--data` where given.
  * @param onNotice told what a person should know, a sentence each
+ * @param isShown whether progress is
  */
 export async function loadRunData(
   config: RunConfig,
   { data, md5, onBroken = "skip", deviceData = "auto" }: DataOptions,
   onNotice: (text: string) => void,
+  isShown = true,
 ): Promise<ImageDataset> {
   const choices = { skip: "skip", stop: "stop" } as const;
   const broken = oneOf("--on-broken", onBroken, choices);
-  const { onProgress, stop } = showDataProgress();
+  const { onProgress, stop } = isShown
+    ? showDataProgress()
+    : { onProgress: () => {}, stop: () => {} };
   try {
     return await loadDataset({
       ...{ ...config, data, md5, root: dataRoot, onBroken: broken, onProgress },

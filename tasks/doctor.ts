@@ -4,6 +4,7 @@ import { join } from "@std/path";
 import { type Gpu, requestGpu, usefulFeatures } from "../lib/backend/device.ts";
 import { adapterAdvice, selectBackend } from "../lib/backend/select.ts";
 import { type DataSource, sources } from "../lib/data/sources.ts";
+import { librariesHere } from "../lib/distributed/libraries.ts";
 import { tf } from "../lib/tfjs.ts";
 import { newCommand, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";
@@ -33,6 +34,8 @@ interface Report {
   } | null;
   /** The backend that `auto` takes, and why. */
   backend: { name: string; reason: string };
+  /** MPI libraries in their usual places; others are named with `train:mpi --mpi`. */
+  mpi: string[];
   /** Folders with all files of a data set, by its name. */
   data: Record<string, string[]>;
   /** What is missing, and how to get it. */
@@ -68,6 +71,7 @@ async function examine(root: string): Promise<Report> {
     memory: { total, available, processors: navigator.hardwareConcurrency },
     gpu: gpu && describeGpu(gpu),
     backend: { name, reason },
+    mpi: (await librariesHere()).map(({ path }) => path),
     data,
     advice,
   };
@@ -111,7 +115,7 @@ async function hasAll(folder: string, files: readonly string[]): Promise<boolean
 }
 
 function show(report: Report): void {
-  const { versions, memory, gpu, backend, data, advice } = report;
+  const { versions, memory, gpu, backend, mpi, data, advice } = report;
   line("deno", `${versions.deno} (V8 ${versions.v8}, TypeScript ${versions.typescript})`);
   line("tfjs", versions.tfjs);
   line("system", `${versions.system}, ${memory.processors} processors`);
@@ -128,6 +132,7 @@ function show(report: Report): void {
     line("adapter", "none");
   }
   for (const [name, folders] of Object.entries(data)) line(name, folders.join(", ") || "missing");
+  line("MPI", mpi.join(", ") || "none in the usual places; only train:mpi needs one");
   line("auto takes", backend.reason);
   if (advice.length > 0) print("");
   for (const text of advice) print(`- ${text}`);

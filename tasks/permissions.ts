@@ -14,6 +14,8 @@ export interface Wider {
   write?: readonly string[];
   /** Hosts to reach, with their port. */
   net?: readonly string[];
+  /** Libraries to load. */
+  ffi?: readonly string[];
 }
 
 /**
@@ -26,6 +28,19 @@ export async function askToWrite(option: string, path: string): Promise<void> {
   throw new UserError(
     `${option} ${path} is outside of what this task may write to (docs/permissions.md); ` +
       `allow it with: ${ownCommand({ write: [path] })}`,
+  );
+}
+
+/**
+ * Asks for loading the library that an option names.
+ * @throws {UserError} with the command that may, if the answer is no or nobody can be asked.
+ */
+export async function askToLoad(option: string, path: string): Promise<void> {
+  const { state } = await Deno.permissions.request({ name: "ffi", path });
+  if (state === "granted") return;
+  throw new UserError(
+    `${option} ${path} is a library that this task may not load (docs/permissions.md); ` +
+      `allow it with: ${ownCommand({ ffi: [path] })}`,
   );
 }
 
@@ -55,11 +70,14 @@ export function hostOf(source: string | undefined): string | undefined {
  * The arguments of `deno` that run a task with its permissions of deno.json and some more.
  * @param task its name in deno.json
  */
-export function widerArguments(task: string, { write = [], net = [] }: Wider): string[] {
+export function widerArguments(
+  task: string,
+  { write = [], net = [], ffi = [] }: Wider,
+): string[] {
   const { command } = denoJson.tasks[task as keyof typeof denoJson.tasks];
   return command.split(" ").slice(1).map((argument) => {
     const [flag, scope] = argument.split("=");
-    const added = flag === "--allow-write" ? write : flag === "--allow-net" ? net : [];
+    const added = { "--allow-write": write, "--allow-net": net, "--allow-ffi": ffi }[flag!] ?? [];
     // Without a scope all is allowed. A comma in a path is written twice.
     if (scope === undefined || added.length === 0) return argument;
     return [argument, ...added.map((each) => each.replaceAll(",", ",,"))].join(",");
@@ -68,9 +86,21 @@ export function widerArguments(task: string, { write = [], net = [] }: Wider): s
 
 /** The command that this process should have been, to be pasted into a shell. */
 function ownCommand(wider: Wider): string {
-  const task = basename(Deno.mainModule).replace(/\.ts$/, "");
-  const given = Deno.args.map((argument) => hostOf(argument) ? withoutSecrets(argument) : argument);
+  const { task, rest } = ownTask();
+  const given = rest.map((argument) => hostOf(argument) ? withoutSecrets(argument) : argument);
   return ["deno", ...widerArguments(task, wider), ...given].map(quoted).join(" ");
+}
+
+/** The task that this process is, and the arguments that are not of deno.json. */
+function ownTask(): { task: string; rest: string[] } {
+  const file = `tasks/${basename(Deno.mainModule)}`;
+  const found = Object.entries(denoJson.tasks).flatMap(([task, { command }]) => {
+    const words = command.split(" ");
+    const fixed = words.slice(words.indexOf(file) + 1);
+    const isIt = words.includes(file) && fixed.every((word, i) => word === Deno.args[i]);
+    return isIt ? [{ task, rest: Deno.args.slice(fixed.length) }] : [];
+  });
+  return found.sort((a, b) => a.rest.length - b.rest.length)[0]!;
 }
 
 /** Passwords and keys go into no output, so they must be put in again. */

@@ -9,7 +9,12 @@ export interface SignalOrders {
   signals: Deno.Signal[];
   /** Where the answer goes: standard error where standard output is for a program. */
   toStderr: boolean;
+  /** Whether this process answers alone, as one of several, or leaves that to another. */
+  answers: Answers;
 }
+
+/** How a process answers a signal. */
+export type Answers = "alone" | "for all" | "not";
 
 /** Milliseconds in which a signal counts as the first once more: `deno task` passes on its own. */
 export const repeatedWithin = 500;
@@ -34,7 +39,10 @@ const exitCodes: Partial<Record<Deno.Signal, number>> = Deno.build.os === "windo
  * Listens from now on until it is disposed of.
  * @param toStderr answers on standard error
  */
-export async function listenForStop(toStderr: boolean): Promise<StopRequest> {
+export async function listenForStop(
+  toStderr: boolean,
+  answers: Answers = "alone",
+): Promise<StopRequest> {
   const controller = new AbortController();
   let exitCode = 0;
   const worker = new Worker(new URL("./signal_worker.ts", import.meta.url), { type: "module" });
@@ -48,7 +56,8 @@ export async function listenForStop(toStderr: boolean): Promise<StopRequest> {
     event.preventDefault();
     ready.reject(new Error(`No signals can be listened to: ${event.message}`));
   });
-  const orders: SignalOrders = { signals: Object.keys(exitCodes) as Deno.Signal[], toStderr };
+  const signals = Object.keys(exitCodes) as Deno.Signal[];
+  const orders: SignalOrders = { signals, toStderr, answers };
   worker.postMessage(orders);
   await ready.promise;
   return {

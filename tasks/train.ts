@@ -1,5 +1,5 @@
 /** `deno task train`: trains a Vision Transformer and keeps the run in a folder. */
-import { type BackendChoice, selectBackendOfRun } from "../lib/backend/select.ts";
+import type { BackendChoice } from "../lib/backend/select.ts";
 import type { RunFolder } from "../lib/checkpoint/run_folder.ts";
 import { readHistory } from "../lib/checkpoint/history.ts";
 import type { RunConfig } from "../lib/config/run.ts";
@@ -10,15 +10,17 @@ import { checkStart, type SplitCounts } from "../lib/train/check_start.ts";
 import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
-import { countOf, newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
+import { countOf, newCommand, oneOf, runTask } from "./cli.ts";
+import { type Company, inCompany } from "./company.ts";
 import { deviceDataText, loadRunData, onBrokenText } from "./data_options.ts";
 import { Lines } from "./lines.ts";
-import { OutputClosed, screen } from "./output.ts";
+import { OutputClosed } from "./output.ts";
 import { askToReach } from "./permissions.ts";
 import { addRunOptions } from "./run_options.ts";
+import { prepareTogether, selectTogether } from "./ranked_start.ts";
 import { listenForStop } from "./signals.ts";
 import { TrainDisplay } from "./train_display.ts";
-import { prepareStart, type StartOptions } from "./train_start.ts";
+import type { StartOptions } from "./train_start.ts";
 import { tuneKernels } from "./tuning.ts";
 
 const command = addRunOptions(
@@ -65,6 +67,7 @@ const command = addRunOptions(
       false,
     )
     .option("--json", "print one JSON object per line", false)
+    .option("--mpi <library>", "with train:mpi: the MPI library's file or name, or auto")
     .addHelpText(
       "after",
       "\nExamples:\n  deno task train --preset tiny --dataset shapes\n" +
@@ -99,8 +102,10 @@ interface TrainOptions extends StartOptions {
   json: boolean;
 }
 
-await runTask(async () => {
-  parseArguments(command);
+await runTask(() => inCompany(train));
+
+async function train(company: Company): Promise<number> {
+  await company.parse(command);
   const given = command.opts() as Record<string, unknown>;
   const options = given as unknown as TrainOptions;
   const { json } = options;
@@ -108,25 +113,31 @@ await runTask(async () => {
   const keep = countOf("--keep", options.keep, "states");
   const onNan = oneOf("--on-nan", options.onNan, { stop: "stop", skip: "skip" } as const);
   // What is printed with --json is JSON lines alone.
-  const lines = new Lines(screen, json);
+  const lines = new Lines(company.screen, json);
   const onNotice = (text: string) => lines.notice(text);
   await using owned = new AsyncDisposableStack();
-  await askToReach("--data", options.data);
-  const start = await prepareStart(options, given, owned, onNotice);
+  await company.together(() => askToReach("--data", options.data));
+  const start = await prepareTogether(company, options, given, owned, onNotice);
   if ("complete" in start) {
     if (json) lines.say(JSON.stringify(start));
-    return;
+    return 0;
   }
   const { config, resume, initial } = start;
 
-  const choice = await selectBackendOfRun(options.backend, resume?.computedOn, onNotice);
+  const choice = await selectTogether(company, options.backend, start.computedOn, onNotice);
   if (!json) lines.say(`Backend ${choice.reason}`);
-  if (start.trains) await tuneKernels(choice, config, options.tune, onNotice);
-  const dataset = await loadRunData(config, options, onNotice);
+  if (start.trains) {
+    await company.inTurns(() => tuneKernels(choice, config, options.tune, onNotice));
+  }
+  const dataset = await company.inTurns(() =>
+    loadRunData(config, options, onNotice, company.leads)
+  );
+  await company.assertSame({ data: dataset.name, "checksum of the data": dataset.identity });
   // Before the folder is made, or a refusal would come after its name.
-  const counts = checkStart(config, dataset, initial);
-  const { run, lock } = await start.open();
-  using stop = await listenForStop(json);
+  const counts = await company.together(() => checkStart(config, dataset, initial));
+  const { run, lock } = await company.together(start.open);
+  const answers = !company.leads ? "not" : company.ranks ? "for all" : "alone";
+  using stop = await listenForStop(json, answers);
   const began = performance.now();
   let broken: { error: unknown } | undefined;
   const result = await (async () => {
@@ -144,6 +155,7 @@ await runTask(async () => {
       reschedule: options.reschedule,
       versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
       signal: stop.signal,
+      ranks: company.ranks,
       onEvent: (event) => {
         // What cannot be printed is no reason to lose what was trained.
         try {
@@ -157,11 +169,12 @@ await runTask(async () => {
   })().catch(async (error: unknown) => {
     // The first error is the one to report, whatever has become of the folder.
     await lock.release().catch(() => {});
-    if (!resume) await removeIfUnused(run).catch(() => {});
+    if (!resume && company.leads) await removeIfUnused(run).catch(() => {});
     throw error;
   });
   await lock.release();
   const { step, skippedSteps, test } = result;
+  if (!company.leads) return 0;
   const goOn = `Stopped and saved at step ${step}; go on with: deno task train --resume ${
     shellWord(run.path)
   }`;
@@ -187,8 +200,8 @@ await runTask(async () => {
   } else {
     lines.say(goOn);
   }
-  Deno.exit(test ? 0 : stop.exitCode);
-});
+  return test ? 0 : stop.exitCode;
+}
 
 /** What a program that reads the JSON lines learns before the first epoch. */
 function firstLine(

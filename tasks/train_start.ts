@@ -1,4 +1,5 @@
 /** What `train` begins from: a new run, or one that is taken up again. */
+import type { ComputedOn } from "../lib/backend/computed_on.ts";
 import { lockRun, type RunLock } from "../lib/checkpoint/lock.ts";
 import { noticesOf, reopenRun } from "../lib/checkpoint/reopen.ts";
 import {
@@ -32,6 +33,10 @@ import { findRun } from "./run_weights.ts";
 /** The run to do. */
 export interface RunStart {
   config: RunConfig;
+  /** What the command line's options override in it. */
+  base: RunConfig;
+  /** What the run was computed on so far, where that is known. */
+  computedOn?: ComputedOn;
   /** Whether there is anything to train; else only the test is left. */
   trains: boolean;
   /** The folder, locked; that of a new run is made now. */
@@ -108,7 +113,8 @@ async function prepareResumed(
   const { run, config: saved, lock, state, notices } = await reopenRun(path);
   owned.use(lock);
   for (const notice of notices) onNotice(notice);
-  const config = await readRunConfig(given, given.preset === undefined ? saved : undefined);
+  const base = given.preset === undefined ? saved : preset(given.preset as string);
+  const config = await readRunConfig(given, base);
   const left = workLeft(state, saved, config);
   // Before data is fetched in vain.
   if (left === "train" && state && !isRescheduled) checkSchedule(state, config);
@@ -123,7 +129,8 @@ async function prepareResumed(
   if (left === "test") onNotice(`${run.path} is complete, with ${epochs(config.epochs)}.`);
   else if (isAuto) onNotice(`Going on with ${run.path}, step ${state?.step ?? 0}.`);
   const open = () => Promise.resolve({ run, lock });
-  return { config, trains: left === "train", open, resume: state };
+  const { computedOn } = state ?? {};
+  return { config, base, computedOn, trains: left === "train", open, resume: state };
 }
 
 /** A run goes on from its newest state, so its folder is meant, whatever file of it is named. */
@@ -182,7 +189,7 @@ async function prepareNew(
     for (const notice of noticesOf(run, lock)) onNotice(notice);
     return { run, lock };
   };
-  return { config, trains: true, open, initial };
+  return { config, base, trains: true, open, initial };
 }
 
 /** The weights that `--init-from` names; fetched first, where it is a model of the hub. */

@@ -191,6 +191,7 @@ export function computedOn(): ComputedOn {
  * @param wanted as in {@linkcode selectBackend}; auto takes the run's own
  * @param before what {@linkcode computedOn} gave then; undefined for a new run
  * @param onNotice told in a sentence when the run goes on with other rounding
+ * @param options as in {@linkcode selectBackend}
  * @throws {UserError} when the demanded backend cannot be had
  *
  * @example
@@ -206,15 +207,16 @@ export async function selectBackendOfRun(
   wanted: string,
   before: ComputedOn | undefined,
   onNotice: (text: string) => void,
+  { threads }: BackendOptions = {},
 ): Promise<BackendChoice> {
   let choice: BackendChoice;
   try {
     choice = wanted === "auto" && before
-      ? await select(before.backend, { why: "as before" })
-      : await select(wanted);
+      ? await select(before.backend, { why: "as before", threads })
+      : await select(wanted, { threads });
   } catch (error) {
     if (wanted !== "auto" || !(error instanceof UserError)) throw error;
-    choice = await select("auto");
+    choice = await select("auto", { threads });
   }
   if (!before) return choice;
   const now = computedOn();

@@ -7,7 +7,7 @@ import { dispatch, uniformWords, unsigned } from "../backend/compute.ts";
 import { hostAllocate, hostFloats } from "../backend/host.ts";
 import { randomBits, randomWgsl } from "../random.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
-import { type Dropout, dropoutNumbers, hostMaskKey } from "./dropout.ts";
+import { type Dropout, dropoutNumbers, hostMaskKey, isOfPart } from "./dropout.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 import { isTapeOn, onTape } from "./lazy_gradient.ts";
 import { registerKernels, runKernel } from "./register.ts";
@@ -59,8 +59,8 @@ function webgpuDropPath({ x, stepKey, added }: Inputs, { rate, stream }: Attribu
   const width = ofImage % 4 === 0 ? 4 : 1;
   const threads = size / width;
   return dispatch({
-    key: `drop_path/${width}${added ? "+added" : ""}`,
-    wgsl: () => wgsl(width, added !== undefined),
+    key: `drop_path/${width}${added ? "+added" : ""}${isOfPart(stepKey) ? "+part" : ""}`,
+    wgsl: () => wgsl(width, added !== undefined, isOfPart(stepKey)),
     inputs: [x, stepKey, ...(added ? [added] : [])],
     outputs: [{ shape: x.shape, dtype: "float32" }],
     uniforms: uniformWords([
@@ -71,7 +71,7 @@ function webgpuDropPath({ x, stepKey, added }: Inputs, { rate, stream }: Attribu
   })[0]!;
 }
 
-function wgsl(width: 1 | 4, isAdded: boolean): string {
+function wgsl(width: 1 | 4, isAdded: boolean, isPart: boolean): string {
   const type = width === 4 ? "vec4<f32>" : "f32";
   const output = isAdded ? 3 : 2;
   return /* wgsl */ `
@@ -86,7 +86,7 @@ ${gridMainWgsl(64)} {
   let i = block_of(workgroup, workgroups) * 64u + lane;
   if (i >= u.threads) { return; }
   let key = stream_key(step_key[0], u.stream, step_key[1]);
-  let is_dropped = random_bits(key, i / u.of_image) < u.threshold;
+  let is_dropped = random_bits(key, i / u.of_image${isPart ? " + step_key[2]" : ""}) < u.threshold;
   y[i] = select(x[i] * u.scale, ${type}(), is_dropped)${isAdded ? " + added[i]" : ""};
 }
 `;

@@ -3,7 +3,7 @@
  * backward pass draws it again, and every backend drops the same elements.
  */
 import { hostAllocate, hostFloats, hostInts } from "../backend/host.ts";
-import { dispatch, uniformWords } from "../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../backend/compute.ts";
 import {
   dropThreshold,
   keepScale,
@@ -22,8 +22,16 @@ export interface Dropout {
   rate: number;
   /** The stream of random numbers; each place in the model has its own. */
   stream: number;
-  /** int32 [2]: seed and step. A tensor, since it changes from step to step. */
+  /**
+   * int32 [2]: seed and step. A tensor, since it changes from step to step. int32 [3] for a part of a
+   * batch: the third is the place of its first image in the whole, whose mask it has.
+   */
   stepKey: tf.Tensor1D;
+}
+
+/** Whether a step key is that of a part of a batch. */
+export function isOfPart({ shape }: TensorInfo): boolean {
+  return shape[0] === 3;
 }
 
 /** Numbers of a {@linkcode Dropout} for the inner loops. */
@@ -51,10 +59,14 @@ export function dropoutNumbers(rate: number): DropoutNumbers {
   return { threshold: dropThreshold(rate), scale: Math.fround(keepScale(rate)) };
 }
 
-/** The key of a mask on a host backend, from the step key's tensor. */
-export function hostMaskKey(stepKey: TensorInfo, stream: number): StreamKey {
+/**
+ * The key of a mask on a host backend, from the step key's tensor.
+ * @param ofImage numbers that the mask takes for each image
+ */
+export function hostMaskKey(stepKey: TensorInfo, stream: number, ofImage = 1): StreamKey {
   const words = hostInts(stepKey);
-  return streamKey(words[0]!, stream, words[1]!);
+  const first = isOfPart(stepKey) ? words[2]! * ofImage : 0;
+  return streamKey(words[0]!, stream, words[1]!, first);
 }
 
 /**
@@ -81,27 +93,36 @@ function webgpuDropout({ x, stepKey }: Inputs, { rate, stream }: Attributes): Te
   const size = tf.util.sizeFromShape(x.shape);
   const width = size % 4 === 0 ? 4 : 1;
   const threads = size / width;
+  const isPart = isOfPart(stepKey);
   return dispatch({
-    key: `dropout/${width}`,
-    wgsl: () => wgsl(width),
+    key: `dropout/${width}${isPart ? "+part" : ""}`,
+    wgsl: () => wgsl(width, isPart),
     inputs: [x, stepKey],
     outputs: [{ shape: x.shape, dtype: "float32" }],
-    uniforms: uniformWords([["u", threads], ["u", stream], ["u", threshold], ["f", scale]]),
+    uniforms: uniformWords([
+      ...unsigned(threads, stream, threshold),
+      ["f", scale],
+      ["u", size / x.shape[0]!],
+    ]),
     workgroups: gridOf(Math.ceil(threads / 64)),
   })[0]!;
 }
 
-/** WGSL: the random bits of elements e to e + width - 1, under a mask's `key`. */
-export function bitsWgsl(width: 1 | 4): string {
-  if (width === 1) return "random_bits(key, e)";
-  const others = [1, 2, 3].map((i) => `random_bits(key, e + ${i}u)`);
-  return `vec4<u32>(${["random_bits(key, e)", ...others].join(", ")})`;
+/**
+ * WGSL: the random bits of elements e to e + width - 1, under a mask's `key`; of a part of a batch
+ * under its `step_key`, too.
+ */
+export function bitsWgsl(width: 1 | 4, isPart: boolean): string {
+  const first = isPart ? "e + step_key[2] * u.of_image" : "e";
+  if (width === 1) return `random_bits(key, ${first})`;
+  const others = [1, 2, 3].map((i) => `random_bits(key, ${first} + ${i}u)`);
+  return `vec4<u32>(${[`random_bits(key, ${first})`, ...others].join(", ")})`;
 }
 
-function wgsl(width: 1 | 4): string {
+function wgsl(width: 1 | 4, isPart: boolean): string {
   const type = width === 4 ? "vec4<f32>" : "f32";
   return /* wgsl */ `
-struct Uniforms { threads: u32, stream: u32, threshold: u32, scale: f32 }
+struct Uniforms { threads: u32, stream: u32, threshold: u32, scale: f32, of_image: u32 }
 @group(0) @binding(0) var<storage, read> x: array<${type}>;
 @group(0) @binding(1) var<storage, read> step_key: array<u32>;
 @group(0) @binding(2) var<storage, read_write> y: array<${type}>;
@@ -112,7 +133,7 @@ ${gridMainWgsl(64)} {
   if (i >= u.threads) { return; }
   let key = stream_key(step_key[0], u.stream, step_key[1]);
   let e = i * ${width}u;
-  let bits = ${bitsWgsl(width)};
+  let bits = ${bitsWgsl(width, isPart)};
   y[i] = select(x[i] * u.scale, ${type}(), bits < ${
     width === 4 ? "vec4<u32>(u.threshold)" : "u.threshold"
   });
@@ -123,7 +144,7 @@ ${gridMainWgsl(64)} {
 function hostDropout({ x, stepKey }: Inputs, { rate, stream }: Attributes): TensorInfo {
   const output = hostAllocate(x.shape);
   const { threshold, scale } = dropoutNumbers(rate);
-  const key = hostMaskKey(stepKey, stream);
+  const key = hostMaskKey(stepKey, stream, tf.util.sizeFromShape(x.shape) / x.shape[0]!);
   const from = hostFloats(x);
   const to = hostFloats(output);
   for (let i = 0; i < to.length; i++) {

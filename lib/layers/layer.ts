@@ -47,7 +47,10 @@ export type GivenWeights = ReadonlyMap<
 export interface CallOptions {
   /** Whether dropout is on. */
   training?: boolean;
-  /** int32 `[2]`: (seed, step), the key of this step's dropout masks. */
+  /**
+   * int32 `[2]`: (seed, step), the key of this step's dropout masks; or `[3]`, with the place of the
+   * first image within the batch, of which this is then a part.
+   */
   stepKey?: tf.Tensor1D;
 }
 

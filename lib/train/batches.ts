@@ -14,13 +14,14 @@ import { UserError } from "../errors.ts";
 import { augmentationsOf } from "../augment/list.ts";
 import { ofKind } from "../augment/listed.ts";
 import type { Mix } from "../augment/augmentation.ts";
-import { drawMix, labelShareOf, unmixed } from "../augment/mixing.ts";
-import { drawOperationInputs, isOperationInput } from "../augment/operation_inputs.ts";
+import { drawMix, unmixed } from "../augment/mixing.ts";
+import { drawOperationInputs } from "../augment/operation_inputs.ts";
 import { drawTransforms } from "../augment/transforms.ts";
 import { packImages } from "../kernels/augment_batch/augment_batch.ts";
 import { mixBatch } from "../kernels/mix_batch.ts";
 import { permutation, streamKey, streams } from "../random.ts";
 import { augmentedImages } from "./augmented_images.ts";
+import { isOfImages, joined, mixedValues, mixValues } from "./mixed_values.ts";
 
 /** Labels of a batch. What mixes images gives each a second label, and the first one's share. */
 export interface BatchLabels {
@@ -45,16 +46,16 @@ export interface Batch {
  */
 export type BatchInputs = Record<string, tf.Tensor>;
 
-/**
- * Whether an input has a row for each image that is made. Of a batch that is mixed these are one more
- * than its own: each image's partner is the one after it, so the first stands at the end again.
- */
-function isOfImages(name: string): boolean {
-  return name === "indices" || name === "transforms" || isOperationInput(name);
-}
-
 /** The inputs that have a row for each label. Other inputs are of the batch as a whole. */
 const rowsOfLabels: readonly string[] = ["labels", "second", "share"];
+
+/** Images of a batch: so many, from one on. */
+export interface ImageRange {
+  /** Place of the first within the batch. */
+  readonly from: number;
+  /** How many. */
+  readonly images: number;
+}
 
 /** Milliseconds that steps have waited for images to be read so far, for benches. */
 export let waitedForDataMs = 0;
@@ -81,8 +82,8 @@ export class DeviceSplit {
   private readonly stream: RecordStream | undefined;
   /** Batches on their way, by their indices. */
   private readonly coming = new Map<string, Promise<Int32Array>>();
-  /** The batch that is at hand. */
-  private read: { key: string; words: Int32Array } | undefined;
+  /** The images that are at hand. */
+  private read: { indices: Int32Array; words: Int32Array } | undefined;
 
   /**
    * Puts a split on the device.
@@ -138,7 +139,7 @@ export class DeviceSplit {
     const words = this.coming.get(key)!;
     this.coming.delete(key);
     const began = performance.now();
-    this.read = { key, words: await words };
+    this.read = { indices, words: await words };
     waitedForDataMs += performance.now() - began;
   }
 
@@ -152,7 +153,7 @@ export class DeviceSplit {
     step: number,
   ): Record<string, InputValues> {
     const batch = indices.length;
-    const { imageSize: size, seed, mixEpochs, batchSize } = config;
+    const { imageSize: size, seed } = config;
     const augmentations = augmentationsOf(config);
     const drawn = { batch, step, size, seed, augmentations };
     const values = {
@@ -160,12 +161,8 @@ export class DeviceSplit {
       transforms: { shape: [batch, 6], values: drawTransforms(drawn) },
       ...drawOperationInputs(drawn),
     };
-    const mixes = ofKind(augmentations, "mix");
-    if (mixes.length === 0) return values;
-    const isOver = mixEpochs > 0 && step >= mixEpochs * stepsPerEpoch(batchSize, this.count);
-    // The inputs stay the same, and the captured step with them.
-    const mix = isOver || batch === 1 ? unmixed : drawMix({ seed, step, size, mixes });
-    return mixedValues(values, mix, size);
+    const mix = this.mixOf(batch, config, step);
+    return mix ? mixedValues(values, mix, size) : values;
   }
 
   /**
@@ -182,10 +179,76 @@ export class DeviceSplit {
     });
     const named = { labels: { shape, values: labels } };
     if (!this.stream) return { indices: { shape, values: indices }, ...named };
-    if (this.read?.key !== indices.join()) throw new Error("The batch was not waited for");
-    const { words } = this.read;
-    const packed = { shape: [indices.length, words.length / indices.length], values: words };
+    const packed = { shape: [indices.length, 0], values: this.wordsOf(indices) };
+    packed.shape[1] = packed.values.length / indices.length;
     return { indices: { shape, values: indices.map((_, i) => i) }, packed, ...named };
+  }
+
+  /** The words of images at hand: all of them, or some. */
+  private wordsOf(indices: Int32Array): Int32Array {
+    const { read } = this;
+    if (read && read.indices.join() === indices.join()) return read.words;
+    const width = read ? read.words.length / read.indices.length : 0;
+    const words = new Int32Array(indices.length * width);
+    indices.forEach((index, i) => {
+      const at = read?.indices.indexOf(index) ?? -1;
+      if (at < 0) throw new Error("The batch was not waited for");
+      words.set(read!.words.subarray(at * width, (at + 1) * width), i * width);
+    });
+    return words;
+  }
+
+  /**
+   * The images of a batch that a share is made from: its own, and where batches are mixed the partner
+   * of the last.
+   */
+  imagesOf(indices: Int32Array, share: ImageRange, config: RunConfig): Int32Array {
+    const more = ofKind(augmentationsOf(config), "mix").length > 0 ? 1 : 0;
+    return Int32Array.from({ length: share.images + more }, (_, i) => {
+      return indices[(share.from + i) % indices.length]!;
+    });
+  }
+
+  /** As {@linkcode trainingValues}, of some images of the batch alone; each is as it is there. */
+  shareValues(
+    indices: Int32Array,
+    share: ImageRange,
+    config: RunConfig,
+    step: number,
+  ): Record<string, InputValues> {
+    const { from, images } = share;
+    const { imageSize: size, seed } = config;
+    const augmentations = augmentationsOf(config);
+    const drawn = (firstIndex: number, batch: number): Record<string, InputValues> => {
+      const options = { batch, firstIndex, step, size, seed, augmentations };
+      return {
+        transforms: { shape: [batch, 6], values: drawTransforms(options) },
+        ...drawOperationInputs(options),
+      };
+    };
+    const { labels, ...stored } = this.evaluationValues(this.imagesOf(indices, share, config));
+    const values = { ...stored, ...drawn(from, images) };
+    const ofImages = (first: number) => ({
+      shape: [images],
+      values: labels!.values.subarray(first, first + images),
+    });
+    const mix = this.mixOf(indices.length, config, step);
+    if (!mix) return { ...values, labels: ofImages(0) };
+    const partner = drawn((from + images) % indices.length, 1);
+    for (const [name, rows] of Object.entries(partner)) {
+      values[name] = joined(values[name]!, rows);
+    }
+    return { ...values, labels: ofImages(0), ...mixValues(mix, size, ofImages(1)) };
+  }
+
+  /** How the batch of a step is mixed; none where the list mixes nothing. */
+  private mixOf(batch: number, config: RunConfig, step: number): Mix | undefined {
+    const { imageSize: size, seed, mixEpochs, batchSize } = config;
+    const mixes = ofKind(augmentationsOf(config), "mix");
+    if (mixes.length === 0) return undefined;
+    const isOver = mixEpochs > 0 && step >= mixEpochs * stepsPerEpoch(batchSize, this.count);
+    // The inputs stay the same, and the captured step with them.
+    return isOver || batch === 1 ? unmixed : drawMix({ seed, step, size, mixes });
   }
 
   /**
@@ -226,38 +289,6 @@ export class DeviceSplit {
   }
 }
 
-/** The values of a batch whose images are mixed, each with the one after it, the last with the first. */
-function mixedValues(
-  values: Record<string, InputValues>,
-  mix: Mix,
-  size: number,
-): Record<string, InputValues> {
-  const mixed = { ...values };
-  for (const [name, input] of Object.entries(values)) {
-    if (isOfImages(name)) mixed[name] = withFirstAgain(input);
-  }
-  const { shape, values: labels } = values.labels!;
-  const batch = labels.length;
-  const numbers = Float32Array.of(mix.share, ...mix.box);
-  return {
-    ...mixed,
-    second: { shape, values: labels.map((_, i) => labels[(i + 1) % batch]!) },
-    share: { shape, values: new Float32Array(batch).fill(labelShareOf(mix, size)) },
-    mix: { shape: [numbers.length], values: numbers },
-  };
-}
-
-/** Rows, and the first of them at their end again. */
-function withFirstAgain({ shape, values }: InputValues): InputValues {
-  const [rows, ...row] = shape as [number, ...number[]];
-  const again = new (values.constructor as Float32ArrayConstructor)(
-    values.length + values.length / rows,
-  );
-  again.set(values);
-  again.set(values.subarray(0, values.length / rows), values.length);
-  return { shape: [rows + 1, ...row], values: again };
-}
-
 /** Steps of an epoch; the last may be a smaller batch. */
 export function stepsPerEpoch(batchSize: number, count: number): number {
   return Math.ceil(count / batchSize);
@@ -273,10 +304,10 @@ export function batchAt(order: Int32Array, position: number, batchSize: number):
   return order.subarray(position * batchSize, (position + 1) * batchSize);
 }
 
-/** Indices of a split in order, `batchSize` at a time; the last may be fewer. */
-export function* inOrder(count: number, batchSize: number): Generator<Int32Array> {
-  for (let start = 0; start < count; start += batchSize) {
-    const length = Math.min(batchSize, count - start);
+/** Indices of a split in order, up to `to` excluded, `batchSize` at a time; the last may be fewer. */
+export function* inOrder(to: number, batchSize: number, from = 0): Generator<Int32Array> {
+  for (let start = from; start < to; start += batchSize) {
+    const length = Math.min(batchSize, to - start);
     yield Int32Array.from({ length }, (_, i) => start + i);
   }
 }

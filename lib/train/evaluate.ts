@@ -1,10 +1,12 @@
 import type { tf } from "../tfjs.ts";
 import { Repeated } from "../capture/repeated.ts";
 import { adviseBatch } from "../backend/device.ts";
+import type { Ranks } from "../distributed/ranks.ts";
 import { type MetricSums, noSums } from "../checkpoint/progress.ts";
 import { assertWhole } from "../checks.ts";
 import { type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
+import { rangeOf } from "./shares.ts";
 import { evaluationStep, evaluationWithLogits } from "./step.ts";
 
 /** Options of {@linkcode evaluate}. */
@@ -15,6 +17,12 @@ export interface EvaluateOptions {
   onBatch?: (done: number, count: number) => void;
   /** Ends the evaluation before the next batch, by throwing its reason. */
   signal?: AbortSignal;
+}
+
+/** Options of {@linkcode evaluate} where several processes evaluate one split. */
+export interface RankedEvaluateOptions extends EvaluateOptions {
+  /** They, each of which calls it; this one alone by default. */
+  ranks?: Ranks;
 }
 
 /**
@@ -39,9 +47,22 @@ export interface EvaluateOptions {
 export async function evaluate(
   model: tf.LayersModel,
   split: DeviceSplit,
-  options: EvaluateOptions,
+  options: RankedEvaluateOptions,
 ): Promise<Metrics> {
-  return metricsOf(sumsOf(await evaluateEach(model, split, options)));
+  const { ranks } = options;
+  if (!ranks) return metricsOf(sumsOf(await evaluateEach(model, split, options)));
+  const { from, to } = rangeOf(split.count, ranks);
+  const statistics = new Float32Array((to - from) * 3);
+  const step = (inputs: Record<string, tf.Tensor>) =>
+    evaluationStep(model, split.batch(inputs, imageSizeOf(model)));
+  const batchSize = Math.ceil(options.batchSize / ranks.size);
+  await overBatches(split, { ...options, batchSize, from, to }, step, (values, start) => {
+    statistics.set(values, (start - from) * 3);
+  });
+  const { loss, top1, top5, images } = sumsOf(statistics);
+  const sums = Float64Array.of(loss, top1, top5, images);
+  ranks.sum(sums);
+  return metricsOf({ loss: sums[0]!, top1: sums[1]!, top5: sums[2]!, images: sums[3]! });
 }
 
 /**
@@ -113,25 +134,27 @@ export async function evaluateGuesses(
   return { statistics, guesses };
 }
 
-/** Computes `step` for all images in order, batch by batch, and hands on what it gives. */
+/** Computes `step` for images in order, batch by batch, and hands on what it gives. */
 async function overBatches(
   split: DeviceSplit,
-  { batchSize, onBatch, signal }: EvaluateOptions,
+  { batchSize, onBatch, signal, from = 0, to = split.count }:
+    & EvaluateOptions
+    & Partial<ReturnType<typeof rangeOf>>,
   step: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
   take: (values: Float32Array, start: number, images: number) => void,
 ): Promise<void> {
   assertWhole("batchSize", batchSize, 1);
   const repeated = new Repeated(step);
-  let done = 0;
+  let done = from;
   try {
-    const batches = [...inOrder(split.count, batchSize)];
+    const batches = [...inOrder(to, batchSize, from)];
     for (const [position, indices] of batches.entries()) {
       signal?.throwIfAborted();
       await split.ready(indices);
       if (position + 1 < batches.length) split.prefetch(batches[position + 1]!);
       take(await repeated.read(split.evaluationValues(indices)), done, indices.length);
       done += indices.length;
-      onBatch?.(done, split.count);
+      onBatch?.(Math.round((done - from) / (to - from) * split.count), split.count);
       // A turn of the event loop, or signals would wait until the end.
       await new Promise((resolve) => setTimeout(resolve, 0));
     }

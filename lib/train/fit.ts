@@ -7,6 +7,7 @@
  */
 import { tf } from "../tfjs.ts";
 import { adviseBatch } from "../backend/device.ts";
+import type { Ranks } from "../distributed/ranks.ts";
 import { noSums, type Progress, startOfRun } from "../checkpoint/progress.ts";
 import { parseRunConfig, type RunConfig } from "../config/run.ts";
 import { rateFactors, trainedVariables } from "../models/trained.ts";
@@ -21,8 +22,18 @@ import type { DeviceDataset } from "./device_dataset.ts";
 import { Diverged } from "./diverged.ts";
 import { evaluate } from "./evaluate.ts";
 import type { EpochLine, RunEvent } from "./events.ts";
-import { addSums, DeviceMetrics, type Metrics, metricsOf, skippedSums } from "./metrics.ts";
-import { TrainingStep } from "./step.ts";
+import {
+  addSums,
+  type BatchMetrics,
+  DeviceMetrics,
+  HostMetrics,
+  type Metrics,
+  metricsOf,
+  skippedSums,
+} from "./metrics.ts";
+import { RankedStep } from "./ranked_step.ts";
+import { assertSameWeights } from "./ranked_state.ts";
+import { type Training, TrainingStep } from "./step.ts";
 
 /** Saver of a run while it is trained; see run_saver.ts. */
 export interface Keeper {
@@ -57,8 +68,10 @@ export interface FitOptions {
    * `skip` leaves out that step's update, which the optimizer must be made for (`skipNonFinite`).
    */
   onNan?: "stop" | "skip";
-  /** Finishes the step and returns when aborted. */
+  /** Finishes the step and returns when aborted; among ranks, when that of one of them is. */
   signal?: AbortSignal;
+  /** Processes that train this model together, each of which calls this; this one alone by default. */
+  ranks?: Ranks;
   /** Told what happens. */
   onEvent?: (event: RunEvent) => void;
   /** Saver; none by default. */
@@ -108,7 +121,7 @@ const CAPACITY = 256;
 export async function fit(options: FitOptions): Promise<FitResult> {
   const config = parseRunConfig(options.config);
   const parsed = { ...options, config };
-  const { model, data, signal, keeper, onEvent } = options;
+  const { model, data, signal, keeper, onEvent, ranks } = options;
   const { train, validation } = data;
   const { progress = startOfRun(), clock = systemClock } = options;
   const { readInterval = tf.getBackend() === "webgpu" ? 250 : 0 } = options;
@@ -127,9 +140,16 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   optimizer.scaleRates(rateFactors(named, config));
   const average = options.average ??
     (config.ema > 0 ? own(new WeightAverage(variables, config.ema)) : undefined);
-  const metrics = own(new DeviceMetrics(CAPACITY));
   const parts = { config, model, variables, optimizer, average, train };
-  const training = own(new TrainingStep(parts, metrics));
+  let metrics: BatchMetrics;
+  let training: Training;
+  if (ranks) {
+    const host = metrics = new HostMetrics();
+    training = own(new RankedStep(parts, host, ranks, signal));
+  } else {
+    const device = metrics = own(new DeviceMetrics(CAPACITY));
+    training = own(new TrainingStep(parts, device, signal));
+  }
   const reader = new MetricsReader(options, progress, metrics, optimizer);
   let lastRead = -Infinity;
   let epochBegan = clock.now();
@@ -146,17 +166,17 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       }
       const order = epochOrder(train.count, config.seed, progress.epoch);
       while (progress.positionInEpoch < perEpoch) {
-        if (signal?.aborted) return { complete: false, history };
+        if (training.isStopped) return { complete: false, history };
         const indices = batchAt(order, progress.positionInEpoch, config.batchSize);
-        train.prefetch(indices);
-        train.prefetch(batchAt(order, progress.positionInEpoch + 1, config.batchSize));
+        training.prefetch(indices);
+        training.prefetch(batchAt(order, progress.positionInEpoch + 1, config.batchSize));
         await training.run(indices, progress.step);
         progress.step++;
         progress.positionInEpoch++;
         const isLast = progress.positionInEpoch === perEpoch;
         const isSaveDue = keeper?.isDue(progress.step) ?? false;
         const isReadDue = clock.now() - lastRead >= readInterval || metrics.unread === CAPACITY;
-        if (isReadDue || isLast || isSaveDue || signal?.aborted) {
+        if (isReadDue || isLast || isSaveDue || training.isStopped) {
           await reader.read();
           lastRead = clock.now();
           onEvent?.({
@@ -176,10 +196,11 @@ export async function fit(options: FitOptions): Promise<FitResult> {
         await new Promise((resolve) => setTimeout(resolve, 0));
         await keeper?.rest();
         // What a signal found unread belongs to the state that is saved now.
-        if (signal?.aborted && metrics.unread > 0) await reader.read();
+        if (training.isStopped && metrics.unread > 0) await reader.read();
       }
 
-      if (signal?.aborted) return { complete: false, history };
+      if (training.isStopped) return { complete: false, history };
+      if (ranks) await assertSameWeights(ranks, variables);
       const held = validation && await validate(parsed, progress);
       const averaged = held !== "stopped" && held && average
         ? await average.during(() => validate(parsed, progress))
@@ -228,7 +249,7 @@ class MetricsReader {
   constructor(
     private readonly options: Pick<FitOptions, "config" | "onNan">,
     private readonly progress: Progress,
-    private readonly metrics: DeviceMetrics,
+    private readonly metrics: BatchMetrics,
     private readonly optimizer: AdamW,
   ) {
     this.skippedBefore = progress.skippedSteps ?? 0;
@@ -252,12 +273,14 @@ class MetricsReader {
 
 /** Means of the images held out, by the weights of now; `stopped` when the signal aborted meanwhile. */
 async function validate(options: FitOptions, progress: Progress): Promise<Metrics | "stopped"> {
-  const { config, model, data, signal, onEvent } = options;
+  const { config, model, data, onEvent, ranks } = options;
+  // A rank alone cannot leave what all do.
+  const signal = ranks ? undefined : options.signal;
   const batchSize = config.batchSize / config.accumulate;
   const onBatch = (done: number, count: number) => onEvent?.({ type: "validation", done, count });
   let held: Metrics;
   try {
-    held = await evaluate(model, data.validation!, { batchSize, onBatch, signal });
+    held = await evaluate(model, data.validation!, { batchSize, onBatch, signal, ranks });
   } catch (error) {
     if (signal?.aborted) return "stopped";
     throw error;

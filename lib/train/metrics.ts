@@ -40,8 +40,33 @@ export function addSums(a: MetricSums, b: MetricSums): MetricSums {
   };
 }
 
+/** Sums of batches, kept until somebody asks. */
+export interface BatchMetrics {
+  /** Batches since the last read. */
+  readonly unread: number;
+  /** The sums of each batch since the last read, in order; starts again. */
+  take(): Promise<MetricSums[]>;
+}
+
+/** Sums of batches that are known on the host anyway. */
+export class HostMetrics implements BatchMetrics {
+  private sums: MetricSums[] = [];
+
+  get unread(): number {
+    return this.sums.length;
+  }
+
+  add(sums: MetricSums): void {
+    this.sums.push(sums);
+  }
+
+  take(): Promise<MetricSums[]> {
+    return Promise.resolve(this.sums.splice(0));
+  }
+}
+
 /** Sums of the batches since the last read, on the device. Owns one tensor; call `dispose`. */
-export class DeviceMetrics {
+export class DeviceMetrics implements BatchMetrics {
   private readonly totals: tf.Tensor2D;
   private batches = 0;
 

@@ -5,6 +5,7 @@
 import type { tf } from "../tfjs.ts";
 import { checkGpu, currentGpu, GpuError } from "../backend/device.ts";
 import { computedOn } from "../backend/select.ts";
+import { FailedTogether, type Ranks } from "../distributed/ranks.ts";
 import { lockRun, type RunLock } from "../checkpoint/lock.ts";
 import { type Progress, progressOf, startOfRun } from "../checkpoint/progress.ts";
 import { type RunFolder, writeConfig } from "../checkpoint/run_folder.ts";
@@ -33,7 +34,8 @@ import type { RunEvent } from "./events.ts";
 import { fit } from "./fit.ts";
 import { assignInitialWeights, givenWeights, type InitialWeights } from "./initial_weights.ts";
 import type { Metrics } from "./metrics.ts";
-import { RunSaver } from "./run_saver.ts";
+import { broadcastState, broadcastWeights } from "./ranked_state.ts";
+import { noSaver, RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
 import {
   assignVariables,
@@ -79,8 +81,13 @@ export interface RunOptions {
   onNan?: "stop" | "skip";
   /** Names and versions to store in every checkpoint; none by default. */
   versions?: Record<string, string>;
-  /** Finishes the step, saves and returns when aborted. */
+  /** Finishes the step, saves and returns when aborted; among ranks, when that of one of them is. */
   signal?: AbortSignal;
+  /**
+   * Processes that train this model together, each of which calls this; this one alone by default.
+   * Rank 0 alone locks and writes the folder, and its `start` is that of all.
+   */
+  ranks?: Ranks;
   /** Told what happens. */
   onEvent?: (event: RunEvent) => void;
   /** Time; that of this machine by default. */
@@ -135,7 +142,7 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
     if (!options.reschedule) checkSchedule(resume, config);
   }
 
-  await using taken = options.lock ? null : await lockRun(options.folder.path);
+  await using taken = options.lock || !leads(options) ? null : await lockRun(options.folder.path);
   using owned = new DisposableStack();
   const data = owned.use(new DeviceDataset(dataset, config));
   const known = resume?.weights ?? (initial && givenWeights(initial));
@@ -144,7 +151,8 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
   owned.defer(() => optimizer.dispose());
 
-  const run = new Run({ ...options, lock: (options.lock ?? taken)! }, data, model, optimizer);
+  const lock = options.lock ?? taken ?? undefined;
+  const run = new Run({ ...options, lock }, data, model, optimizer);
   owned.defer(() => run.dispose());
   await run.begin();
   const test = await run.train() ? await run.test() : null;
@@ -162,11 +170,11 @@ class Run {
   private readonly variables: Map<string, tf.Variable>;
   /** Those of them that are not frozen. */
   private readonly trained: Map<string, tf.Variable>;
-  private readonly saver: RunSaver;
+  private readonly saver: Pick<RunSaver, keyof RunSaver>;
   private average?: WeightAverage;
 
   constructor(
-    private readonly options: RunOptions & { lock: RunLock },
+    private readonly options: RunOptions,
     private readonly data: DeviceDataset,
     private readonly model: tf.LayersModel,
     private readonly optimizer: AdamW,
@@ -176,13 +184,13 @@ class Run {
     this.variables = namedVariables(model);
     this.trained = trainedVariables(this.variables, options.config);
     this.progress = resume ? progressOf(resume) : startOfRun();
-    this.saver = new RunSaver({
+    this.saver = !leads(options) ? noSaver : new RunSaver({
       folder,
       every: save.every ?? null,
       keep: save.keep ?? 2,
       step: this.progress.step,
       now: clock.now,
-      checkFolder: () => lock.check(),
+      checkFolder: () => lock!.check(),
       snapshot: () => this.snapshot(),
       onSave: (step) => options.onEvent?.({ type: "save", step }),
     });
@@ -190,6 +198,16 @@ class Run {
 
   /** Puts the first weights on the device, and the folder in their state. */
   async begin(): Promise<void> {
+    const { options: { ranks, config }, variables, trained, optimizer, progress } = this;
+    if (leads(this.options)) await this.beginHere();
+    if (!ranks) return;
+    const { average } = this;
+    const state = { variables, trained, optimizer, average, ema: config.ema, progress };
+    this.average = await broadcastState(ranks, state);
+  }
+
+  /** The same on the one process that has the run's files. */
+  private async beginHere(): Promise<void> {
     const { config, dataset, folder } = this.options;
     const { resume, initial } = startOf(this.options);
     if (resume) restoreState(resume, this.variables, this.optimizer);
@@ -228,24 +246,33 @@ class Run {
     } catch (error) {
       // The first error is the one to report.
       await saver.settled().catch(() => {});
+      if (!leads(this.options)) throw error;
       if (error instanceof Diverged) throw await this.explained(error);
       const loss = await lossOfDevice();
       if (loss) throw loss;
       // What WebGPU refused to compute may be anything.
-      if (this.isWhole() && !(error instanceof GpuError)) await saver.rescue();
+      const isTrusted = !(error instanceof GpuError || error instanceof FailedTogether);
+      if (this.isWhole() && isTrusted) await saver.rescue();
       throw error;
     }
   }
 
   /** Evaluates the best weights on the test images; null if the signal aborts that. */
   async test(): Promise<Metrics | null> {
-    const { options: { config, folder, onEvent, signal }, model, data, variables } = this;
-    assignVariables(variables, (await loadWeights(folder.best)).weights, folder.best);
+    const { options: { config, folder, onEvent, ranks }, model, data, variables } = this;
+    // A rank alone cannot leave what all do.
+    const signal = ranks ? undefined : this.options.signal;
+    const weights = leads(this.options)
+      ? (await loadWeights(folder.best)).weights
+      : await readVariables(variables);
+    if (ranks) broadcastWeights(ranks, weights);
+    assignVariables(variables, weights, folder.best);
     try {
       return await evaluate(model, data.test, {
         batchSize: config.batchSize / config.accumulate,
         onBatch: (done, count) => onEvent?.({ type: "test", done, count }),
         signal,
+        ranks,
       });
     } catch (error) {
       if (signal?.aborted) return null;
@@ -325,6 +352,11 @@ class Run {
   private notice(text: string): void {
     this.options.onEvent?.({ type: "notice", text });
   }
+}
+
+/** Whether this process has the run's files. */
+function leads({ ranks }: RunOptions): boolean {
+  return ranks === undefined || ranks.rank === 0;
 }
 
 function startOf({ start }: RunOptions): { resume?: TrainingState; initial?: InitialWeights } {

@@ -43,6 +43,17 @@ interface OwedEpoch {
   best: TrainingState | "unread" | null;
 }
 
+/** What a process has that saves nothing: another one of its ranks does. */
+export const noSaver: Pick<RunSaver, keyof RunSaver> = {
+  hasSaved: false,
+  isDue: () => false,
+  ...{ save: nothing, saveEpoch: nothing, rest: nothing, settled: nothing, rescue: nothing },
+};
+
+function nothing(): Promise<void> {
+  return Promise.resolve();
+}
+
 /** Saves a run while it is trained, one save at a time, and before an error ends it. */
 export class RunSaver implements Keeper {
   private readonly states: StateKeeper;

@@ -30,22 +30,31 @@ export interface StepGradients {
   gradients: tf.NamedTensorMap;
 }
 
+/** What the loss of {@linkcode gradientsOf} may depend on besides the batch. */
+export interface GradientOptions {
+  /** Share of each label that is spread over all classes; 0 by default. */
+  smoothing?: number;
+  /**
+   * The model in its frozen part and the rest, where it has one: the frozen part runs before the tape
+   * does, and as in evaluation.
+   */
+  split?: SplitModel;
+  /** Of the mean loss, whose gradients it multiplies; 1 by default. */
+  weight?: tf.Scalar;
+}
+
 /**
  * Forward and backward pass of a training step, or of one part of an accumulated one.
  *
  * @param batch model input and labels; stays the caller's
- * @param stepKey int32 `[2]`, (seed, step): keys the dropout masks
- * @param smoothing share of each label that is spread over all classes
- * @param split the model in its frozen part and the rest, where it has one: the frozen part runs before
- * the tape does, and as in evaluation
+ * @param stepKey int32 `[2]`, (seed, step): keys the dropout masks; of a part of a batch `[3]`
  */
 export function gradientsOf(
   model: tf.LayersModel,
   variables: tf.Variable[],
   batch: Batch,
   stepKey: tf.Tensor1D,
-  smoothing = 0,
-  split?: SplitModel,
+  { smoothing = 0, split, weight }: GradientOptions = {},
 ): StepGradients {
   return tf.tidy(() => {
     let stats: tf.Tensor2D | undefined;
@@ -59,7 +68,7 @@ export function gradientsOf(
       const result = softmaxCrossEntropy(logits, first, { smoothing, second, share });
       // Kept through the inner tidy of variableGrads; a clone is what the outer one hands on.
       stats = tf.keep(result.stats);
-      return result.loss;
+      return weight ? result.loss.mul<tf.Scalar>(weight) : result.loss;
     }, variables);
     const handedOn = stats!.clone();
     stats!.dispose();
@@ -119,21 +128,38 @@ export interface StepParts {
 
 /** The values of a step, from which its tensors are made; a function of the parts and the step. */
 export function stepValues(
-  { config, optimizer, average, train }: StepParts,
+  parts: StepParts,
   indices: Int32Array,
   step: number,
 ): Record<string, InputValues> {
-  const { seed, accumulate, batchSize } = config;
-  const factor = scheduleFactor(config, step, stepsPerEpoch(batchSize, train.count));
-  // Images of a batch's parts are counted from 0, so equal keys would drop the same of each. A tensor
-  // for each, since tfjs slices integers as floats, which hold 24 bits.
-  const keys = Array.from({ length: accumulate }, (_, part) => {
-    const values = Int32Array.of(seed + Math.imul(part, 0x9e3779b9) | 0, step);
+  const { config, train } = parts;
+  // A tensor for each, since tfjs slices integers as floats, which hold 24 bits.
+  const keys = Array.from({ length: config.accumulate }, (_, part) => {
+    const values = Int32Array.of(seedOfPart(config, part), step);
     return [keyOfPart(part), { shape: [2], values }];
   });
   return {
     ...train.trainingValues(indices, config, step),
     ...Object.fromEntries(keys),
+    ...updateValues(parts, step),
+  };
+}
+
+/**
+ * The seed of the dropout masks of a part of a batch, from 0. Images of its parts are counted from 0,
+ * so equal ones would drop the same of each.
+ */
+export function seedOfPart({ seed }: Pick<RunConfig, "seed">, part: number): number {
+  return seed + Math.imul(part, 0x9e3779b9) | 0;
+}
+
+/** The values of a step's update alone. */
+export function updateValues(
+  { config, optimizer, average, train }: StepParts,
+  step: number,
+): Record<string, InputValues> {
+  const factor = scheduleFactor(config, step, stepsPerEpoch(config.batchSize, train.count));
+  return {
     scalars: { shape: [2], values: optimizer.scalars(factor) },
     ...(average && { averageShares: { shape: [2], values: average.shares(step) } }),
   };
@@ -153,7 +179,10 @@ export function stepGradients(
   const split = splitModel(model, config);
   const gradients = (part: Record<string, tf.Tensor>, stepKey: tf.Tensor) => {
     const batch = train.batch(part, imageSize);
-    return gradientsOf(model, variables, batch, stepKey as tf.Tensor1D, labelSmoothing, split);
+    return gradientsOf(model, variables, batch, stepKey as tf.Tensor1D, {
+      smoothing: labelSmoothing,
+      split,
+    });
   };
   if (accumulate === 1) return gradients(inputs, inputs.stepKey!);
 
@@ -206,13 +235,33 @@ class GradientSum {
   }
 }
 
-/**
- * Training steps of a run, each with its update and its statistics. Owns a capture on the device.
- */
-export class TrainingStep {
+/** Training steps of a run, each with its update and its statistics. */
+export interface Training {
+  /** Begins to read a batch that will be wanted soon. */
+  prefetch(indices: Int32Array): void;
+  /** Whether the run is to end after the steps done. */
+  readonly isStopped: boolean;
+  /**
+   * Trains on one batch and adds its statistics to the metrics. The device may still be at work
+   * when it returns.
+   *
+   * @param indices which images of the split, `[batch]`
+   * @param step number of the step, from 0: keys augmentation and dropout
+   */
+  run(indices: Int32Array, step: number): Promise<void>;
+  dispose(): void;
+}
+
+/** Training steps in one process. Owns a capture on the device. */
+export class TrainingStep implements Training {
   private readonly repeated: Repeated<Record<string, tf.Tensor>, void>;
 
-  constructor(private readonly parts: StepParts, private readonly metrics: DeviceMetrics) {
+  /** @param signal ends the run after the step in hand */
+  constructor(
+    private readonly parts: StepParts,
+    private readonly metrics: DeviceMetrics,
+    private readonly signal?: AbortSignal,
+  ) {
     this.repeated = new Repeated((inputs) => this.compute(inputs), {
       captureAt: 1,
       // What the first update would make for good: the moments.
@@ -230,13 +279,14 @@ export class TrainingStep {
     return this.repeated.captureOf({ labels: [images] });
   }
 
-  /**
-   * Trains on one batch and adds its statistics to the metrics. The device may still be at work
-   * when it returns.
-   *
-   * @param indices which images of the split, `[batch]`
-   * @param step number of the step, from 0: keys augmentation and dropout
-   */
+  prefetch(indices: Int32Array): void {
+    this.parts.train.prefetch(indices);
+  }
+
+  get isStopped(): boolean {
+    return this.signal?.aborted ?? false;
+  }
+
   async run(indices: Int32Array, step: number): Promise<void> {
     const { parts, metrics } = this;
     await parts.train.ready(indices);

@@ -2,12 +2,13 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import denoJson from "../../deno.json" with { type: "json" };
 import { cifarLayouts } from "../../lib/data/cifar.ts";
 import { hubUrl } from "../../lib/foreign/hub.ts";
+import { places } from "../../lib/distributed/libraries.ts";
 import { hostOf, widerArguments } from "../../tasks/permissions.ts";
 import { cifarEntries, inFolder, listing, tarGz } from "../data/fixtures.ts";
 import { assertRefused, projectRoot, type TaskResult } from "./run_task.ts";
 
 const document = await Deno.readTextFile(new URL("../../docs/permissions.md", import.meta.url));
-const columns = ["read", "write", "net", "env", "sys"];
+const columns = ["read", "write", "net", "env", "sys", "ffi"];
 
 /** What `--allow-…` flags grant, as the table has it. */
 function grantsOf(command: string): string[] {
@@ -30,6 +31,15 @@ Deno.test("the table of docs/permissions.md is that of deno.json", () => {
     .filter(([, { command }]) => command.startsWith("deno run"))
     .map(([name, { command }]) => [`\`${name}\``, ...grantsOf(command)]);
   assertEquals(rows, tasks);
+});
+
+Deno.test("one task may load libraries, and those of MPI alone", () => {
+  const paths = places.map(({ path }) => path);
+  for (const [name, { command }] of Object.entries(denoJson.tasks)) {
+    const [, scope] = /--allow-ffi(?:=(\S+))?/.exec(command) ?? [];
+    assertEquals(command.includes("--allow-ffi"), name === "train:mpi", name);
+    if (name === "train:mpi") assertEquals(scope!.split(","), paths);
+  }
 });
 
 Deno.test("tasks reach the hosts of the official archives, train those of the hub, and no other", () => {

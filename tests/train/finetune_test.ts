@@ -42,8 +42,7 @@ async function alongDirection(name: GoldenName, freeze: string): Promise<[number
     [...variables.values()],
     given,
     stepKey,
-    0,
-    splitModel(model, config),
+    { split: splitModel(model, config) },
   );
   const before = new Map<tf.Variable, Float32Array>();
   const directions = new Map<tf.Variable, Float32Array>();
@@ -169,7 +168,7 @@ forEachBackend(
         const variables = [...trainedVariables(namedVariables(model), config).values()];
         return tf.tidy(() => {
           const split = splitModel(model, config);
-          return gradientsOf(model, variables, batch, stepKey, 0, split).stats;
+          return gradientsOf(model, variables, batch, stepKey, { split }).stats;
         });
       });
       return kernelNames;

@@ -7,11 +7,17 @@
  * backward pass while that is cheap; see `host.ts`.
  */
 import { UserError } from "../../errors.ts";
-import { tf } from "../../tfjs.ts";
-import { type AttentionAttributes, hostAttention, hostAttentionGrad } from "./host.ts";
+import { type TensorInfo, tf } from "../../tfjs.ts";
+import { hostAllocate, hostInts } from "../../backend/host.ts";
+import {
+  type AttentionAttributes,
+  type AttentionInputs,
+  hostAttention,
+  hostAttentionGrad,
+} from "./host.ts";
 import { simdAttention, simdAttentionGrad } from "./simd.ts";
 import { webgpuAttention, webgpuAttentionGrad } from "./wgsl.ts";
-import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
+import { type Dropout, dropoutNumbers, dropsAny, isOfPart } from "../dropout.ts";
 import { registerKernels, runKernel } from "../register.ts";
 
 /** Options of {@linkcode attention}. */
@@ -116,8 +122,28 @@ function attributesOf(
   };
 }
 
+/** A host form whose step key, where it is that of a part of a batch, counts weights, not images. */
+function countingWeights<I extends AttentionInputs>(
+  form: (inputs: I, attributes: AttentionAttributes) => TensorInfo[],
+): typeof form {
+  return (inputs, attributes) => {
+    const { stepKey } = inputs;
+    if (!stepKey || !isOfPart(stepKey)) return form(inputs, attributes);
+    const counting = hostAllocate([3], "int32");
+    const [seed, step, image] = hostInts(stepKey);
+    const { numHeads, tokens } = attributes;
+    hostInts(counting).set([seed!, step!, image! * numHeads * tokens * tokens]);
+    const results = form({ ...inputs, stepKey: counting }, attributes);
+    tf.backend().disposeData(counting.dataId);
+    return results;
+  };
+}
+
 registerKernels(
   { VitAttention: webgpuAttention, VitAttentionGrad: webgpuAttentionGrad },
-  { VitAttention: hostAttention, VitAttentionGrad: hostAttentionGrad },
+  {
+    VitAttention: countingWeights(hostAttention),
+    VitAttentionGrad: countingWeights(hostAttentionGrad),
+  },
   { VitAttention: simdAttention, VitAttentionGrad: simdAttentionGrad },
 );

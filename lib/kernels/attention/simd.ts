@@ -53,13 +53,19 @@ function attentionWords(
   a: AttentionAttributes,
   gradients: TensorInfo[] = [],
 ): Int32Array {
-  const key = t.stepKey && hostMaskKey(t.stepKey, a.stream);
+  const key = t.stepKey && hostMaskKey(t.stepKey, a.stream, a.numHeads * a.tokens ** 2);
   return descriptionOf([
     ...whole(...[t.query, t.key, t.value, t.attended].map((tensor) => pool.addressOf(tensor))),
     ...whole(a.keeps ? pool.addressOf(t.kept) : 0),
     ...whole(...[0, 1, 2].map((i) => gradients[i] ? pool.addressOf(gradients[i]) : 0)),
     ...whole(a.tokens, a.numHeads, a.keyDim, Number(a.maskDiagonal)),
-    ...whole(Number(key !== undefined), key?.word0 ?? 0, key?.word1 ?? 0, a.threshold),
+    ...whole(
+      Number(key !== undefined),
+      key?.word0 ?? 0,
+      key?.word1 ?? 0,
+      key?.first ?? 0,
+      a.threshold,
+    ),
     ["f", key ? a.scale : 1],
   ]);
 }

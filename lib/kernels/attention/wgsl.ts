@@ -20,6 +20,7 @@ import { dispatch, uniformWords } from "../../backend/compute.ts";
 import { currentGpu } from "../../backend/device.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import type { AttentionAttributes, AttentionGradInputs, AttentionInputs } from "./host.ts";
+import { isOfPart } from "../dropout.ts";
 import { type AttentionPlan, kernelWgsl, LANES } from "./writer.ts";
 import { gridOf } from "../grid.ts";
 
@@ -27,13 +28,14 @@ import { gridOf } from "../grid.ts";
 export function webgpuAttention(inputs: AttentionInputs, a: AttentionAttributes): TensorInfo[] {
   const { query, key, value, stepKey } = inputs;
   const heads = a.batch * a.numHeads;
-  return run("attention", forwardWgsl, a, stepKey !== undefined, {
+  const isPart = stepKey !== undefined && isOfPart(stepKey);
+  return run(`attention${isPart ? "_part" : ""}`, forwardWgsl(isPart), a, stepKey !== undefined, {
     inputs: [query, key, value, ...(stepKey ? [stepKey] : [])],
     outputs: [
       { shape: query.shape, dtype: "float32" },
-      // Bits of floats; after them the key of the mask, so that the backward pass, which stands at
-      // WebGPU's default limit of eight buffers, needs none for it.
-      { shape: [heads * a.tokens + 2], dtype: "int32" },
+      // Bits of floats; after them the key of the mask and its first head, so that the backward pass,
+      // which stands at WebGPU's default limit of eight buffers, needs none for it.
+      { shape: [heads * a.tokens + 3], dtype: "int32" },
     ],
   });
 }
@@ -110,7 +112,8 @@ const rowsOfAll = ({ tokens, rows }: AttentionPlan) =>
 function maskWgsl(plan: AttentionPlan): string {
   if (!plan.drops) return "";
   const end = rowsOfAll(plan);
-  return `let mask = vec2<u32>(statistics[${end}], statistics[${end} + 1u]);`;
+  return `let mask = vec2<u32>(statistics[${end}], statistics[${end} + 1u]);
+  let mask_head = head + statistics[${end} + 2u];`;
 }
 
 /**
@@ -118,8 +121,8 @@ function maskWgsl(plan: AttentionPlan): string {
  * Streamed: keys k, which give scores s, hence powers p; then the values v, which are added to o.
  * `fade` is what the earlier sum and result shrink by when a larger score appears.
  */
-function forwardWgsl(plan: AttentionPlan): string {
-  const { drops, tokens, columns, masksDiagonal } = plan;
+const forwardWgsl = (isPart: boolean) => (plan: AttentionPlan): string => {
+  const { drops, tokens, numHeads, columns, masksDiagonal } = plan;
   const partial = tokens % columns !== 0;
   // max(s0, max(s1, largest))
   const top = columnsOf(plan, (c) => `max(s$r_${c}, `).join("") + `largest$r` +
@@ -128,7 +131,13 @@ function forwardWgsl(plan: AttentionPlan): string {
     read: ["query", "key", "value", ...(drops ? ["step_key: u32"] : [])],
     write: ["attended", "statistics: u32"],
     owned: /* wgsl */ `
-  ${drops ? "let mask = stream_key(step_key[0], u.stream, step_key[1]);" : ""}
+  ${
+      drops
+        ? `let mask = stream_key(step_key[0], u.stream, step_key[1]);
+  let first_head = ${isPart ? `step_key[2] * ${numHeads}u` : "0u"};
+  let mask_head = head + first_head;`
+        : ""
+    }
   #each r {
     var largest$r = -3.0e38;
     var sum$r = 0.0;
@@ -177,6 +186,7 @@ function forwardWgsl(plan: AttentionPlan): string {
         ? `if (thread == 0u) {
     statistics[${rowsOfAll(plan)}] = mask.x;
     statistics[${rowsOfAll(plan)} + 1u] = mask.y;
+    statistics[${rowsOfAll(plan)} + 2u] = first_head;
   }`
         : ""
     }`,
@@ -184,7 +194,7 @@ function forwardWgsl(plan: AttentionPlan): string {
     #each d { #store(attended, own$r, $d, o$r_$d * scale$r) }
     statistics[head * ${tokens}u + i$r] = bitcast<u32>(largest$r + log2(sum$r));`,
   });
-}
+};
 
 /**
  * Owned: queries q, the gradients g of their results, and their own gradients dq so far; `delta` is

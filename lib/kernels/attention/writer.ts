@@ -160,7 +160,7 @@ const macros: Record<string, (plan: AttentionPlan, ...args: string[]) => string>
     return masksDiagonal ? `select(${value}, ${otherwise}, ${i} == ${j})` : value!;
   },
   dropped({ tokens }, i, j) {
-    return `random_bits(mask, (head * ${tokens}u + ${i}) * ${tokens}u + ${j}) < u.threshold`;
+    return `random_bits(mask, (mask_head * ${tokens}u + ${i}) * ${tokens}u + ${j}) < u.threshold`;
   },
 };
 

@@ -23,6 +23,8 @@ export interface Attributes {
   gelu: boolean | "tanh";
   rate: number;
   stream: number;
+  /** Rows of x that belong to one image. */
+  rowsOfImage: number;
   /** Also output the derivative to what the activation is applied to. */
   slope: boolean;
 }
@@ -56,7 +58,12 @@ const webgpu = {
       residual,
       gelu: attrs.gelu,
       slope: attrs.slope,
-      dropout: stepKey && { ...dropoutNumbers(attrs.rate), stream: attrs.stream, stepKey },
+      dropout: stepKey && {
+        ...dropoutNumbers(attrs.rate),
+        stream: attrs.stream,
+        stepKey,
+        ofImage: attrs.rowsOfImage * columns,
+      },
     });
   },
   VitLinearSlope({ dy, slope }: SlopeInputs): TensorInfo[] {
@@ -127,7 +134,10 @@ const host: typeof webgpu = {
         bias: bias && hostFloats(bias),
         gelu: attrs.gelu,
         slope: slope && hostFloats(slope),
-        drop: stepKey && { ...dropoutNumbers(attrs.rate), key: hostMaskKey(stepKey, attrs.stream) },
+        drop: stepKey && {
+          ...dropoutNumbers(attrs.rate),
+          key: hostMaskKey(stepKey, attrs.stream, attrs.rowsOfImage * columns),
+        },
         residual: residual && hostFloats(residual),
       },
     );
@@ -161,7 +171,10 @@ registerKernels(webgpu, host, {
       ? hostAllocate([tf.util.sizeFromShape(x.shape) / inner, columns])
       : undefined;
     const drop = stepKey &&
-      { ...dropoutNumbers(attrs.rate), key: hostMaskKey(stepKey, attrs.stream) };
+      {
+        ...dropoutNumbers(attrs.rate),
+        key: hostMaskKey(stepKey, attrs.stream, attrs.rowsOfImage * columns),
+      };
     const y = simdForward(pool, x, kernel, { bias, gelu: attrs.gelu, drop, residual, slope });
     return slope ? [y, slope] : [y];
   },

@@ -72,6 +72,7 @@ export function linearChain(
   const shape = checkedShape(x, layers, residual);
   const isOnTape = isTapeOn();
   const last = layers.length - 1;
+  const rowsOfImage = x.size / x.shape.at(-1)! / x.shape[0]!;
   const attributes = layers.map(({ activation, dropout }): Attributes => {
     const gelu = activation === "geluTanh" ? "tanh" : activation === "gelu";
     const drops = dropsAny(dropout);
@@ -79,6 +80,7 @@ export function linearChain(
       gelu,
       rate: drops ? dropout.rate : 0,
       stream: drops ? dropout.stream : 0,
+      rowsOfImage,
       slope: isOnTape && (gelu !== false || drops),
     };
   });

@@ -34,7 +34,12 @@ export function simdForward(
   const at = (tensor?: TensorInfo) => tensor ? pool.addressOf(tensor) : 0;
   const finish = descriptionOf([
     ...whole(at(bias), gelu === "tanh" ? 2 : Number(gelu), Number(drop !== undefined)),
-    ...whole(drop?.key.word0 ?? 0, drop?.key.word1 ?? 0, drop?.threshold ?? 0),
+    ...whole(
+      drop?.key.word0 ?? 0,
+      drop?.key.word1 ?? 0,
+      drop?.key.first ?? 0,
+      drop?.threshold ?? 0,
+    ),
     ["f", drop?.scale ?? 1],
     ...whole(residual ? sizeOf(residual.shape) / columns : 1, at(residual), at(slope)),
     ["f", 0],

@@ -10,7 +10,7 @@ import { dispatch, uniformWords } from "../../backend/compute.ts";
 import { currentGpu } from "../../backend/device.ts";
 import { randomWgsl } from "../../random.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { bitsWgsl } from "../dropout.ts";
+import { bitsWgsl, isOfPart } from "../dropout.ts";
 import { geluTanhWgsl, geluWgsl } from "../gelu.ts";
 import {
   chooseTile,
@@ -44,8 +44,15 @@ export interface Epilogue {
   bias?: TensorInfo | TensorInfo[];
   /** Then GELU, the exact one or that by tanh. */
   gelu?: boolean | "tanh";
-  /** Then dropout; `stepKey` is int32 [2]. */
-  dropout?: { threshold: number; scale: number; stream: number; stepKey: TensorInfo };
+  /** Then dropout; see {@linkcode Dropout}. */
+  dropout?: {
+    threshold: number;
+    scale: number;
+    stream: number;
+    stepKey: TensorInfo;
+    /** Elements of the output for each image. */
+    ofImage: number;
+  };
   /** Added last: [rows, columns], or fewer rows that repeat. */
   residual?: TensorInfo;
   /** Multiplies the value after all that: [rows, columns]. */
@@ -63,6 +70,7 @@ export const tileName = ({ kind, rows, columns, lanes }: Tile): string =>
 const uniformsWgsl = /* wgsl */ `
 struct Uniforms {
   rows: u32, columns: u32, depth: u32, chunk: u32, residual_rows: u32, stream: u32, threshold: u32, scale: f32,
+  of_image: u32,
 }
 `;
 
@@ -81,6 +89,7 @@ function productUniforms(
     ["u", dropout?.stream ?? 0],
     ["u", dropout?.threshold ?? 0],
     ["f", dropout?.scale ?? 1],
+    ["u", dropout?.ofImage ?? 0],
   ]);
 }
 
@@ -101,6 +110,7 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
     biases.length > 0 && "bias",
     gelu && (gelu === "tanh" ? "gelutanh" : "gelu"),
     dropout && "dropout",
+    dropout && isOfPart(dropout.stepKey) && "part",
     residual && (residualRows === rows ? "residual" : "repeated"),
     factor && "factor",
     slope && "slope",
@@ -163,7 +173,7 @@ function epilogueWgsl(steps: string[], width: Width, output: number): string {
     gelu && has("slope") && `slope = parts.cdf + value * parts.pdf;`,
     gelu && `value *= parts.cdf;`,
     has("dropout") &&
-    `let keep = select(Value(u.scale), Value(), ${bitsWgsl(width)} < ${threshold});`,
+    `let keep = select(Value(u.scale), Value(), ${bitsWgsl(width, has("part"))} < ${threshold});`,
     has("dropout") && `value *= keep;`,
     has("dropout") && has("slope") && `slope *= keep;`,
     (has("residual") || has("repeated")) &&

@@ -29,6 +29,8 @@ export class Attention {
   drops: i32;
   word0: i32;
   word1: i32;
+  /** The place in the stream that counts as the first weight. */
+  firstBits: i32;
   threshold: i32;
   /** Of the weights that are kept; 1 where none is dropped. */
   keepScale: f32;
@@ -103,7 +105,7 @@ function signedWeights(a: Attention, head: i32, place: usize, to: usize, pitch: 
     }
     const scale = f32x4.splat((<f32>1) / horizontalSum(sum));
     if (a.drops) {
-      let index = indicesFrom((head * tokens + i) * tokens);
+      let index = indicesFrom(a.firstBits + (head * tokens + i) * tokens);
       for (let at = row; at < end; at += 16) {
         const dropped = i32x4.lt_u(randomBits(index, word0, word1, constants), threshold);
         v128.store(at, v128.xor(f32x4.mul(v128.load(at), scale), v128.and(dropped, signBit)));

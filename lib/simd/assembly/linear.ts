@@ -15,6 +15,8 @@ export class Finish {
   drops: i32;
   word0: i32;
   word1: i32;
+  /** The place in the stream that counts as element 0. */
+  firstBits: i32;
   threshold: i32;
   scale: f32;
   /** Rows after which the residual begins again. */
@@ -34,6 +36,7 @@ export function finishRows(
 ): void {
   writeConstants(scratch);
   const columns = p.columns, bias = <usize>f.bias, gelu = f.gelu, drops = f.drops;
+  const firstBits = f.firstBits;
   const slopes = <usize>f.slope, residuals = <usize>f.residual;
   const zero = f.zero;
   const one = constant(1, zero), half = constant(-0.72134752044, zero), sign = constant(0.28, zero);
@@ -84,7 +87,7 @@ export function finishRows(
         value = f32x4.mul(value, cdf);
       }
       if (drops) {
-        const bits = randomBits(indicesFrom(m * columns + n), word0, word1, scratch);
+        const bits = randomBits(indicesFrom(firstBits + m * columns + n), word0, word1, scratch);
         const dropped = i32x4.lt_u(bits, threshold);
         const keep = v128.andnot(scale, dropped);
         value = f32x4.mul(value, keep);
