@@ -120,6 +120,12 @@ export {
   type WeightsState,
 } from "./lib/checkpoint/training_state.ts";
 export { fileHandler } from "./lib/export/file_handler.ts";
+export {
+  loadClassifier,
+  type LoadClassifierOptions,
+  type LoadedClassifier,
+} from "./lib/export/load_classifier.ts";
+export type { ModelMetadata } from "./lib/export/metadata.ts";
 export { encodeOnnx } from "./lib/export/onnx.ts";
 export {
   loadPlainWeights,

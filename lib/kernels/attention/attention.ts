@@ -11,6 +11,7 @@ import { tf } from "../../tfjs.ts";
 import { type AttentionAttributes, hostAttention, hostAttentionGrad } from "./host.ts";
 import { webgpuAttention, webgpuAttentionGrad } from "./wgsl.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
+import { plainAttention } from "./plain.ts";
 import { registerKernels, runKernel } from "../register.ts";
 
 /** Options of {@linkcode attention}. */
@@ -118,4 +119,5 @@ function attributesOf(
 registerKernels(
   { VitAttention: webgpuAttention, VitAttentionGrad: webgpuAttentionGrad },
   { VitAttention: hostAttention, VitAttentionGrad: hostAttentionGrad },
+  { VitAttention: plainAttention },
 );

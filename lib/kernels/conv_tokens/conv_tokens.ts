@@ -18,6 +18,7 @@ import { type TensorInfo, tf } from "../../tfjs.ts";
 import { onTape } from "../lazy_gradient.ts";
 import { registerKernels, runKernel } from "../register.ts";
 import * as host from "./host.ts";
+import { plainFrame, plainPool } from "./plain.ts";
 import {
   type GradKernelInputs,
   type GradXInputs,
@@ -122,4 +123,7 @@ function kernelsOf(forms: Forms) {
   };
 }
 
-registerKernels(kernelsOf(webgpu), kernelsOf(host));
+registerKernels(kernelsOf(webgpu), kernelsOf(host), {
+  VitConvFrame: plainFrame,
+  VitConvPool: plainPool,
+});

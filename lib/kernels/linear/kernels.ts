@@ -4,8 +4,9 @@ import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { dropoutNumbers, hostMaskKey } from "../dropout.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
-import { registerKernels } from "../register.ts";
+import { refuse, registerKernels, type Tensors } from "../register.ts";
 import { finishRows, multiplyInto, sumRows } from "./host.ts";
+import { plainLinear } from "./plain.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { hostForward, hostGradKernels, hostGradX } from "../matmul/host.ts";
 import { sumLeading } from "../sum_leading.ts";
@@ -153,4 +154,9 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels(webgpu, host);
+registerKernels(webgpu, host, {
+  VitLinear({ x, kernel, bias, residual, stepKey }: Tensors<Inputs>, attrs: Attributes) {
+    if (attrs.slope || stepKey) refuse();
+    return [plainLinear(x, kernel, bias, { gelu: attrs.gelu, residual })];
+  },
+});

@@ -1,0 +1,24 @@
+/** Dense layers of tfjs's own operations. */
+import { tf } from "../../tfjs.ts";
+
+/** Steps after the product and the bias. */
+interface PlainOptions {
+  gelu?: boolean;
+  /** y's size, or a whole part of it that repeats. */
+  residual?: tf.Tensor;
+}
+
+/** y = residual + activation(x @ kernel + bias), `[rows, columns]` of x `[…, inner]`. */
+export function plainLinear(
+  x: tf.Tensor,
+  kernel: tf.Tensor,
+  bias: tf.Tensor | undefined,
+  { gelu, residual }: PlainOptions = {},
+): tf.Tensor {
+  const [inner, columns] = kernel.shape as [number, number];
+  const product = tf.matMul(x.reshape([-1, inner]), kernel as tf.Tensor2D);
+  const z = bias ? product.add(bias) : product;
+  const y = gelu ? z.mul(tf.erf(z.mul(Math.SQRT1_2)).add(1)).mul(0.5) : z;
+  if (!residual) return y;
+  return y.reshape([-1, ...residual.shape]).add(residual).reshape([-1, columns]);
+}
