@@ -3,8 +3,8 @@
  * shows a test picture, and no host but this machine's own servers.
  */
 import { assertEquals } from "@std/assert";
-import { serveDir } from "@std/http/file-server";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { fileResponse } from "../tasks/static_files.ts";
+import type { Browser, BrowserContext, BrowserType, Page } from "playwright-core";
 
 /** A page, and what a test of it must look at in the end. */
 export interface WatchedPage {
@@ -30,7 +30,7 @@ const harmless = /software (WebGL|rendering)|GPU stall due to ReadPixels|swiftsh
 
 /** Starts Chromium for a test, and ends it. */
 export async function withChromium<T>(test: (browser: Browser) => Promise<T>): Promise<T> {
-  const browser = await chromium.launch({
+  const browser = await (await importChromium()).launch({
     executablePath: await findChromium(),
     // Root in a container has no sandbox; the pages are our own.
     chromiumSandbox: false,
@@ -75,7 +75,8 @@ export async function withPage<T>(
     page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
     page.on("console", (message) => {
       const isBad = ["error", "warning"].includes(message.type());
-      if (isBad && !harmless.test(message.text())) complaints.push(message.text());
+      const text = `${message.text()} (${message.location().url})`;
+      if (isBad && !harmless.test(text)) complaints.push(text);
     });
     await page.goto(url);
     const result = await test({ page, complaints, requestsOutside }, context);
@@ -94,9 +95,15 @@ export async function withServer<T>(
 ): Promise<T> {
   await using server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },
-    (request) => serveDir(request, { fsRoot: folder, quiet: true }),
+    (request) => fileResponse(request, folder),
   );
   return await test(`http://127.0.0.1:${server.addr.port}`);
+}
+
+/** Playwright, which asks a place of Linux that Deno closes unless all is allowed, but for this. */
+async function importChromium(): Promise<BrowserType> {
+  Deno.env.set("__IS_WSL_TEST__", "1");
+  return (await import("playwright-core")).chromium;
 }
 
 /** The first `chromium` on the path. */

@@ -38,7 +38,7 @@ Deno.test("exported models load in a browser on each backend, with Deno's logits
     const program = await bundled(new URL("../../lib/browser.ts", import.meta.url));
     await Deno.writeFile(`${folder}/deno-vit.js`, program);
     for (const name of wasmFiles) await Deno.copyFile(wasmFileUrl(name), `${folder}/${name}`);
-    await Deno.writeTextFile(`${folder}/index.html`, "<!doctype html><title>Test</title>");
+    await Deno.writeTextFile(`${folder}/index.html`, "<!doctype html><title>Test</title><link rel=icon href=data:,>");
 
     await withServer(folder, (origin) =>
       withChromium((browser) =>
