@@ -14,7 +14,14 @@ labels.forEach((label, image) => {
   }
 });
 const classNames = ["bright top", "bright bottom"];
-const dataset = createDataset({ images, labels, classNames, height: side, width: side, channels: 3 });
+const dataset = createDataset({
+  images,
+  labels,
+  classNames,
+  height: side,
+  width: side,
+  channels: 3,
+});
 
 await selectBackend("auto");
 const config = { ...preset("tiny"), numClasses: 2, transformerLayers: 1, batchSize: 32, epochs: 2 };

@@ -1,7 +1,6 @@
 /// <reference lib="dom" />
 /** A picture on a canvas, darkened where the model does not look. */
 import type { Fit } from "../data/image/fit.ts";
-import type { RgbImage } from "../data/image/rgb_image.ts";
 
 /** Longest side of what is drawn, in pixels. */
 const mostSide = 1024;
@@ -17,7 +16,7 @@ export interface AttentionMap {
 /** Draws a picture, and where `map` is given the attention over it. */
 export function drawPicture(
   canvas: HTMLCanvasElement,
-  image: RgbImage,
+  image: ImageBitmap,
   fit: Fit,
   map: AttentionMap | null,
 ): void {
@@ -27,7 +26,7 @@ export function drawPicture(
   Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d")!;
   context.imageSmoothingQuality = "high";
-  context.drawImage(canvasOf(rgbaOf(image), image.width), 0, 0, width, height);
+  context.drawImage(image, 0, 0, width, height);
   if (!map) return;
   const [seenWidth, seenHeight] = fit === "crop"
     ? [Math.min(width, height), Math.min(width, height)]
@@ -53,14 +52,6 @@ export function placeOf({ side, values }: AttentionMap): string {
   if (row === 1 && column === 1) return "in the middle";
   const vertical = ["at the top", "in the middle", "at the bottom"][row]!;
   return column === 1 ? vertical : `${vertical}, ${column === 0 ? "left" : "right"}`;
-}
-
-function rgbaOf({ width, height, data }: RgbImage): Uint8ClampedArray<ArrayBuffer> {
-  const rgba = new Uint8ClampedArray(width * height * 4).fill(255);
-  for (let from = 0, to = 0; from < data.length; from += 3, to += 4) {
-    for (let c = 0; c < 3; c++) rgba[to + c] = data[from + c]!;
-  }
-  return rgba;
 }
 
 /** Black, the thinner the larger the share. */

@@ -2,7 +2,7 @@
 import type { AttentionMap } from "./attention_picture.ts";
 import type { BackendChoice } from "../backend/select.ts";
 import { attentionRollout, type Prediction, type RgbImage } from "../browser.ts";
-import { type Fit, type LoadedClassifier, loadClassifier, selectBackend, tf } from "../browser.ts";
+import { type Fit, loadClassifier, type LoadedClassifier, selectBackend, tf } from "../browser.ts";
 import { poolings } from "../layers/poolings.ts";
 import { Classifier } from "../train/predict.ts";
 
@@ -42,12 +42,15 @@ export class Engine implements Disposable {
     const { size } = engine.classifier;
     const data = new Uint8Array(size * size * 3).fill(128);
     // The second call is the one that is captured, where that can be.
-    for (let i = 0; i < 2; i++) await engine.answer({ width: size, height: size, channels: 3, data });
+    for (let i = 0; i < 2; i++) {
+      await engine.answer({ width: size, height: size, channels: 3, data });
+    }
     return engine;
   }
 
-  get classNames(): readonly string[] {
-    return this.loaded.classNames;
+  /** Side in pixels of the square that pictures become. */
+  get size(): number {
+    return this.classifier.size;
   }
 
   /** How a picture becomes the square that the model sees. */

@@ -33,7 +33,8 @@ function element<T extends HTMLElement>(id: string, kind: new () => T): T {
 }
 
 let engine: Engine | null = null;
-let picture: RgbImage | null = null;
+/** What is shown, and what the model is given of it. */
+let picture: { shown: ImageBitmap; pixels: RgbImage } | null = null;
 let answer: Answer | null = null;
 /** What is asked for runs one after another: a device has one model at a time. */
 let turn: Promise<void> = Promise.resolve();
@@ -72,7 +73,7 @@ async function start(): Promise<void> {
   const { name, gpu } = engine.backend;
   on.computer.textContent = `Computes on ${labelOf(name)}${gpu ? `: ${gpu.description}` : ""}.`;
   say("Ready for a picture.");
-  if (picture) await classify(picture);
+  await classify();
 }
 
 function labelOf(backend: string): string {
@@ -80,10 +81,10 @@ function labelOf(backend: string): string {
   return option?.textContent ?? backend;
 }
 
-async function classify(image: RgbImage): Promise<void> {
-  if (!engine) return;
+async function classify(): Promise<void> {
+  if (!engine || !picture) return;
   say("Looking…");
-  answer = await engine.answer(image);
+  answer = await engine.answer(picture.pixels);
   draw();
   const { guesses, milliseconds, attention } = answer;
   on.classes.replaceChildren(...guesses.map(({ className, probability }) => {
@@ -114,31 +115,41 @@ function part(className: string, text: string): HTMLElement {
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
-const duration = (ms: number): string => ms < 1000 ? `${ms.toFixed()} ms` : `${(ms / 1000).toFixed(1)} s`;
+const duration = (ms: number): string =>
+  ms < 1000 ? `${ms.toFixed()} ms` : `${(ms / 1000).toFixed(1)} s`;
 
 function draw(): void {
   if (!picture || !engine) return;
   const map = on.attention.checked ? answer?.attention ?? null : null;
-  drawPicture(on.picture, picture, engine.fit, map);
+  drawPicture(on.picture, picture.shown, engine.fit, map);
   on.shown.hidden = false;
 }
 
 /** Takes a picture in: a file, or what a video shows. */
 function look(source: Blob | HTMLVideoElement): void {
   inTurn(async () => {
-    let read: RgbImage;
+    if (!engine) throw new UserError("The model is not loaded; choose what to compute on.");
     try {
-      read = await readPicture(source);
+      if (source instanceof HTMLVideoElement) await firstFrame(source);
+      const pixels = await readPicture(source, { atLeast: engine.size });
+      const shown = await createImageBitmap(source);
+      picture?.shown.close();
+      picture = { shown, pixels };
     } catch {
       const name = source instanceof File ? source.name : "This";
       throw new UserError(`${name} is no picture that this browser can read.`);
     }
-    picture = read;
     answer = null;
     on.classes.hidden = true;
     draw();
-    await classify(picture);
+    await classify();
   });
+}
+
+/** A camera takes a while to wake, and a hand may be faster. */
+async function firstFrame(video: HTMLVideoElement): Promise<void> {
+  if (video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA) return;
+  await new Promise((resolve) => video.addEventListener("loadeddata", resolve, { once: true }));
 }
 
 function pictureIn(transfer: DataTransfer | null): File | undefined {
@@ -185,7 +196,9 @@ function listenToCamera(): void {
   on.camera.hidden = mediaDevices === undefined;
   on.camera.addEventListener("click", async () => {
     try {
-      on.video.srcObject = await mediaDevices!.getUserMedia({ video: { facingMode: "environment" } });
+      on.video.srcObject = await mediaDevices!.getUserMedia({
+        video: { facingMode: "environment" },
+      });
     } catch {
       return say("The camera cannot be used: there is none, or this page may not.", true);
     }

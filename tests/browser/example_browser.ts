@@ -24,13 +24,16 @@ Deno.test("the example's page names five classes of a picture that is chosen", (
     await runTaskWell("export", [run, "--format", "layers-model", "--out", `${site}/model`]);
     for (const name of wasmFiles) await Deno.copyFile(wasmFileUrl(name), `${site}/${name}`);
     const picture = fromFileUrl(new URL("../data/pictures/plain.png", import.meta.url));
-    await withServer(site, (origin) =>
-      withChromium((browser) =>
-        withPage(browser, `${origin}/`, async ({ page }) => {
-          await page.getByRole("status").filter({ hasText: /^(webgpu|wasm): / }).waitFor();
-          await page.getByLabel("Picture").setInputFiles(picture);
-          await page.locator("li").nth(4).waitFor();
-          assertMatch((await page.locator("li").first().textContent())!, /^\d+\.\d % /);
-        })
-      ));
+    await withServer(
+      site,
+      (origin) =>
+        withChromium((browser) =>
+          withPage(browser, `${origin}/`, async ({ page }) => {
+            await page.getByRole("status").filter({ hasText: /^(webgpu|wasm): / }).waitFor();
+            await page.getByLabel("Picture").setInputFiles(picture);
+            await page.locator("li").nth(4).waitFor();
+            assertMatch((await page.locator("li").first().textContent())!, /^\d+\.\d % /);
+          })
+        ),
+    );
   }));

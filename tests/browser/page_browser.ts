@@ -9,7 +9,13 @@ import { hostileModel, hostileNames, writeRun } from "../export/runs.ts";
 import { jsonLines, runTaskWell } from "../tasks/run_task.ts";
 
 /** Of kinds that browsers and ImageMagick decode to the same pixels, or nearly so. */
-const pictures = ["plain.png", "rgba.png", "exif-orientation-6.jpg", "subsampled.jpg", "lossy.webp"];
+const pictures = [
+  "plain.png",
+  "rgba.png",
+  "exif-orientation-6.jpg",
+  "subsampled.jpg",
+  "lossy.webp",
+];
 const folderOfPictures = fromFileUrl(new URL("../data/pictures/", import.meta.url));
 
 const folder = await Deno.makeTempDir({ prefix: "deno_vit_" });
@@ -60,52 +66,60 @@ async function guessesOn(page: Page): Promise<Guess[]> {
   );
 }
 
-for (const [backend, label] of [["webgpu", "WebGPU"], ["webgl", "WebGL"], ["wasm", "WebAssembly"]]) {
+for (
+  const [backend, label] of [["webgpu", "WebGPU"], ["webgl", "WebGL"], ["wasm", "WebAssembly"]]
+) {
   Deno.test(`a picture that is dropped gets the answer of predict, on ${label}`, async () => {
     const paths = pictures.map((name) => `${folderOfPictures}${name}`);
     const lines = jsonLines(await runTaskWell("predict", [run, ...paths, "--json"]));
-    await withServer(site, (origin) =>
-      withChromium((browser) =>
-        withPage(browser, `${origin}/?backend=${backend}`, async ({ page }) => {
-          await ready(page);
-          for (const [i, path] of paths.entries()) {
-            await page.evaluate(() => document.querySelector("[role=status]")!.textContent = "");
-            await drop(page, path);
-            assertMatch(await answered(page), new RegExp(`on ${label}$`));
-            const expected: Guess[] = lines[i].predictions;
-            const found = await guessesOn(page);
-            const names = (guesses: Guess[]) => guesses.map(({ className }) => className);
-            assertEquals(names(found), names(expected), path);
-            found.forEach(({ probability }, place) => {
-              assertAlmostEquals(probability, expected[place]!.probability, 1e-3, path);
-            });
-          }
-        })
-      ));
+    await withServer(
+      site,
+      (origin) =>
+        withChromium((browser) =>
+          withPage(browser, `${origin}/?backend=${backend}`, async ({ page }) => {
+            await ready(page);
+            for (const [i, path] of paths.entries()) {
+              await page.evaluate(() => document.querySelector("[role=status]")!.textContent = "");
+              await drop(page, path);
+              assertMatch(await answered(page), new RegExp(`on ${label}$`));
+              const expected: Guess[] = lines[i].predictions;
+              const found = await guessesOn(page);
+              const names = (guesses: Guess[]) => guesses.map(({ className }) => className);
+              assertEquals(names(found), names(expected), path);
+              found.forEach(({ probability }, place) => {
+                assertAlmostEquals(probability, expected[place]!.probability, 1e-3, path);
+              });
+            }
+          })
+        ),
+    );
   });
 }
 
 Deno.test("names from outside are text: those of classes, of the run and of files", () =>
-  withServer(site, (origin) =>
-    withChromium((browser) =>
-      withPage(browser, `${origin}/?backend=cpu`, async ({ page }) => {
-        const title = "my <b>run: what is in the picture?";
-        await ready(page);
-        assertEquals(await page.title(), title);
-        const bad = `${folder}/<img onerror=x>.png`;
-        await Deno.writeTextFile(bad, "no picture");
-        await drop(page, bad);
-        await says(page, /is no picture that this browser can read\.$/);
-        assertEquals(await page.locator("#status *").count(), 0);
-        await drop(page, `${folderOfPictures}plain.png`);
-        await answered(page);
-        const found = await guessesOn(page);
-        assertEquals(found.length, 5);
-        for (const { className } of found) assert(hostileNames.includes(className), className);
-        assertEquals(await page.locator("#classes :is(script, img, b)").count(), 0);
-        assertEquals(await page.title(), title);
-      })
-    )));
+  withServer(
+    site,
+    (origin) =>
+      withChromium((browser) =>
+        withPage(browser, `${origin}/?backend=cpu`, async ({ page }) => {
+          const title = "my <b>run: what is in the picture?";
+          await ready(page);
+          assertEquals(await page.title(), title);
+          const bad = `${folder}/<img onerror=x>.png`;
+          await Deno.writeTextFile(bad, "no picture");
+          await drop(page, bad);
+          await says(page, /is no picture that this browser can read\.$/);
+          assertEquals(await page.locator("#status *").count(), 0);
+          await drop(page, `${folderOfPictures}plain.png`);
+          await answered(page);
+          const found = await guessesOn(page);
+          assertEquals(found.length, 5);
+          for (const { className } of found) assert(hostileNames.includes(className), className);
+          assertEquals(await page.locator("#classes :is(script, img, b)").count(), 0);
+          assertEquals(await page.title(), title);
+        })
+      ),
+  ));
 
 Deno.test("after the first load the page works without a network", () =>
   withChromium(async (browser) => {
@@ -128,52 +142,61 @@ Deno.test("after the first load the page works without a network", () =>
   }));
 
 Deno.test("the camera's picture is classified, by the keyboard alone", () =>
-  withServer(site, (origin) =>
-    withChromium((browser) =>
-      withPage(browser, `${origin}/?backend=wasm`, async ({ page }, context) => {
-        await context.grantPermissions(["camera"]);
-        await ready(page);
-        const focused = () => page.evaluate(() => document.activeElement!.id);
-        await page.keyboard.press("Tab");
-        assertEquals(await focused(), "choose");
-        const chooser = page.waitForEvent("filechooser");
-        await page.keyboard.press("Enter");
-        await chooser;
-        await page.keyboard.press("Tab");
-        assertEquals(await focused(), "camera");
-        await page.keyboard.press("Enter");
-        await page.getByRole("dialog").waitFor();
-        assertEquals(await focused(), "take");
-        await page.keyboard.press("Enter");
-        await answered(page);
-        await page.getByRole("dialog").waitFor({ state: "hidden" });
-        await page.keyboard.press("Tab");
-        assertEquals(await focused(), "attention");
-        const label = await page.getByRole("img").getAttribute("aria-label");
-        assertMatch(label!, /^The picture; the model looks most (in the middle|at the )/);
-      })
-    )));
+  withServer(
+    site,
+    (origin) =>
+      withChromium((browser) =>
+        withPage(browser, `${origin}/?backend=wasm`, async ({ page }, context) => {
+          await context.grantPermissions(["camera"]);
+          // Early, because what listens is told to the browser first.
+          const chooser = page.waitForEvent("filechooser");
+          await ready(page);
+          const focused = () => page.evaluate(() => document.activeElement!.id);
+          await page.keyboard.press("Tab");
+          assertEquals(await focused(), "choose");
+          await page.keyboard.press("Enter");
+          await chooser;
+          await page.keyboard.press("Tab");
+          assertEquals(await focused(), "camera");
+          await page.keyboard.press("Enter");
+          await page.getByRole("dialog").waitFor();
+          assertEquals(await focused(), "take");
+          await page.keyboard.press("Enter");
+          await answered(page);
+          await page.getByRole("dialog").waitFor({ state: "hidden" });
+          await page.keyboard.press("Tab");
+          assertEquals(await focused(), "attention");
+          const label = await page.getByRole("img").getAttribute("aria-label");
+          assertMatch(label!, /^The picture; the model looks most (in the middle|at the )/);
+        })
+      ),
+  ));
 
 for (const colorScheme of ["light", "dark"] as const) {
-  for (const [device, viewport] of [
-    ["a phone", { width: 360, height: 740 }],
-    ["a screen", { width: 1280, height: 800 }],
-  ] as const) {
+  for (
+    const [device, viewport] of [
+      ["a phone", { width: 360, height: 740 }],
+      ["a screen", { width: 1280, height: 800 }],
+    ] as const
+  ) {
     Deno.test(`axe finds no fault on ${device} in ${colorScheme} mode, and nothing overflows`, () =>
-      withServer(site, (origin) =>
-        withChromium((browser) =>
-          withPage(browser, `${origin}/?backend=cpu`, async ({ page }) => {
-            await ready(page);
-            await assertAccessible(page);
-            await drop(page, `${folderOfPictures}plain.png`);
-            await answered(page);
-            await assertAccessible(page);
-            const [content, window] = await page.evaluate(() => {
-              return [document.documentElement.scrollWidth, innerWidth];
-            });
-            assert(content <= window, `${content} pixels wide on a screen of ${window}`);
-          }, { viewport, colorScheme })
-        )));
+      withServer(
+        site,
+        (origin) =>
+          withChromium((browser) =>
+            withPage(browser, `${origin}/?backend=cpu`, async ({ page }) => {
+              await ready(page);
+              await assertAccessible(page);
+              await drop(page, `${folderOfPictures}plain.png`);
+              await answered(page);
+              await assertAccessible(page);
+              const [content, window] = await page.evaluate(() => {
+                return [document.documentElement.scrollWidth, innerWidth];
+              });
+              assert(content <= window, `${content} pixels wide on a screen of ${window}`);
+            }, { viewport, colorScheme })
+          ),
+      ));
   }
 }
 

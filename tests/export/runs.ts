@@ -16,9 +16,9 @@ export const hostileNames: readonly string[] = [
   "猫",
 ];
 
-/** A model of 36 tokens that takes pictures of 32 pixels, with {@linkcode hostileNames}. */
+/** A model of 36 tokens that no two pictures are alike to, of 32 pixels, with {@linkcode hostileNames}. */
 export const hostileModel: PortableModel = {
-  ...somePortable(smallConfig({ imageSize: 24, pooling: "token", numClasses: 6 })),
+  ...somePortable(smallConfig({ imageSize: 24, pooling: "flatten", numClasses: 6 })),
   classNames: hostileNames,
 };
 
