@@ -31,11 +31,12 @@ Deno.test("the table of docs/permissions.md is that of deno.json", () => {
   assertEquals(rows, tasks);
 });
 
-Deno.test("tasks reach the hosts of the official archives and no other", () => {
+Deno.test("tasks reach the hosts of the official archives, or this machine alone", () => {
   const hosts = new Set(Object.values(cifarLayouts).map(({ url }) => hostOf(url)));
   for (const { command } of Object.values(denoJson.tasks)) {
     const [, scope] = /--allow-net(?:=(\S+))?/.exec(command) ?? [];
-    if (command.includes("--allow-net")) assertEquals(new Set(scope?.split(",")), hosts);
+    if (!command.includes("--allow-net") || scope === "127.0.0.1") continue;
+    assertEquals(new Set(scope?.split(",")), hosts);
   }
 });
 
