@@ -30,7 +30,7 @@ const pooled = apply(tf.layers.globalAveragePooling1d({}), gated);
 const logits = apply(new Dense({ units: 100 }), pooled) as tf.SymbolicTensor;
 const model = tf.model({ inputs: images, outputs: logits });
 
-const config = { ...preset("tiny"), batchSize: 64, epochs: 1 };
-using data = new DeviceDataset(createShapes({ train: 640, test: 10 }), config);
+const config = { ...preset("tiny"), batchSize: 32, epochs: 1 };
+using data = new DeviceDataset(createShapes({ train: 320, test: 10 }), config);
 const { history } = await fit({ config, model, data });
 console.log(`${model.countParams()} parameters, loss ${history[0]!.loss.toFixed(2)}`);

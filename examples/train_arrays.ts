@@ -1,30 +1,20 @@
-// Trains on images that a program makes: which half of the image is brighter?
+// Trains on images that a program makes: is it warm or cold?
 // deno run --allow-read examples/train_arrays.ts
 import { createDataset, createViTClassifier, DeviceDataset, evaluate, fit } from "../mod.ts";
 import { modelConfigOf, preset, selectBackend } from "../mod.ts";
 
-const [count, side] = [200, 32];
+const [count, side] = [240, 32];
 const labels = Array.from({ length: count }, (_, i) => i % 2);
-const images = new Uint8Array(count * side * side * 3);
-labels.forEach((label, image) => {
-  for (let y = 0; y < side; y++) {
-    const brightness = (y < side / 2) === (label === 0) ? 200 : 60;
-    const row = (image * side + y) * side * 3;
-    images.fill(brightness + image % 50, row, row + side * 3);
-  }
+const images = Uint8Array.from({ length: count * side * side * 3 }, (_, i) => {
+  const label = labels[Math.floor(i / (side * side * 3))]!;
+  const isStrong = i % 3 === (label === 0 ? 0 : 2); // red is the first channel, blue the last
+  return (isStrong ? 180 : 40) + (i * i) % 70;
 });
-const classNames = ["bright top", "bright bottom"];
-const dataset = createDataset({
-  images,
-  labels,
-  classNames,
-  height: side,
-  width: side,
-  channels: 3,
-});
+const classNames = ["warm", "cold"];
+const dataset = createDataset({ images, labels, classNames, height: side, width: side, channels: 3 });
 
 await selectBackend("auto");
-const config = { ...preset("tiny"), numClasses: 2, transformerLayers: 1, batchSize: 32, epochs: 2 };
+const config = { ...preset("tiny"), numClasses: 2, transformerLayers: 1, batchSize: 16, epochs: 2 };
 const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
 using data = new DeviceDataset(dataset, config);
 await fit({ config, model, data });
