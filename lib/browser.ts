@@ -3,7 +3,7 @@
  * wasm or cpu. The part of `mod.ts` that needs no Deno; `deno task bundle` makes one file of it.
  *
  * @example
- * ```ts no-eval
+ * ```ts ignore
  * import { loadClassifier, predictImages, readPicture } from "./deno-vit.js";
  * import { selectBackend, setWasmPaths } from "./deno-vit.js";
  *
