@@ -19,7 +19,7 @@ const runs: Record<string, { args?: (folder: string) => Promise<string[]>; says:
       await writeRun(`${folder}/run`, hostileModel),
       "tests/data/pictures/plain.png",
     ],
-    says: /^ {2} *\d+\.\d %  /,
+    says: /^ +\d+\.\d % {2}/,
   },
   "train_arrays.ts": { says: /^Test accuracy: 100\.0 %$/ },
   "train_folder.ts": {

@@ -74,9 +74,15 @@ function pixelsOf(bitmap: ImageBitmap, part: number): RgbImage {
     for (let x = 0; x < width; x++) {
       const count = tall * Math.min(part, from - x * part);
       for (let c = 0; c < 3; c++) {
-        data[(y * width + x) * 3 + c] = Math.round(sums[3 * x + c]! / count);
+        data[(y * width + x) * 3 + c] = toEven(sums[3 * x + c]! / count);
       }
     }
   }
   return { width, height, channels: 3, data };
+}
+
+/** Rounds halves, of which means of few pixels are full, up as often as down. */
+function toEven(value: number): number {
+  const floor = Math.floor(value);
+  return value - floor === 0.5 ? floor + floor % 2 : Math.round(value);
 }
