@@ -11,7 +11,14 @@ const images = Uint8Array.from({ length: count * side * side * 3 }, (_, i) => {
   return (isStrong ? 180 : 40) + (i * i) % 70;
 });
 const classNames = ["warm", "cold"];
-const dataset = createDataset({ images, labels, classNames, height: side, width: side, channels: 3 });
+const dataset = createDataset({
+  images,
+  labels,
+  classNames,
+  height: side,
+  width: side,
+  channels: 3,
+});
 
 await selectBackend("auto");
 const config = { ...preset("tiny"), numClasses: 2, transformerLayers: 1, batchSize: 16, epochs: 2 };

@@ -92,7 +92,7 @@ async function classify(): Promise<void> {
     const name = part("name", className);
     const share = part("share", percent(probability));
     const bar = part("bar", "");
-    bar.style.width = percent(probability);
+    bar.style.width = `${100 * probability}%`;
     item.append(name, share, bar);
     return item;
   }));

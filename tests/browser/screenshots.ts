@@ -45,7 +45,7 @@ await inFolder(async (folder) => {
           await page.getByText("Works without a network from now on.").waitFor();
           await page.locator("#file").setInputFiles(picture);
           await page.getByRole("status").filter({ hasText: /; in / }).waitFor();
-          await page.screenshot({ path: `${images}/${name}.png` });
+          await page.screenshot({ path: `${images}/${name}.png`, fullPage: true });
         }, options);
       }
     }));
