@@ -87,6 +87,12 @@ for (
               found.forEach(({ probability }, place) => {
                 assertAlmostEquals(probability, expected[place]!.probability, 1e-3, path);
               });
+              const widths = await page.locator("#classes .bar").evaluateAll((bars) =>
+                bars.map((bar) => bar.clientWidth / bar.parentElement!.clientWidth)
+              );
+              widths.forEach((width, place) => {
+                assertAlmostEquals(width, expected[place]!.probability, 0.01, `bar ${place}`);
+              });
             }
           })
         ),
