@@ -9,14 +9,17 @@ import { createShapes } from "../../lib/data/shapes.ts";
 import { encodePng } from "../../lib/report/encode_png.ts";
 import { inFolder } from "../checkpoint/folder.ts";
 import { withChromium, withPage, withServer } from "../chromium.ts";
-import { projectRoot, runTaskWell } from "../tasks/run_task.ts";
+import { jsonLines, projectRoot, runTaskWell } from "../tasks/run_task.ts";
 
 const [run] = Deno.args;
 if (!run) throw new Error("Name the run whose page is to be shown: runs/NAME");
 
+/** Of the first images, the one that the model is surest of and right about. */
+const count = 24;
+const { test, width, height, classNames } = createShapes({ train: 1, test: count });
+
 /** An image of the test split, each pixel a square, so that it can be seen. */
 function enlarged(index: number, times: number): Uint8Array {
-  const { test, width, height } = createShapes({ train: 1, test: index + 1 });
   const from = test.images.subarray(index * width * height * 3);
   const data = new Uint8Array(width * height * times ** 2 * 3);
   for (let i = 0; i < data.length; i++) {
@@ -35,8 +38,14 @@ const views = [
 ] as const;
 
 await inFolder(async (folder) => {
-  const [picture, site] = [`${folder}/picture.png`, `${folder}/page`];
-  await Deno.writeFile(picture, enlarged(3, 12));
+  const pictures = Array.from({ length: count }, (_, i) => `${folder}/${i}.png`);
+  for (const [i, path] of pictures.entries()) await Deno.writeFile(path, enlarged(i, 12));
+  const [picture] = jsonLines(await runTaskWell("predict", [run, ...pictures, "--json"]))
+    .map(({ image, predictions: [{ className, probability }] }, i) => {
+      return { image, sure: className === classNames[test.labels[i]!] ? probability : 0 };
+    })
+    .sort((a, b) => b.sure - a.sure).map(({ image }) => image);
+  const site = `${folder}/page`;
   await runTaskWell("export", [run, "--format", "web", "--out", site]);
   await withServer(site, (origin) =>
     withChromium(async (browser) => {
