@@ -133,6 +133,12 @@ export {
 export { saveForeign } from "./lib/foreign/save.ts";
 export type { LayoutName, Preparation } from "./lib/foreign/layouts.ts";
 export { fileHandler } from "./lib/export/file_handler.ts";
+export {
+  loadClassifier,
+  type LoadClassifierOptions,
+  type LoadedClassifier,
+} from "./lib/export/load_classifier.ts";
+export type { ModelMetadata } from "./lib/export/metadata.ts";
 export { encodeOnnx } from "./lib/export/onnx.ts";
 export {
   loadPlainWeights,

@@ -8,12 +8,11 @@ import { WebGPUBackend } from "npm:@tensorflow/tfjs-backend-webgpu@4.22.0";
 import * as wasmBackend from "npm:@tensorflow/tfjs-backend-wasm@4.22.0";
 
 export { tf, wasmBackend, WebGPUBackend };
+/** The wasm backend's modules, as a bundle for browsers must have them beside it. */
+export const wasmFiles = ["tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm.wasm"] as const;
 
-/** @returns where the wasm backend's WebAssembly with SIMD lies: in Deno's npm cache. */
-export const wasmBackendUrl = (): URL =>
-  new URL(
-    import.meta.resolve(
-      "npm:@tensorflow/tfjs-backend-wasm@4.22.0/dist/tfjs-backend-wasm-simd.wasm",
-    ),
-  );
+/** @returns where one of {@linkcode wasmFiles} lies: in Deno's npm cache. */
+export const wasmFileUrl = (name: (typeof wasmFiles)[number]): URL =>
+  new URL(import.meta.resolve(`npm:@tensorflow/tfjs-backend-wasm@4.22.0/dist/${name}`));
+
 export type { TensorInfo } from "npm:@tensorflow/tfjs@4.22.0";

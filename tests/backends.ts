@@ -6,8 +6,11 @@
  */
 import { assertEquals } from "@std/assert";
 import { checkGpu, clearGpuErrors, currentGpu, findAdapter } from "../lib/backend/device.ts";
-import { type BackendName, backendNames, selectBackend } from "../lib/backend/select.ts";
+import { backendNames, selectBackend } from "../lib/backend/select.ts";
 import { tf } from "../lib/tfjs.ts";
+
+/** A backend of Deno's. */
+type BackendName = (typeof backendNames)[number];
 
 /** What {@linkcode forEachBackend} may be told. */
 export interface BackendTestOptions {

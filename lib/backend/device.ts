@@ -61,10 +61,11 @@ export interface AdapterFacts {
 export async function findAdapter(): Promise<AdapterFacts | null> {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) return null;
-  const { description, vendor, device, isFallbackAdapter } = adapter.info;
+  const { description, vendor, architecture, device, isFallbackAdapter } = adapter.info;
   return {
     adapter,
-    description: description || `vendor ${vendor}, device ${device}`,
+    // Browsers tell neither their users' description nor, mostly, the device.
+    description: description || `vendor ${vendor}, device ${device || architecture}`,
     isSoftware: isFallbackAdapter,
   };
 }
@@ -84,7 +85,12 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu | null> 
     info: adapter.info,
     description,
     isSoftware,
-    features: new Set(usefulFeatures.filter((feature) => device.features.has(feature))),
+    features: new Set(usefulFeatures.filter((feature) => {
+      // Where an adapter lists subgroups, as in browsers, WGSL must enable them, and Deno's refuses
+      // just that. Kernels written for both would serve software adapters alone.
+      const isOfDeno = feature !== "subgroups" || !adapter.features.has(feature);
+      return isOfDeno && device.features.has(feature);
+    })),
     bufferLimit: Math.min(
       device.limits.maxBufferSize,
       device.limits.maxStorageBufferBindingSize,

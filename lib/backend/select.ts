@@ -26,8 +26,8 @@ export const backendNames = ["webgpu", "wasm", "cpu"] as const;
 /** @internal */
 type Names = typeof backendNames;
 
-/** Backend that a run can compute on. */
-export type BackendName = Names[number];
+/** Backend that computes; webgl only predicts, and only in browsers. */
+export type BackendName = Names[number] | "webgl";
 
 /** Facts of this machine by which a backend is chosen. */
 export interface BackendFacts {
@@ -37,6 +37,10 @@ export interface BackendFacts {
   webgpuProblem?: string;
   /** Reason why wasm cannot be used; undefined when nothing speaks against it. */
   wasmProblem?: string;
+  /** Whether there is WebGL, as in browsers. */
+  hasWebgl?: boolean;
+  /** Reason why WebGL cannot be used although it is there. */
+  webglProblem?: string;
 }
 
 /** Options of {@linkcode selectBackend}. */
@@ -77,7 +81,7 @@ export function chooseBackend(
   facts: BackendFacts,
   why: string = "as demanded",
 ): BackendDecision {
-  const { adapter, webgpuProblem, wasmProblem } = facts;
+  const { adapter, webgpuProblem, wasmProblem, hasWebgl, webglProblem } = facts;
   const webgpu = adapter && !webgpuProblem ? adapter : undefined;
   const noWebgpu = webgpuProblem ?? "there is no WebGPU adapter";
   switch (wanted) {
@@ -93,12 +97,16 @@ export function chooseBackend(
         );
       }
       return { name: "webgpu", reason: `webgpu: ${why}, on ${nameOf(webgpu)}` };
+    case "webgl":
+      if (!hasWebgl) throw unknown(wanted);
+      if (webglProblem) {
+        throw new UserError(`The webgl backend cannot start: ${webglProblem}; take auto.`);
+      }
+      return { name: "webgl", reason: `webgl: ${why}` };
     case "auto":
       break;
     default:
-      throw new UserError(
-        `Unknown backend "${wanted}"; take one of auto, ${backendNames.join(", ")}.`,
-      );
+      throw unknown(wanted);
   }
   if (webgpu && !webgpu.isSoftware) {
     return { name: "webgpu", reason: `webgpu: on ${nameOf(webgpu)}` };
@@ -115,7 +123,17 @@ export function chooseBackend(
       reason: `webgpu: on ${nameOf(webgpu)}, since wasm cannot start: ${wasmProblem}`,
     };
   }
+  if (hasWebgl && !webglProblem) {
+    const reason = `webgl: ${noWebgpu}, and wasm cannot start: ${wasmProblem}`;
+    return { name: "webgl", reason };
+  }
   return { name: "cpu", reason: `cpu: ${noWebgpu}, and wasm cannot start: ${wasmProblem}` };
+}
+
+function unknown(wanted: string): UserError {
+  return new UserError(
+    `Unknown backend "${wanted}"; take one of auto, ${backendNames.join(", ")}.`,
+  );
 }
 
 function nameOf(adapter: { description: string; isSoftware: boolean }): string {
@@ -154,7 +172,10 @@ async function select(
   const needsAdapter = wanted === "auto" || wanted === "webgpu";
   const healthy = registered && !registered.lost ? registered : null;
   const adapter = needsAdapter && !healthy ? await findAdapter() : null;
-  const facts: BackendFacts = { adapter: healthy ?? adapter ?? undefined };
+  const facts: BackendFacts = {
+    adapter: healthy ?? adapter ?? undefined,
+    hasWebgl: tf.findBackendFactory("webgl") !== undefined,
+  };
   // Each failure becomes a fact, so the second choice is made by the same rules as the first.
   while (true) {
     const decision = chooseBackend(wanted, facts, why);
@@ -169,6 +190,7 @@ async function select(
       const problem = error instanceof Error ? error.message : String(error);
       if (decision.name === "webgpu") facts.webgpuProblem = problem;
       else if (decision.name === "wasm") facts.wasmProblem = problem;
+      else if (decision.name === "webgl") facts.webglProblem = problem;
       else throw error;
     }
   }
@@ -246,8 +268,8 @@ async function activate(
     if (name === "wasm") openPool(threads);
     return;
   }
-  if (name === "wasm" && (await Deno.permissions.query({ name: "read" })).state !== "granted") {
-    throw new Error("its .wasm file lies in Deno's npm cache, and --allow-read was not given");
-  }
-  throw new Error(`tfjs could not start its ${name} backend`);
+  const place = name === "wasm"
+    ? "; its .wasm file must be readable, in Deno with --allow-read, in a browser by setWasmPaths"
+    : "";
+  throw new Error(`tfjs could not start its ${name} backend${place}`);
 }

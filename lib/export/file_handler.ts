@@ -69,7 +69,11 @@ export function fileHandler(path: string | URL): tf.io.IOHandler {
   return { save: (artifacts) => save(place, artifacts), load: () => load(place) };
 }
 
-async function save(folder: string, artifacts: tf.io.ModelArtifacts): Promise<tf.io.SaveResult> {
+/** Contents of files by name. */
+export type ModelFiles = Map<string, Uint8Array<ArrayBuffer>>;
+
+/** `model.json` comes last. */
+function modelFiles(artifacts: tf.io.ModelArtifacts): ModelFiles {
   if (!artifacts.modelTopology || artifacts.modelTopology instanceof ArrayBuffer) {
     throw new TypeError("Only models whose topology is JSON can be saved to a folder");
   }
@@ -78,20 +82,34 @@ async function save(folder: string, artifacts: tf.io.ModelArtifacts): Promise<tf
   const count = Math.ceil(data.byteLength / shardBytes);
   const paths = Array.from({ length: count }, (_, i) => `group1-shard${i + 1}of${count}.bin`);
   const weightsManifest = weights.length > 0 ? [{ paths, weights }] : [];
+  const files = new Map(paths.map((path, i) => {
+    const begin = i * shardBytes;
+    const length = Math.min(shardBytes, data.byteLength - begin);
+    return [path, new Uint8Array(data, begin, length)];
+  }));
+  const text = new TextEncoder().encode(JSON.stringify({ ...described, weightsManifest }));
+  return files.set(modelFile, text);
+}
 
+/** The files of a model by name, as {@linkcode fileHandler} would write them. */
+export async function filesOf(model: tf.LayersModel): Promise<ModelFiles> {
+  let files: ModelFiles | undefined;
+  await model.save(tf.io.withSaveHandler((artifacts) => {
+    files = modelFiles(artifacts);
+    return Promise.resolve({ modelArtifactsInfo: tf.io.getModelArtifactsInfoForJSON(artifacts) });
+  }));
+  return files!;
+}
+
+async function save(folder: string, artifacts: tf.io.ModelArtifacts): Promise<tf.io.SaveResult> {
+  const files = modelFiles(artifacts);
   try {
     await Deno.mkdir(folder, { recursive: true });
     await removeOldModel(folder);
   } catch (error) {
     throw ioError(error, "write", folder);
   }
-  for (const [i, path] of paths.entries()) {
-    const begin = i * shardBytes;
-    const length = Math.min(shardBytes, data.byteLength - begin);
-    await writeFileAtomic(`${folder}/${path}`, [new Uint8Array(data, begin, length)]);
-  }
-  const text = new TextEncoder().encode(JSON.stringify({ ...described, weightsManifest }));
-  await writeFileAtomic(`${folder}/${modelFile}`, [text]);
+  for (const [name, bytes] of files) await writeFileAtomic(`${folder}/${name}`, [bytes]);
   return { modelArtifactsInfo: tf.io.getModelArtifactsInfoForJSON(artifacts) };
 }
 

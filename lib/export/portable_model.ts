@@ -2,14 +2,7 @@
  * A classifier as other programs need it, and its exchange file: safetensors with plain names,
  * which any library of that format reads, and the configuration in the metadata.
  */
-import { parseViTConfig, type ViTConfig } from "../config/model.ts";
 import { storedConfig } from "../config/run.ts";
-import {
-  type Preprocessing,
-  preprocessingFault,
-  preprocessingSchema,
-} from "../data/preprocessing.ts";
-import { z } from "../deps.ts";
 import { UserError } from "../errors.ts";
 import {
   bytesOf,
@@ -22,19 +15,12 @@ import {
 import type { FloatTensor } from "../checkpoint/training_state.ts";
 import { writeFileAtomic } from "../files.ts";
 import { checkWeightShapes } from "../models/architecture.ts";
+import { type ModelMetadata, parseMetadata } from "./metadata.ts";
 
 /** A classifier's weights and what their use takes. */
-export interface PortableModel {
-  /** Of the model alone; fields of training are not exported. */
-  config: ViTConfig;
+export interface PortableModel extends ModelMetadata {
   /** By plain name, such as `blocks.0.attention.query.kernel`. */
   weights: ReadonlyMap<string, FloatTensor>;
-  /** In the order of the logits. */
-  classNames: readonly string[];
-  /**
-   * Preparation of a stored image as model input: normalized, then resized bilinearly to imageSize.
-   */
-  preprocessing: Preprocessing;
 }
 
 /** Format that the metadata of exported weights gives. */
@@ -112,14 +98,8 @@ export async function loadPlainWeights(path: string): Promise<PortableModel> {
         `make one with deno task export --format safetensors.`,
     );
   }
-  const config = parseConfig(jsonOf(metadata, "config", path), path);
-  const classNames = z.array(z.string()).safeParse(jsonOf(metadata, "classNames", path));
-  if (!classNames.success) throw unusable(path, "classNames");
-  const preprocessing = preprocessingSchema.safeParse(jsonOf(metadata, "preprocessing", path));
-  if (!preprocessing.success) throw unusable(path, "preprocessing");
-  const fault = preprocessingFault(preprocessing.data);
-  if (fault !== undefined) throw new UserError(`${path} cannot be used: its ${fault}.`);
-  checkWeightShapes(config, new Map(entries.map(({ name, shape }) => [name, shape])), path);
+  const parsed = parseMetadata(metadata, path);
+  checkWeightShapes(parsed.config, new Map(entries.map(({ name, shape }) => [name, shape])), path);
   for (const entry of entries) {
     if (entry.dtype !== "F32") {
       throw new UserError(
@@ -132,32 +112,5 @@ export async function loadPlainWeights(path: string): Promise<PortableModel> {
     const { shape, data } = tensorOf(entry, await reader.read(entry));
     weights.set(entry.name, { shape, data: data as Float32Array });
   }
-  return { config, weights, classNames: classNames.data, preprocessing: preprocessing.data };
-}
-
-function parseConfig(value: unknown, path: string): ViTConfig {
-  try {
-    return parseViTConfig(value);
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    throw new UserError(
-      `${path} holds a configuration that this version cannot use: ${error.message}`,
-    );
-  }
-}
-
-function jsonOf(metadata: Record<string, string>, key: string, path: string): unknown {
-  const text = metadata[key];
-  if (text === undefined || text.length > 1 << 20) throw unusable(path, key);
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw unusable(path, key);
-  }
-}
-
-function unusable(path: string, key: string): UserError {
-  return new UserError(
-    `${path} cannot be used: its metadata ${key} is missing or wrong; export the model again.`,
-  );
+  return { ...parsed, weights };
 }

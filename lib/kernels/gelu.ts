@@ -57,8 +57,9 @@ export function normalPdf(x: number): number {
   return x === x ? 0 : NaN;
 }
 
-const SQRT_2_OVER_PI = 0.7978845608028654;
-const CUBIC = 0.044715;
+/** The factors in GELU by tanh. */
+export const SQRT_2_OVER_PI = 0.7978845608028654;
+export const CUBIC = 0.044715;
 
 /** What GELU by tanh has in the place of Phi(x): (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2. */
 export function tanhCdf(x: number): number {

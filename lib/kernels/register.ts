@@ -1,10 +1,12 @@
 /**
  * Kernels and gradients of our own, as tfjs keeps them: by name and backend.
  *
- * A kernel has up to three forms: WGSL on webgpu, a loop over typed arrays that serves wasm and cpu,
- * and where that loop takes time, one for all processors under wasm.
+ * A kernel has up to four forms: WGSL on webgpu; a loop over typed arrays that serves wasm and cpu;
+ * where that loop takes time, one for all processors under wasm; and for what prediction needs a
+ * plain one of tfjs's own operations, for webgl in a browser.
  */
 import { hostBackends } from "../backend/host.ts";
+import { UserError } from "../errors.ts";
 import { currentPool, type Pool } from "../simd/pool.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 
@@ -18,34 +20,52 @@ type PooledForm = (
   attributes: never,
 ) => TensorInfo | TensorInfo[] | void;
 
+/** Inputs of a kernel as tfjs's own operations take them. */
+export type Tensors<Inputs> = { [Name in keyof Inputs]: tf.Tensor };
+
+/** A kernel's form of tfjs's own operations; what it makes besides its outputs is tidied away. */
+type PlainForm = (inputs: never, attributes: never) => tf.Tensor | tf.Tensor[];
+
 /**
  * Registers kernels by name.
  *
  * @param webgpu forms for the webgpu backend
  * @param host forms for wasm and cpu, of the same names
+ * @param plain forms for webgl; kernels that have none refuse to run there
  * @param pooled forms for wasm where its pool is open; `host` serves the names that it lacks
  */
 export function registerKernels<Name extends string>(
   webgpu: Record<Name, Form>,
   host: Record<NoInfer<Name>, Form>,
+  plain: Partial<Record<NoInfer<Name>, PlainForm>> = {},
   pooled: Partial<Record<NoInfer<Name>, PooledForm>> = {},
 ): void {
-  for (const backendName of ["webgpu", ...hostBackends]) {
-    const forms: Record<string, Form> = backendName === "webgpu" ? webgpu : host;
-    for (const [kernelName, run] of Object.entries(forms)) {
-      tf.registerKernel({
-        kernelName,
-        backendName,
-        kernelFunc: ({ inputs, attrs }) => {
-          const form = pooled[kernelName as Name];
-          const pool = form && currentPool();
-          return (pool
-            ? form(pool, inputs as never, attrs as never)
-            : run(inputs as never, attrs as never)) ?? [];
-        },
+  const register = (backendName: string, kernelName: string, run: Form) =>
+    tf.registerKernel({
+      kernelName,
+      backendName,
+      kernelFunc: ({ inputs, attrs }) => run(inputs as never, attrs as never) ?? [],
+    });
+  for (const name of Object.keys(webgpu) as Name[]) {
+    register("webgpu", name, webgpu[name]);
+    const form: PooledForm | undefined = pooled[name];
+    const onHost: Form = host[name];
+    for (const backendName of hostBackends) {
+      register(backendName, name, (inputs, attributes) => {
+        const pool = form && currentPool();
+        return pool ? form(pool, inputs, attributes) : onHost(inputs, attributes);
       });
     }
+    const plainForm: PlainForm = plain[name] ?? refuse;
+    register("webgl", name, (inputs, attributes) => tf.tidy(() => plainForm(inputs, attributes)));
   }
+}
+
+/** Refuses what only training needs, on webgl. */
+export function refuse(): never {
+  throw new UserError(
+    "The webgl backend predicts and does not train; take --backend webgpu, wasm or cpu.",
+  );
 }
 
 /** Gradient of a kernel. */

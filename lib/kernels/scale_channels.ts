@@ -12,7 +12,7 @@ import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 import { isTapeOn, onTape } from "./lazy_gradient.ts";
 import { typeOf } from "./matmul/code.ts";
-import { registerKernels, runKernel } from "./register.ts";
+import { registerKernels, runKernel, type Tensors } from "./register.ts";
 
 /**
  * Multiplies channels by factors.
@@ -212,4 +212,10 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels(webgpu, host);
+registerKernels(webgpu, host, {
+  VitScaleChannels({ x, factors, residual }: Tensors<Inputs>) {
+    const groups = x.reshape([-1, factors.size, x.shape.at(-1)! / factors.size]);
+    const y = groups.mul(factors.reshape([-1, 1])).reshape(x.shape);
+    return residual ? y.add(residual) : y;
+  },
+});

@@ -10,7 +10,7 @@ import { dispatch, uniformWords } from "../backend/compute.ts";
 import { hostAllocate, hostFloats } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
-import { registerGradient, registerKernels, runKernel } from "./register.ts";
+import { registerGradient, registerKernels, runKernel, type Tensors } from "./register.ts";
 import { sumLeading } from "./sum_leading.ts";
 
 /**
@@ -261,7 +261,15 @@ const host: typeof webgpu = {
 
 type Floats4 = [Float32Array, Float32Array, Float32Array, Float32Array];
 
-registerKernels(webgpu, host);
+registerKernels(webgpu, host, {
+  VitSequencePooling({ x, kernel, bias }: Tensors<Inputs>) {
+    const [batch, tokens, dim] = sizesOf(x);
+    const scores = tf.matMul(x.reshape([-1, dim]), kernel as tf.Tensor2D).add(bias);
+    const weights = tf.softmax(scores.reshape([batch, tokens]));
+    const y = tf.matMul(weights.reshape([batch, 1, tokens]), x as tf.Tensor3D);
+    return [y.reshape([batch, dim]), weights];
+  },
+});
 
 registerGradient("VitSequencePooling", {
   inputs: ["x", "kernel"],

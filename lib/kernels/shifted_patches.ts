@@ -7,7 +7,7 @@ import { dispatch, uniformWords, unsigned } from "../backend/compute.ts";
 import { hostAllocate, hostFloats } from "../backend/host.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
-import { registerGradient, registerKernels, runKernel } from "./register.ts";
+import { registerGradient, registerKernels, runKernel, type Tensors } from "./register.ts";
 
 /**
  * Where each part of a pixel's channels lies in the image, in halves of a patch: itself, then what
@@ -202,7 +202,22 @@ const host: typeof webgpu = {
   },
 };
 
-registerKernels(webgpu, host);
+registerKernels(webgpu, host, {
+  VitShiftedPatches({ images }: Tensors<Inputs>, { shape, patchSize: p }: Attributes) {
+    const [batch, height, width, channels] = shape as [number, number, number, number];
+    const half = Math.floor(p / 2);
+    const [rows, columns, parts] = [height / p, width / p, SHIFTED_PARTS * channels];
+    const padded = tf.pad(images, [[0, 0], [half, half], [half, half], [0, 0]]);
+    const shifts = SHIFT_OFFSETS.map((offset) => {
+      const [down, right] = offset.map((halves) => (halves + 1) * half) as [number, number];
+      return padded.slice([0, down, right, 0], [batch, height, width, channels]);
+    });
+    return tf.concat(shifts, 3) // b (rows p) (columns p) parts
+      .reshape([batch * rows, p, columns, p * parts]) // (b rows) p columns (p parts)
+      .transpose([0, 2, 1, 3]) // (b rows) columns p (p parts)
+      .reshape([batch, rows * columns, p * p * parts]); // b (rows columns) (p p parts)
+  },
+});
 
 registerGradient<Attributes>("VitShiftedPatches", {
   inputs: [],

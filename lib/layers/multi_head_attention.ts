@@ -1,5 +1,6 @@
 import { tf } from "../tfjs.ts";
 import { attention } from "../kernels/attention/attention.ts";
+import { attentionWeights } from "../kernels/attention/plain.ts";
 import { linear } from "../kernels/linear/linear.ts";
 import { parallelLinear } from "../kernels/linear/parallel_linear.ts";
 import { scaleChannels } from "../kernels/scale_channels.ts";
@@ -149,6 +150,23 @@ export class MultiHeadAttention extends VitLayer {
         });
       const joint = { rate: this.dropPathRate, gamma: this.gamma };
       return this.withResidual(branch, residual, joint, options);
+    });
+  }
+
+  /**
+   * The weights by which each token takes in the others, for a person to look at.
+   *
+   * @param x float32 `[batch, tokens, dim]`, what the layer is applied to.
+   * @returns float32 `[batch, heads, tokens, tokens]`; rows sum to 1.
+   */
+  attentionWeights(x: tf.Tensor3D): tf.Tensor4D {
+    return tf.tidy(() => {
+      const [query, key] = [this.query, this.key].map(({ kernel, bias }) =>
+        linear(x, kernel.read() as tf.Tensor2D, bias ? bias.read() as tf.Tensor1D : null)
+      ) as [tf.Tensor3D, tf.Tensor3D];
+      const scaled = this.scale ? scaleChannels(query, this.scale.read() as tf.Tensor1D) : query;
+      const { numHeads, locality: maskDiagonal } = this;
+      return attentionWeights(scaled, key, { numHeads, maskDiagonal });
     });
   }
 

@@ -6,7 +6,7 @@
  * not shared. So that bit is set before it is compiled. All tensors then lie in shared memory, and
  * workers compute on them where they are.
  */
-import { wasmBackend, wasmBackendUrl } from "../tfjs.ts";
+import { wasmBackend, wasmFileUrl } from "../tfjs.ts";
 
 /** Number of the section that declares the memory, and the flag of one that is shared. */
 const MEMORY_SECTION = 5;
@@ -18,7 +18,7 @@ const SHARED = 2;
  * @throws {Deno.errors.NotCapable} when Deno's npm cache may not be read.
  */
 export async function shareHeap(): Promise<void> {
-  const bytes = withSharedMemory(await Deno.readFile(wasmBackendUrl()));
+  const bytes = withSharedMemory(await Deno.readFile(wasmFileUrl("tfjs-backend-wasm-simd.wasm")));
   const url = URL.createObjectURL(new Blob([bytes], { type: "application/wasm" }));
   wasmBackend.setWasmPaths({
     "tfjs-backend-wasm.wasm": url,

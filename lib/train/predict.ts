@@ -6,7 +6,6 @@ import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import { augmentBatch, packedWords } from "../kernels/augment_batch/augment_batch.ts";
-import { inOrder } from "./batches.ts";
 
 /** Images of one pass through the model, so that any number of files fits the device. */
 export const imagesAtOnce = 32;
@@ -61,8 +60,8 @@ export async function predictImages(
   images.forEach(assertImage);
   using classifier = new Classifier(model, context);
   const predictions: Prediction[][] = [];
-  for (const indices of inOrder(images.length, imagesAtOnce)) {
-    const batch = images.slice(indices[0], indices[0]! + indices.length);
+  for (let first = 0; first < images.length; first += imagesAtOnce) {
+    const batch = images.slice(first, first + imagesAtOnce);
     predictions.push(
       ...await classifier.classify(batch.map((image) => classifier.prepared(image)), count),
     );
@@ -73,14 +72,14 @@ export async function predictImages(
 /** A model that classifies batch after batch, whatever it is shown. Owns a capture on the device. */
 export class Classifier implements Disposable {
   private readonly probabilities: Repeated<{ packed: tf.Tensor2D }, tf.Tensor>;
+  /** Side in pixels of the model's input. */
+  private readonly inputSize: number;
 
   constructor(model: tf.LayersModel, private readonly context: PredictionContext) {
-    const size = model.inputs[0]!.shape[1]!;
+    this.inputSize = model.inputs[0]!.shape[1]!;
     this.probabilities = new Repeated(({ packed }) => {
-      const indices = tf.range(0, packed.shape[0], 1, "int32");
-      const options = { ...context.preprocessing, size };
-      const batch = augmentBatch(packed, indices, null, options);
-      return tf.softmax(model.apply(batch, { training: false }) as tf.Tensor2D);
+      const logits = model.apply(this.inputOf(packed), { training: false });
+      return tf.softmax(logits as tf.Tensor2D);
     });
   }
 
@@ -93,6 +92,22 @@ export class Classifier implements Disposable {
   prepared(image: RgbImage): Uint8Array {
     const { fit = "squash", ...form } = this.context.preprocessing;
     return fitImage(image, this.size, { ...form, fit }).data;
+  }
+
+  /**
+   * Model input of images.
+   * @param images as {@linkcode Classifier.prepared} gives them
+   * @returns float32 `[images, imageSize, imageSize, channels]`, normalized
+   */
+  input(images: readonly Uint8Array[]): tf.Tensor4D {
+    const { shape, values } = packedImages(images, this.context.preprocessing);
+    return tf.tidy(() => this.inputOf(tf.tensor(values, shape, "int32")));
+  }
+
+  private inputOf(packed: tf.Tensor): tf.Tensor4D {
+    const indices = tf.range(0, packed.shape[0]!, 1, "int32");
+    const options = { ...this.context.preprocessing, size: this.inputSize };
+    return augmentBatch(packed as tf.Tensor2D, indices, null, options);
   }
 
   /**

@@ -1,7 +1,4 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { createRunFolder } from "../../lib/checkpoint/run_folder.ts";
-import { saveWeights } from "../../lib/checkpoint/state.ts";
-import { preset, type RunConfig } from "../../lib/config/run.ts";
 import "../../lib/export/file_handler.ts";
 import { encodeOnnx } from "../../lib/export/onnx.ts";
 import { loadPlainWeights } from "../../lib/export/portable_model.ts";
@@ -11,35 +8,15 @@ import { forEachBackend } from "../backends.ts";
 import { inFolder, names } from "../checkpoint/folder.ts";
 import { assertRefused, runTask } from "../tasks/run_task.ts";
 import { logitsOf, modelOf, smallConfig, somePortable } from "./models.ts";
+import { writeRun } from "./runs.ts";
 
 const portable = somePortable(smallConfig({ pooling: "token" }));
-
-async function makeRun(path: string): Promise<string> {
-  const config: RunConfig = { ...preset("tiny"), ...portable.config };
-  const run = await createRunFolder(path, config);
-  const { weights, preprocessing } = portable;
-  await saveWeights(run.best, {
-    weights,
-    config,
-    preprocessing,
-    classNames: [...portable.classNames],
-    step: 12,
-    epoch: 12,
-    positionInEpoch: 0,
-    seed: 1,
-    bestValAccuracy: 0.5,
-    dataset: { name: "shapes", identity: "ab", trainCount: 100 },
-    sums: { loss: 0, top1: 0, top5: 0, images: 0 },
-    versions: {},
-  });
-  return run.path;
-}
 
 forEachBackend(
   "export writes each format, and never over a file",
   () =>
     inFolder(async (folder) => {
-      const run = await makeRun(`${folder}/run`);
+      const run = await writeRun(`${folder}/run`, portable);
       const [plain, layers, onnx] = ["w.safetensors", "web", "m.onnx"].map((n) => `${folder}/${n}`);
       const results = await Promise.all([
         runTask("export", [run, "--format", "safetensors", "--out", plain!]),
@@ -68,7 +45,7 @@ forEachBackend(
 
 Deno.test("export with a wrong option exits 2, says what is known, and writes nothing", () =>
   inFolder(async (folder) => {
-    const run = await makeRun(`${folder}/run`);
+    const run = await writeRun(`${folder}/run`, portable);
     const out = `${folder}/out`;
     const wrong = await Promise.all([
       runTask("export", [run, "--format", "keras", "--out", out]),
@@ -76,7 +53,7 @@ Deno.test("export with a wrong option exits 2, says what is known, and writes no
       runTask("export", [run, "--out", out]),
     ]);
     const says = [
-      'cannot be "keras"; take safetensors or layers-model or onnx',
+      'cannot be "keras"; take safetensors or layers-model or onnx or web',
       "last.safetensors",
       "--format",
     ];

@@ -11,6 +11,7 @@ import { shownPath } from "../../io_error.ts";
 import { firstWebpFrame } from "./first_frame.ts";
 import { readJpegHeader } from "./jpeg_header.ts";
 import { kindOf, type ReadKind, readKinds } from "./kinds.ts";
+import { jpegPartOf } from "./part.ts";
 import { dropMagick, startMagick } from "./magick.ts";
 import type { RgbImage } from "./rgb_image.ts";
 
@@ -232,9 +233,7 @@ function jpegPart(bytes: Uint8Array, atLeast: number | undefined): Size | undefi
   }
   let part = 1;
   while (needed(part) > maxJpegBytes) part *= 2;
-  if (atLeast !== undefined) {
-    while (part < 8 && Math.min(width, height) / (2 * part) >= atLeast) part *= 2;
-  }
+  if (atLeast !== undefined) part = jpegPartOf({ width, height }, atLeast, part);
   if (part === 1) return undefined;
   return { width: Math.floor(width / part), height: Math.floor(height / part) };
 }

@@ -18,6 +18,7 @@ import {
 import { simdAttention, simdAttentionGrad } from "./simd.ts";
 import { webgpuAttention, webgpuAttentionGrad } from "./wgsl.ts";
 import { type Dropout, dropoutNumbers, dropsAny, isOfPart } from "../dropout.ts";
+import { plainAttention } from "./plain.ts";
 import { registerKernels, runKernel } from "../register.ts";
 
 /** Options of {@linkcode attention}. */
@@ -145,5 +146,6 @@ registerKernels(
     VitAttention: countingWeights(hostAttention),
     VitAttentionGrad: countingWeights(hostAttentionGrad),
   },
+  { VitAttention: plainAttention },
   { VitAttention: simdAttention, VitAttentionGrad: simdAttentionGrad },
 );

@@ -9,7 +9,7 @@
 import { bufferLimit } from "../../backend/device.ts";
 import { dispatch, uniformWords, unsigned } from "../../backend/compute.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { hostAugment } from "./host.ts";
+import { augmentInto, hostAugment } from "./host.ts";
 import {
   type AugmentBatch,
   type AugmentOptions,
@@ -17,7 +17,7 @@ import {
   inverseDeviations,
 } from "./options.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
-import { registerKernels, runKernel } from "../register.ts";
+import { registerKernels, runKernel, type Tensors } from "../register.ts";
 
 /**
  * Packs images as {@linkcode augmentBatch} takes them: int32 `[rows, words]` tensors of four bytes
@@ -164,6 +164,24 @@ function webgpuAugment({ shards, indices, transforms, options }: AugmentBatch): 
   })[0]!;
 }
 
+/**
+ * The batch by the host's loop: webgl holds integers as floats, which have no room for four bytes.
+ * The inputs come from the host, where tfjs still has them.
+ */
+function plainAugment(inputs: Tensors<Inputs>, { options, shards }: Attributes): tf.Tensor {
+  const { indices, transforms } = inputs;
+  const packed = Array.from({ length: shards }, (_, k) => inputs[`shard${k}`]!);
+  const { size, channels } = options;
+  const values = new Float32Array(indices.size * size * size * channels);
+  augmentInto(values, {
+    shards: packed.map((shard) => shard.dataSync<"int32">()),
+    indices: indices.dataSync<"int32">(),
+    maps: transforms?.dataSync<"float32">(),
+    words: packed[0]!.shape[1]!,
+  }, options);
+  return tf.tensor(values, [indices.size, size, size, channels]);
+}
+
 function wgsl(channels: number, isResized: boolean, isSampled: boolean, shards: number): string {
   const first = isSampled ? 2 : 1;
   const range = Array.from({ length: shards }, (_, k) => k);
@@ -262,4 +280,4 @@ registerKernels({
   VitAugmentBatch: (inputs: Inputs, a: Attributes) => webgpuAugment(given(inputs, a)),
 }, {
   VitAugmentBatch: (inputs: Inputs, a: Attributes) => hostAugment(given(inputs, a)),
-});
+}, { VitAugmentBatch: plainAugment });

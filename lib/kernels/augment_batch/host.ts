@@ -1,26 +1,51 @@
 /** The host form of augment_batch.ts. */
 import { hostAllocate, hostFloats, hostInts } from "../../backend/host.ts";
 import type { TensorInfo } from "../../tfjs.ts";
-import { type AugmentBatch, inverseDeviations } from "./options.ts";
+import { type AugmentBatch, type AugmentOptions, inverseDeviations } from "./options.ts";
 
-/** The batch on a host: each image is resized into a scratch array, which is then sampled. */
+/** The batch on a host. */
 export function hostAugment({ shards, indices, transforms, options }: AugmentBatch): TensorInfo {
-  const { height, width, channels, size, mean, variance } = options;
-  const batch = indices.shape[0]!;
-  const rows = shards[0]!.shape[0]!;
-  const count = (shards.length - 1) * rows + shards.at(-1)!.shape[0]!;
-  for (const index of hostInts(indices)) {
+  const { channels, size } = options;
+  const output = hostAllocate([indices.shape[0]!, size, size, channels]);
+  augmentInto(hostFloats(output), {
+    shards: shards.map(hostInts),
+    indices: hostInts(indices),
+    maps: transforms && hostFloats(transforms),
+    words: shards[0]!.shape[1]!,
+  }, options);
+  return output;
+}
+
+/** The inputs of the kernel as arrays. */
+export interface AugmentArrays {
+  /** Packed images; all but the last of equal rows. */
+  shards: Int32Array[];
+  indices: Int32Array;
+  /** An affine map for each image, `[batch, 6]`. */
+  maps?: Float32Array;
+  /** Of an image. */
+  words: number;
+}
+
+/**
+ * Writes a batch: each image is resized into a scratch array, which is then sampled.
+ * @throws {RangeError} for an image that is not there
+ */
+export function augmentInto(
+  to: Float32Array,
+  { shards, indices: wanted, maps, words }: AugmentArrays,
+  { height, width, channels, size, mean, variance }: AugmentOptions,
+): void {
+  const batch = wanted.length;
+  const rows = shards[0]!.length / words;
+  const count = (shards.length - 1) * rows + shards.at(-1)!.length / words;
+  for (const index of wanted) {
     if (!(index >= 0 && index < count)) throw new RangeError(`There is no image ${index}.`);
   }
-  const output = hostAllocate([batch, size, size, channels]);
-  const wanted = hostInts(indices);
-  const maps = transforms && hostFloats(transforms);
-  const to = hostFloats(output);
-  const bytes = shards.map((shard) => {
-    const { buffer, byteOffset, byteLength } = hostInts(shard);
+  const bytes = shards.map(({ buffer, byteOffset, byteLength }) => {
     return new Uint8Array(buffer, byteOffset, byteLength);
   });
-  const stride = shards[0]!.shape[1]! * 4;
+  const stride = words * 4;
   const rowTaps = tapsOf(height, size, width * channels);
   const columnTaps = tapsOf(width, size, channels);
   const scratch = new Float32Array(size * size * channels);
@@ -40,7 +65,6 @@ export function hostAugment({ shards, indices, transforms, options }: AugmentBat
     if (!map || isIdentity(map)) to.set(scratch, start);
     else sample(scratch, size, channels, map, to, start);
   }
-  return output;
 }
 
 /** For each output position the two stored ones, as offsets, and the second's share. */

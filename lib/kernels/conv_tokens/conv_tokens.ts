@@ -18,6 +18,7 @@ import { type TensorInfo, tf } from "../../tfjs.ts";
 import { onTape } from "../lazy_gradient.ts";
 import { registerKernels, runKernel } from "../register.ts";
 import * as host from "./host.ts";
+import { plainFrame, plainPool } from "./plain.ts";
 import {
   type GradKernelInputs,
   type GradXInputs,
@@ -124,6 +125,9 @@ function kernelsOf(forms: Forms) {
 }
 
 registerKernels(kernelsOf(webgpu), kernelsOf(host), {
+  VitConvFrame: plainFrame,
+  VitConvPool: plainPool,
+}, {
   VitConvFrame: (pool, { x }: { x: TensorInfo }) => simd.frameOf(pool, x),
   VitConvPool: (pool, inputs: StageInputs, { last }: { last: boolean }) =>
     simd.convPool(pool, inputs, last),

@@ -7,7 +7,7 @@
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { shareData } from "../../backend/tfjs_internals.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
-import { registerGradient, registerKernels, runKernel } from "../register.ts";
+import { registerGradient, registerKernels, runKernel, type Tensors } from "../register.ts";
 import { simdBackward, simdForward } from "./simd.ts";
 import { type GradInputs, type Inputs, rowsOf, webgpuBackward, webgpuForward } from "./wgsl.ts";
 
@@ -98,6 +98,17 @@ function hostForward({ x, gamma, beta }: Inputs, epsilon: number): TensorInfo[] 
   return [y, moments];
 }
 
+function plainForward(
+  { x, gamma, beta }: Tensors<Inputs>,
+  { epsilon, residual }: Attributes,
+): tf.Tensor[] {
+  const { mean, variance } = tf.moments(x, -1, true);
+  const scale = tf.rsqrt(variance.add(epsilon));
+  const y = x.sub(mean).mul(scale).mul(gamma).add(beta);
+  const moments = tf.concat([mean.reshape([-1, 1]), scale.reshape([-1, 1])], 1);
+  return [y, moments, ...(residual ? [x.clone()] : [])];
+}
+
 function hostBackward({ dy, x, gamma, moments, added }: GradInputs): TensorInfo[] {
   const { rows, dim } = rowsOf(x);
   const outputs = [hostAllocate(x.shape), hostAllocate([dim]), hostAllocate([dim])];
@@ -155,6 +166,7 @@ function passingOn(forward: (inputs: Inputs, epsilon: number) => TensorInfo[]) {
 registerKernels(
   { VitLayerNorm: passingOn(webgpuForward), VitLayerNormGrad: webgpuBackward },
   { VitLayerNorm: passingOn(hostForward), VitLayerNormGrad: hostBackward },
+  { VitLayerNorm: plainForward },
   {
     VitLayerNorm: (pool, inputs: Inputs, attributes: Attributes) =>
       passingOn((inputs, epsilon) => simdForward(pool, inputs, epsilon))(inputs, attributes),

@@ -4,8 +4,9 @@ import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { dropoutNumbers, hostMaskKey } from "../dropout.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
-import { registerKernels } from "../register.ts";
+import { refuse, registerKernels, type Tensors } from "../register.ts";
 import { finishRows, multiplyInto, sumRows } from "./host.ts";
+import { plainLinear } from "./plain.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { hostForward, hostGradKernels, hostGradX } from "../matmul/host.ts";
 import { simdForward, simdGradKernel, simdGradX, simdMultiply, simdSumRows } from "./simd.ts";
@@ -165,6 +166,11 @@ const host: typeof webgpu = {
 };
 
 registerKernels(webgpu, host, {
+  VitLinear({ x, kernel, bias, residual, stepKey }: Tensors<Inputs>, attrs: Attributes) {
+    if (attrs.slope || stepKey) refuse();
+    return [plainLinear(x, kernel, bias, { gelu: attrs.gelu, residual })];
+  },
+}, {
   VitLinear(pool, { x, kernel, bias, residual, stepKey }: Inputs, attrs: Attributes) {
     const [inner, columns] = kernel.shape as [number, number];
     const slope = attrs.slope

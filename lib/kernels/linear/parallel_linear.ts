@@ -9,8 +9,9 @@ import { webgpuBackend } from "../../backend/compute.ts";
 import { hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { onTape } from "../lazy_gradient.ts";
-import { registerKernels, runKernel } from "../register.ts";
+import { registerKernels, runKernel, type Tensors } from "../register.ts";
 import { finishRows, sumRows } from "./host.ts";
+import { plainLinear } from "./plain.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { simdForward, simdGradKernel, simdGradXOfMany, simdSumRows } from "./simd.ts";
 import { hostForward, hostGradKernels, hostGradXOfMany } from "../matmul/host.ts";
@@ -181,6 +182,12 @@ const host: typeof webgpu = {
 };
 
 registerKernels(webgpu, host, {
+  VitParallelLinear(inputs: Tensors<Inputs>, { length }: { length: number }) {
+    return Array.from({ length }, (_, i) => {
+      return plainLinear(inputs.x, inputs[`kernel${i}`]!, inputs[`bias${i}`]!);
+    });
+  },
+}, {
   VitParallelLinear(pool, inputs: Inputs, { length }: { length: number }) {
     return listOf(inputs, "kernel", length).map((kernel, i) =>
       simdForward(pool, inputs.x, kernel, { bias: inputs[`bias${i}`], gelu: false })

@@ -285,4 +285,4 @@ function hostAdamW(
   }
 }
 
-registerKernels({ VitAdamW: webgpuAdamW }, { VitAdamW: hostAdamW }, { VitAdamW: simdAdamW });
+registerKernels({ VitAdamW: webgpuAdamW }, { VitAdamW: hostAdamW }, {}, { VitAdamW: simdAdamW });
