@@ -1,19 +1,22 @@
 /** Fine-tuning: what is frozen stays and costs nothing, and the rest has the gradients that it had. */
-import { assert, assertEquals, assertLess } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertLess } from "@std/assert";
 import { tensorsOf } from "../../lib/capture/repeated.ts";
 import { loadState, loadWeights } from "../../lib/checkpoint/state.ts";
 import { modelConfigOf, parseRunConfig, type RunConfig } from "../../lib/config/run.ts";
+import { openImageFolder } from "../../lib/data/open_images.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
 import { trainedVariables } from "../../lib/models/trained.ts";
 import { randomNormal, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { type Batch, DeviceSplit } from "../../lib/train/batches.ts";
+import { DeviceDataset } from "../../lib/train/device_dataset.ts";
 import { fieldsOf, loadInitialWeights } from "../../lib/train/initial_weights.ts";
 import { evaluationStep, gradientsOf } from "../../lib/train/step.ts";
 import { splitModel } from "../../lib/models/trained.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../checkpoint/folder.ts";
+import { classesOf, writeTree } from "../data/picture_files.ts";
 import { goldenFolder, type GoldenName } from "../foreign/golden.ts";
 import { valuesOf } from "../models/tiny_model.ts";
 import { goOn, on, shapes, stopAt, tinyRun, train } from "./tiny_run.ts";
@@ -181,4 +184,26 @@ forEachBackend(
     model.dispose();
   },
   { backends: ["cpu"], allowTensorLeak: true },
+);
+
+forEachBackend(
+  "pictures are stored in the form that weights want, and the run keeps it for predictions",
+  async () => {
+    await inFolder(async (folder) => {
+      await writeTree(`${folder}/photos`, classesOf(["cat", "dog"], 4));
+      const { model, foreign } = await loadInitialWeights(goldenFolder("deit-distilled"));
+      const { imageSize } = model;
+      const dataset = await openImageFolder(`${folder}/photos`, {
+        ...{ ...foreign!.preparation, imageSize, preparedRoot: `${folder}/prepared` },
+      });
+      // No more than the model's input, since the crop is that of the weights.
+      assertEquals([dataset.height, dataset.width], [32, 32]);
+      const config = { limit: 0, validationSplit: 0.1, ...foreign!.preparation };
+      using data = new DeviceDataset(dataset, config);
+      const { fit, resample, cropShare, mean } = data.preprocessing;
+      assertEquals([fit, resample, cropShare], ["crop", "bicubic", 0.9]);
+      mean.forEach((value, c) => assertAlmostEquals(value, [0.485, 0.456, 0.406][c]! * 255, 1e-9));
+    });
+  },
+  { backends: ["cpu"] },
 );
