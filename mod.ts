@@ -99,7 +99,12 @@ export {
 } from "./lib/train/batches.ts";
 export { type Clock } from "./lib/train/clock.ts";
 export { DeviceDataset } from "./lib/train/device_dataset.ts";
-export { evaluate, evaluateEach, type EvaluateOptions } from "./lib/train/evaluate.ts";
+export {
+  evaluate,
+  evaluateEach,
+  type EvaluateOptions,
+  type Guesses,
+} from "./lib/train/evaluate.ts";
 export { type EpochLine, type RunEvent, type StepEvent } from "./lib/train/events.ts";
 export { fit, type FitOptions, type FitResult, type Keeper } from "./lib/train/fit.ts";
 export { type InitialWeights, loadInitialWeights } from "./lib/train/initial_weights.ts";

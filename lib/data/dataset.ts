@@ -40,6 +40,14 @@ export interface ImageSplit {
   count: number;
 }
 
+/** Fewer and wider classes, each of which some of the classes belong to. */
+export interface Superclasses {
+  /** Their names. */
+  names: string[];
+  /** The superclass of each class, by label. */
+  ofClass: number[];
+}
+
 /** A data set of small images, in memory. */
 export interface ImageDataset {
   /** For a person, such as `cifar100 (fine)`. */
@@ -52,6 +60,8 @@ export interface ImageDataset {
   channels: number;
   /** The name of each class, by label. */
   classNames: string[];
+  /** What the classes belong to, where the data set says so. */
+  superclasses?: Superclasses;
   /**
    * Way in which a picture of another shape becomes one of these; `squash` where it is left out.
    */

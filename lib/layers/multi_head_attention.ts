@@ -141,6 +141,30 @@ export class MultiHeadAttention extends VitLayer {
     });
   }
 
+  /**
+   * Attention weights for an input `[batch, tokens, dim]`, without dropout: what the kernel of
+   * {@linkcode call} keeps to itself, computed plainly for people to look at.
+   * @returns `[batch, heads, tokens, tokens]`; each row, of a token that looks, adds up to 1
+   */
+  attentionWeights(x: tf.Tensor3D): tf.Tensor4D {
+    return tf.tidy(() => {
+      const [batch, tokens] = x.shape;
+      const { numHeads, keyDim } = this;
+      const projected = ({ kernel, bias }: Projection) =>
+        linear(x, kernel.read() as tf.Tensor2D, bias.read() as tf.Tensor1D);
+      // b n (h k) -> b h n k
+      const byHead = (values: tf.Tensor) =>
+        values.reshape<tf.Tensor4D>([batch, tokens, numHeads, keyDim]).transpose([0, 2, 1, 3]);
+      const query = projected(this.query);
+      const scaled = this.scale ? scaleChannels(query, this.scale.read() as tf.Tensor1D) : query;
+      // b h n n
+      const scores = tf.matMul(byHead(scaled), byHead(projected(this.key)), false, true)
+        .div(Math.sqrt(keyDim));
+      const masked = this.locality ? scores.sub(tf.eye(tokens).mul(1e9)) : scores;
+      return tf.softmax(masked) as tf.Tensor4D;
+    });
+  }
+
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
     const { numHeads, keyDim, dropoutRate, dropPathRate, layerScale, locality } = this;

@@ -27,11 +27,11 @@ import { checkStart } from "./check_start.ts";
 import { DeviceDataset } from "./device_dataset.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { Diverged } from "./diverged.ts";
-import { evaluate } from "./evaluate.ts";
+import { evaluateGuesses, type Guesses, sumsOf } from "./evaluate.ts";
 import type { RunEvent } from "./events.ts";
 import { fit } from "./fit.ts";
 import { assignInitialWeights, type InitialWeights } from "./initial_weights.ts";
-import type { Metrics } from "./metrics.ts";
+import { type Metrics, metricsOf } from "./metrics.ts";
 import { RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
 import {
@@ -100,6 +100,8 @@ export interface RunResult {
   bestValAccuracy: number | null;
   /** The best weights on the test images; null unless complete. */
   test: Metrics | null;
+  /** What they made of each test image; null unless complete. */
+  guesses: Guesses | null;
 }
 
 /**
@@ -145,11 +147,12 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   const run = new Run({ ...options, lock: (options.lock ?? taken)! }, data, model, optimizer);
   owned.defer(() => run.dispose());
   await run.begin();
-  const test = await run.train() ? await run.test() : null;
+  const guesses = await run.train() ? await run.test() : null;
+  const test = guesses && metricsOf(sumsOf(guesses.statistics));
   const { step, skippedSteps = 0, bestValAccuracy } = run.progress;
   return {
     complete: test !== null,
-    ...{ step, skippedSteps, test },
+    ...{ step, skippedSteps, test, guesses },
     bestValAccuracy: bestValAccuracy < 0 ? null : bestValAccuracy,
   };
 }
@@ -226,11 +229,11 @@ class Run {
   }
 
   /** Evaluates the best weights on the test images; null if the signal aborts that. */
-  async test(): Promise<Metrics | null> {
+  async test(): Promise<Guesses | null> {
     const { options: { config, folder, onEvent, signal }, model, data, variables } = this;
     assignVariables(variables, (await loadWeights(folder.best)).weights, folder.best);
     try {
-      return await evaluate(model, data.test, {
+      return await evaluateGuesses(model, data.test, {
         batchSize: config.batchSize / config.accumulate,
         onBatch: (done, count) => onEvent?.({ type: "test", done, count }),
         signal,
