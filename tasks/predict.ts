@@ -9,7 +9,15 @@ import { blocks, csv, json, type PredictionFormat, table } from "../lib/report/p
 import { shellWord } from "../lib/report/summary.ts";
 import { Classifier } from "../lib/train/predict.ts";
 import { assignWeights } from "../lib/train/weights.ts";
-import { countOf, givenOption, newCommand, parseArguments, runsFolder, runTask } from "./cli.ts";
+import {
+  countOf,
+  givenOption,
+  newCommand,
+  parseArguments,
+  quietText,
+  runsFolder,
+  runTask,
+} from "./cli.ts";
 import { imageFiles } from "./image_files.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
@@ -28,6 +36,7 @@ await runTask(async () => {
       .option("--top <n>", "how many classes; default: 5, and 1 with --table")
       .addOption(new Option("--table", "print a line per image").conflicts(["csv", "json"]))
       .addOption(new Option("--csv", "print comma-separated values").conflicts(["json"]))
+      .option("-q, --quiet", quietText, false)
       .option("--json", "print one JSON object per image", false)
       .addHelpText(
         "after",
@@ -49,7 +58,7 @@ await runTask(async () => {
   assignWeights(model, state.weights, path);
   using classifier = new Classifier(model, state);
   const format = formatOf(options, state.classNames);
-  const lines = new Lines(screen, options.json);
+  const lines = new Lines(screen, options.json, undefined, options.quiet);
   // Their names alone, so that progress has an end.
   const files = await Array.fromAsync(imageFiles(words));
   const isGood = await predictAll(files, { classifier, top, format, lines });

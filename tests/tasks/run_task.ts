@@ -13,8 +13,11 @@ export const projectRoot: string = fromFileUrl(new URL("../../", import.meta.url
 /** A run of seconds; a later option overrides an earlier one of the same name. */
 export const smallRun: readonly string[] = [
   ...["--preset", "tiny", "--dataset", "shapes", "--transformer-layers", "1"],
-  ...["--limit", "60", "--batch-size", "32", "--epochs", "1", "--backend", "wasm"],
+  ...["--limit", "60", "--batch-size", "32", "--epochs", "1", "--backend", "wasm", "--no-report"],
 ];
+
+/** The same with a report in the end. */
+export const reportedRun: readonly string[] = smallRun.filter((arg) => arg !== "--no-report");
 
 /** No system has both, so that WebGPU finds no adapter under this environment. */
 export const withoutAdapter = {
