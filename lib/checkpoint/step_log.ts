@@ -75,7 +75,9 @@ export class StepLog {
     this.lastTime = this.now();
     const bytes = new TextEncoder().encode(JSON.stringify(line) + "\n");
     this.writing = this.writing.then(async () => {
-      if (!this.hasFailed) await Deno.writeFile(this.path, bytes, { append: true });
+      if (this.hasFailed) return;
+      // A folder that is being removed must not fill again.
+      await Deno.writeFile(this.path, bytes, { append: true, create: false });
     }).catch(() => void (this.hasFailed = true));
   }
 
@@ -85,15 +87,12 @@ export class StepLog {
   }
 }
 
-/** Drops the lines after a step, and what is no line. */
+/** Drops the lines after a step, and what is no line; makes the file where it is missing. */
 async function rewind(path: string, step: number): Promise<void> {
-  let text: string;
-  try {
-    text = await Deno.readTextFile(path);
-  } catch (error) {
-    if (isAbsent(error)) return;
+  const text = await Deno.readTextFile(path).catch((error) => {
+    if (isAbsent(error)) return "";
     throw ioError(error, "read", path);
-  }
+  });
   const kept = text.split("\n").filter((line) => stepOf(line) <= step).map((line) => `${line}\n`);
   await writeFileAtomic(path, [new TextEncoder().encode(kept.join(""))]);
 }

@@ -5,15 +5,12 @@
  */
 import type { Browser, BrowserContext, Page } from "playwright-core";
 
-/** Where a Chromium may be. */
-const places = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+/** Where Debian's Chromium is. */
+const place = "/usr/bin/chromium";
 
 /** The browser's path; null where there is none. */
 export async function findChromium(): Promise<string | null> {
-  for (const place of places) {
-    if (await Deno.stat(place).then(({ isFile }) => isFile, () => false)) return place;
-  }
-  return null;
+  return await Deno.stat(place).then(({ isFile }) => isFile ? place : null, () => null);
 }
 
 /** Whether tests of pages are ignored, for want of a browser and of a demand for one. */
