@@ -2,38 +2,13 @@
 /// <reference lib="dom" />
 import { assert, assertEquals } from "@std/assert";
 import { inFolder } from "../data/fixtures.ts";
-import { projectRoot, reportedRun, smallRun } from "../tasks/run_task.ts";
+import { reportedRun, smallRun } from "../tasks/run_task.ts";
 import { accessibilityFaults, ignoreChromium, WatchedBrowser } from "./chromium.ts";
+import { answers, freePort, started } from "./tasks.ts";
 
 const ignore = ignoreChromium;
 
-/** A task without the process of `deno task` before it, so that it can be killed. */
-function started(task: string, args: string[], folder: string): Deno.ChildProcess {
-  const flags = ["--allow-read", `--allow-write=${folder},data,.cache`, "--allow-net=127.0.0.1"];
-  return new Deno.Command("deno", {
-    args: ["run", ...flags, "--allow-env=XDG_RUNTIME_DIR", `tasks/${task}.ts`, ...args],
-    cwd: projectRoot,
-    env: { NO_COLOR: "1" },
-    ...{ stdin: "null", stdout: "null", stderr: "inherit" },
-  }).spawn();
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
-}
-
-async function answers(url: string): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
-    const response = await fetch(url).catch(() => null);
-    await response?.body?.cancel();
-    if (response?.ok) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`${url} does not answer`);
-}
-
-/** What the accuracy chart says to those who cannot see it, and the number of epochs on the card. */
+/** A chart, as it is for those who cannot see it. */
 const chartLabel = '#charts canvas[role="img"]';
 
 Deno.test({
