@@ -90,6 +90,8 @@ await runTask(async () => {
   const model = createViTClassifier(modelConfigOf(config));
   assignWeights(model, state.weights, path);
   const split = new DeviceSplit(images, state.preprocessing);
+  // On webgpu the first batch also compiles kernels.
+  lines.evaluation("Evaluating", 0, images.count);
   const { statistics, guesses } = await evaluateGuesses(model, split, {
     batchSize: config.batchSize / config.accumulate,
     onBatch: (done, count) => lines.evaluation("Evaluating", done, count),

@@ -13,18 +13,22 @@ function ports(): { free: number; held: Deno.Listener } {
   return { free, held };
 }
 
-/** Starts a server and waits for its first line. */
-async function serving(args: string[], test: (line: string) => Promise<void>): Promise<void> {
-  const child = taskCommand("serve", args).spawn();
+/** Starts a task and waits for the line in which it says where a page is. */
+async function serving(
+  task: string,
+  args: readonly string[],
+  test: (line: string) => Promise<void>,
+): Promise<void> {
+  const child = taskCommand(task, args).spawn();
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   try {
     let text = "";
-    while (!text.includes("\n")) {
+    while (!/http:.*\n/.test(text)) {
       const { value, done } = await reader.read();
       if (done) break;
       text += value;
     }
-    await test(text.split("\n")[0]!);
+    await test(text.split("\n").find((line) => line.includes("http:"))!);
   } finally {
     // `deno task` passes on what a terminal's Ctrl-C would be.
     child.kill("SIGINT");
@@ -40,12 +44,30 @@ Deno.test("serve says where the page is, of one run or of all in a folder", () =
     const { free, held } = ports();
     held.close();
     for (const [args, said] of [[[`${folder}/a`], `${folder}/a`], [[folder], "2 runs"]] as const) {
-      await serving([...args, "--port", String(free)], async (line) => {
+      await serving("serve", [...args, "--port", String(free)], async (line) => {
         assertEquals(line, `${said}: http://127.0.0.1:${free}/`);
         const response = await fetch(`http://127.0.0.1:${free}/`);
         assertStringIncludes(await response.text(), "<title>deno-vit</title>");
       });
     }
+  }));
+
+Deno.test("train --serve answers while it trains, and refuses another host's name", () =>
+  inFolder(async (folder) => {
+    const { free, held } = ports();
+    held.close();
+    const args = [...smallRun, "--epochs", "9999", "--out", `${folder}/a`, "--serve", String(free)];
+    await serving("train", args, async (line) => {
+      assertEquals(line, `Live page: http://127.0.0.1:${free}/`);
+      const response = await fetch(`http://127.0.0.1:${free}/`);
+      assertStringIncludes(await response.text(), "<title>deno-vit</title>");
+      // By a plain connection, since fetch lets nobody choose a host.
+      using connection = await Deno.connect({ hostname: "127.0.0.1", port: free });
+      const request = "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+      await connection.write(new TextEncoder().encode(request));
+      const answer = await new Response(connection.readable).text();
+      assertStringIncludes(answer, "HTTP/1.1 403");
+    });
   }));
 
 Deno.test("a port in use is refused with the next free one, by train before anything is made", () =>

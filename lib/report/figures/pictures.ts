@@ -59,14 +59,15 @@ export function attentionFigure({ right, wrong }: TestFindings): Figure | null {
   return {
     ...{ name: "attention", title: "Attention", image: tilesSvg(tiles, side, 3) },
     caption: "Test images, and beside them the same lit by attention rollout (Abnar and Zuidema, " +
-      "2020): the brighter a patch, the more of what the model decides by comes from it.",
+      "2020): the brighter a patch, the more of what the model decides by comes from it, from the " +
+      "least to the most of each image.",
   };
 }
 
 /** A picture as dark as little attention comes from there. */
 export function lit({ width, height, channels, data }: Picture, attention: Float32Array): Picture {
   const places = Math.sqrt(attention.length);
-  const most = Math.max(...attention);
+  const [least, most] = [Math.min(...attention), Math.max(...attention)];
   const bytes = new Uint8Array(data.length);
   // Between the middles of patches the light goes evenly from one to the next.
   const at = (y: number, x: number) => {
@@ -81,7 +82,8 @@ export function lit({ width, height, channels, data }: Picture, attention: Float
   };
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
-      const share = at((y + 0.5) * places / height - 0.5, (x + 0.5) * places / width - 0.5) / most;
+      const value = at((y + 0.5) * places / height - 0.5, (x + 0.5) * places / width - 0.5);
+      const share = most > least ? (value - least) / (most - least) : 1;
       const start = (y * width + x) * channels;
       for (let c = 0; c < channels; c++) {
         bytes[start + c] = Math.round(data[start + c]! * (0.12 + 0.88 * share));
