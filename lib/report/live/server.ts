@@ -128,7 +128,7 @@ export class LivePage implements Disposable {
 
   /** Looks again and again, as long as somebody listens. */
   private watch(): void {
-    const { interval = 1000 } = this.options;
+    const { interval = 2000 } = this.options;
     this.timer ??= setTimeout(async () => {
       await (this.looking = this.looking.then(() => this.look()));
       this.timer = undefined;

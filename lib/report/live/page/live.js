@@ -10,6 +10,8 @@ const allFields = document.querySelector("#all-fields");
 let timer;
 
 function drawSoon() {
+  // A page behind others takes no time of the trainer's; it is drawn when it comes forward.
+  if (document.hidden) return;
   timer ??= setTimeout(() => {
     timer = undefined;
     drawCards();
@@ -178,4 +180,5 @@ events.addEventListener("run", ({ data }) => {
   drawSoon();
 });
 allFields.addEventListener("change", drawSoon);
+document.addEventListener("visibilitychange", drawSoon);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => recolor(runs));
