@@ -57,6 +57,7 @@ export {
   type RecordStream,
   splitValidation,
   type StreamedImages,
+  type Superclasses,
 } from "./lib/data/dataset.ts";
 export type { DecodeOptions } from "./lib/data/image/decode.ts";
 export { readImageFile } from "./lib/data/image/read.ts";
