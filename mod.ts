@@ -60,6 +60,7 @@ export {
   type RecordStream,
   splitValidation,
   type StreamedImages,
+  type Superclasses,
 } from "./lib/data/dataset.ts";
 export type { DecodeOptions } from "./lib/data/image/decode.ts";
 export { readImageFile } from "./lib/data/image/read.ts";
@@ -109,6 +110,7 @@ export {
   evaluate,
   evaluateEach,
   type EvaluateOptions,
+  type Guesses,
   type RankedEvaluateOptions,
 } from "./lib/train/evaluate.ts";
 export { type EpochLine, type RunEvent, type StepEvent } from "./lib/train/events.ts";

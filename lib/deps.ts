@@ -34,3 +34,37 @@ export const importParquet = (): Promise<typeof import("npm:hyparquet@1.33.0")> 
 export const importParquetCompressors = async (): Promise<
   import("npm:hyparquet@1.33.0").Compressors
 > => (await import("npm:hyparquet-compressors@1.1.2")).compressors;
+
+/** What a chart is drawn from. */
+export type ChartOption = import("npm:echarts@6.1.0").EChartsOption;
+/** The chart library. */
+export type Charts = typeof import("npm:echarts@6.1.0");
+/**
+ * Chosen for reports since it draws SVG without a DOM and lays out axes, legends and labels; Vega and
+ * Plot want a DOM or a canvas. The file that is packed already, since its modules read the environment.
+ * @returns the chart library, loaded when the first chart is drawn.
+ */
+export const importCharts = async (): Promise<Charts> =>
+  await import("npm:echarts@6.1.0/dist/echarts.esm.min") as unknown as Charts;
+
+/** Matrices and their eigenvectors. */
+export type MatrixModule = Pick<
+  typeof import("npm:ml-matrix@6.15.1"),
+  "Matrix" | "EigenvalueDecomposition"
+>;
+/** @returns matrices and their eigenvectors, for pictures of filters. */
+export const importMatrix = async (): Promise<MatrixModule> =>
+  // Its CommonJS types call the module itself a class.
+  await import("npm:ml-matrix@6.15.1") as unknown as MatrixModule;
+
+/**
+ * Chosen for the live page since it draws thousands of points in little time, and is 51 kB.
+ * @returns the script and the style sheet of the live page's charts.
+ */
+export async function importUplot(): Promise<{ script: string; style: string }> {
+  const [script, style] = await Promise.all([
+    import("npm:uplot@1.6.32/dist/uPlot.iife.min.js", { with: { type: "text" } }),
+    import("npm:uplot@1.6.32/dist/uPlot.min.css", { with: { type: "text" } }),
+  ]);
+  return { script: script.default, style: style.default };
+}

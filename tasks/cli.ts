@@ -6,6 +6,9 @@ import denoJson from "../deno.json" with { type: "json" };
 import { type KnownOption, translate } from "./aliases.ts";
 import { OutputClosed, write } from "./output.ts";
 
+/** What `--quiet` does, for help texts. */
+export const quietText = "print results and notices alone, these on standard error";
+
 /** Where runs are kept unless told otherwise, and where `--resume auto` looks. */
 export const runsFolder = "runs";
 

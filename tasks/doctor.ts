@@ -3,8 +3,12 @@ import { format as formatBytes } from "@std/fmt/bytes";
 import { join } from "@std/path";
 import { type Gpu, requestGpu, usefulFeatures } from "../lib/backend/device.ts";
 import { adapterAdvice, selectBackend } from "../lib/backend/select.ts";
+import { openRunFolder } from "../lib/checkpoint/run_folder.ts";
+import { modelConfigOf, preset, presets } from "../lib/config/run.ts";
 import { type DataSource, sources } from "../lib/data/sources.ts";
 import { librariesHere } from "../lib/distributed/libraries.ts";
+import { architectureOf } from "../lib/models/architecture.ts";
+import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { tf } from "../lib/tfjs.ts";
 import { newCommand, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";
@@ -138,6 +142,27 @@ function show(report: Report): void {
   for (const text of advice) print(`- ${text}`);
 }
 
+/** The layers of a preset, or of the run in a folder. */
+async function showModel(name: string, json?: true): Promise<void> {
+  const config = Object.hasOwn(presets, name) || !await isFolder(name)
+    ? preset(name)
+    : (await openRunFolder(name)).config;
+  const { parameters, tokens, weights } = architectureOf(config);
+  if (json) {
+    const shapes = Object.fromEntries(weights);
+    return print(JSON.stringify({ model: name, parameters, tokens, weights: shapes }, null, 2));
+  }
+  await selectBackend("cpu");
+  createViTClassifier(modelConfigOf(config)).summary(96, [0.4, 0.75, 0.88, 1], print);
+  print(
+    `${tokens} tokens; ${parameters.toLocaleString("en")} parameters in ${weights.size} weights.`,
+  );
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false);
+}
+
 function line(label: string, text: string): void {
   print(`${label.padEnd(34)}${text}`);
 }
@@ -153,9 +178,11 @@ await runTask(async () => {
       "Shows what this machine can run, and what to install where something is missing.",
     )
       .option("--root <folder>", "the folder of the data sets", "data")
+      .option("--model <name>", "show the layers of a preset's or a run's model instead")
       .option("--json", "print one JSON object"),
   );
-  const { root, json } = command.opts();
+  const { root, json, model } = command.opts();
+  if (model !== undefined) return await showModel(model, json);
   const report = await examine(root);
   if (json) print(JSON.stringify(report, null, 2));
   else show(report);

@@ -18,7 +18,7 @@ import { evaluateGuesses, sumsOf } from "../lib/train/evaluate.ts";
 import { splitDataset } from "../lib/train/device_dataset.ts";
 import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
-import { givenOption, newCommand, oneOf, parseArguments, runTask } from "./cli.ts";
+import { givenOption, newCommand, oneOf, parseArguments, quietText, runTask } from "./cli.ts";
 import { deviceDataText, loadRunData } from "./data_options.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
@@ -49,6 +49,7 @@ await runTask(async () => {
       .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
       .option("--device-data <bytes>", deviceDataText, "auto")
       .option("--limit <n>", "use only the first n images; default: the run's limit")
+      .option("-q, --quiet", quietText, false)
       .option("--json", "print one JSON object", false)
       .addHelpText(
         "after",
@@ -65,8 +66,8 @@ await runTask(async () => {
   const limit = limitOf(options.limit);
   const { path, config, state } = await loadRunWeights(given, givenOption(command, "weights"));
   const choice = await selectBackend(options.backend);
-  const lines = new Lines(screen, options.json);
-  if (!options.json) lines.say(`Backend ${choice.reason}`);
+  const lines = new Lines(screen, options.json, undefined, options.quiet);
+  lines.remark(`Backend ${choice.reason}`);
   const dataset = await loadRunData(config, options, (text) => lines.notice(text));
   const notice = checkEvaluationData(state, dataset);
   if (notice !== null) lines.notice(notice);
@@ -87,6 +88,8 @@ await runTask(async () => {
 
   const model = createViTClassifier(modelConfigOf(config), { given: state.weights });
   const split = new DeviceSplit(images, state.preprocessing);
+  // On webgpu the first batch also compiles kernels.
+  lines.evaluation("Evaluating", 0, images.count);
   const { statistics, guesses } = await evaluateGuesses(model, split, {
     batchSize: config.batchSize / config.accumulate,
     onBatch: (done, count) => lines.evaluation("Evaluating", done, count),

@@ -24,12 +24,19 @@ export class Lines {
   /**
    * @param json whether only JSON may be printed: then people read standard error, and no progress
    * @param now milliseconds of a clock that never goes back
+   * @param isQuiet whether only results and notices are printed, these on standard error
    */
   constructor(
     private readonly screen: Screen,
     readonly json: boolean,
     readonly now: () => number = () => performance.now(),
+    private readonly isQuiet = false,
   ) {}
+
+  /** Whether lines can be renewed. */
+  get isTerminal(): boolean {
+    return this.screen.isTerminal;
+  }
 
   /** Characters that a line may have; a full last column would wrap on some terminals. */
   get width(): number {
@@ -43,9 +50,14 @@ export class Lines {
     this.screen.write(`${start}${line}\n`);
   }
 
+  /** Prints a line that stays, unless only results are wanted. */
+  remark(line: string): void {
+    if (!this.json && !this.isQuiet) this.say(line);
+  }
+
   /** Prints what a person should read, apart from JSON. */
   notice(text: string): void {
-    if (this.json) this.screen.writeError(text);
+    if (this.json || this.isQuiet) this.screen.writeError(text);
     else this.say(text);
   }
 
@@ -64,7 +76,7 @@ export class Lines {
 
   /** Prints a line that the next one replaces on a terminal. */
   progress(text: string): void {
-    if (this.json) return;
+    if (this.json || this.isQuiet) return;
     this.progressAt = this.now();
     if (!this.screen.isTerminal) return this.say(text);
     this.screen.write(`\r\x1b[2K${text.slice(0, this.width)}`);

@@ -59,6 +59,20 @@ export async function askToReach(option: string, source: string | undefined): Pr
   );
 }
 
+/**
+ * Asks for listening on an address, where it is not this machine's own.
+ * @throws {UserError} with the command that may, if the answer is no or nobody can be asked.
+ */
+export async function askToListen(option: string, host: string, port: number): Promise<void> {
+  const place = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const { state } = await Deno.permissions.request({ name: "net", host: place });
+  if (state === "granted") return;
+  throw new UserError(
+    `${option} ${host} would show the page to other machines, which this task may not do ` +
+      `(docs/permissions.md); allow it with: ${ownCommand({ net: [place] })}`,
+  );
+}
+
 /** The host and port of a URL of HTTP; undefined for anything else. */
 export function hostOf(source: string | undefined): string | undefined {
   if (source === undefined || !/^https?:/i.test(source) || !URL.canParse(source)) return undefined;

@@ -8,7 +8,15 @@ import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { blocks, csv, json, type PredictionFormat, table } from "../lib/report/predictions.ts";
 import { shellWord } from "../lib/report/summary.ts";
 import { Classifier } from "../lib/train/predict.ts";
-import { countOf, givenOption, newCommand, parseArguments, runsFolder, runTask } from "./cli.ts";
+import {
+  countOf,
+  givenOption,
+  newCommand,
+  parseArguments,
+  quietText,
+  runsFolder,
+  runTask,
+} from "./cli.ts";
 import { imageFiles } from "./image_files.ts";
 import { Lines } from "./lines.ts";
 import { screen } from "./output.ts";
@@ -27,6 +35,7 @@ await runTask(async () => {
       .option("--top <n>", "how many classes; default: 5, and 1 with --table")
       .addOption(new Option("--table", "print a line per image").conflicts(["csv", "json"]))
       .addOption(new Option("--csv", "print comma-separated values").conflicts(["json"]))
+      .option("-q, --quiet", quietText, false)
       .option("--json", "print one JSON object per image", false)
       .addHelpText(
         "after",
@@ -51,7 +60,7 @@ await runTask(async () => {
   const model = createViTClassifier(weights.config, { given: weights.weights });
   using classifier = new Classifier(model, weights);
   const format = formatOf(options, weights.classNames);
-  const lines = new Lines(screen, options.json);
+  const lines = new Lines(screen, options.json, undefined, options.quiet);
   // Their names alone, so that progress has an end.
   const files = await Array.fromAsync(imageFiles(words));
   const isGood = await predictAll(files, { classifier, top, format, lines });

@@ -1,27 +1,36 @@
 /** `deno task train`: trains a Vision Transformer and keeps the run in a folder. */
 import type { BackendChoice } from "../lib/backend/select.ts";
-import type { RunFolder } from "../lib/checkpoint/run_folder.ts";
+import { removeUnusedRun, type RunFolder } from "../lib/checkpoint/run_folder.ts";
+import { progressOf } from "../lib/checkpoint/progress.ts";
 import { readHistory } from "../lib/checkpoint/history.ts";
+import { loadWeights } from "../lib/checkpoint/state.ts";
+import { writeTestResults } from "../lib/checkpoint/test_results.ts";
 import type { RunConfig } from "../lib/config/run.ts";
 import { UserError } from "../lib/errors.ts";
 import { bestEpoch, formatSummary, shellWord } from "../lib/report/summary.ts";
 import { tf } from "../lib/tfjs.ts";
 import { checkStart, type SplitCounts } from "../lib/train/check_start.ts";
+import type { Guesses } from "../lib/train/evaluate.ts";
+import { testResultsOf } from "../lib/train/findings.ts";
 import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
 import denoJson from "../deno.json" with { type: "json" };
-import { countOf, newCommand, oneOf, runTask } from "./cli.ts";
+import { countOf, newCommand, oneOf, quietText, runTask } from "./cli.ts";
 import { type Company, inCompany } from "./company.ts";
 import { deviceDataText, loadRunData, onBrokenText } from "./data_options.ts";
 import { Lines } from "./lines.ts";
+import { checkPort, defaultPort, ownHost, portOf } from "./live_server.ts";
+import { serveBeside } from "./live_thread.ts";
 import { OutputClosed } from "./output.ts";
-import { askToReach } from "./permissions.ts";
+import { askToReach, askToWrite } from "./permissions.ts";
 import { addRunOptions } from "./run_options.ts";
 import { prepareTogether, selectTogether } from "./ranked_start.ts";
 import { listenForStop } from "./signals.ts";
 import { TrainDisplay } from "./train_display.ts";
+import { TrainRecords } from "./train_records.ts";
 import type { StartOptions } from "./train_start.ts";
 import { tuneKernels } from "./tuning.ts";
+import { writeReport } from "./write_report.ts";
 
 const command = addRunOptions(
   newCommand("train", "Train a Vision Transformer; missing data is downloaded first.")
@@ -66,6 +75,13 @@ const command = addRunOptions(
       "measure the GPU's kernels first; a hardware GPU does so unasked, once",
       false,
     )
+    .option(
+      "--serve [port]",
+      `show the run on a page of this machine while it trains; ${defaultPort}`,
+    )
+    .option("--tensorboard <folder>", "write event files for TensorBoard below this folder")
+    .option("--no-report", "make no report.html when the run is complete")
+    .option("-q, --quiet", quietText, false)
     .option("--json", "print one JSON object per line", false)
     .option("--mpi <library>", "with train:mpi: the MPI library's file or name, or auto")
     .addHelpText(
@@ -99,6 +115,10 @@ interface TrainOptions extends StartOptions {
   keep: string;
   onNan: string;
   tune: boolean;
+  serve?: string | true;
+  tensorboard?: string;
+  report: boolean;
+  quiet: boolean;
   json: boolean;
 }
 
@@ -113,10 +133,16 @@ async function train(company: Company): Promise<number> {
   const keep = countOf("--keep", options.keep, "states");
   const onNan = oneOf("--on-nan", options.onNan, { stop: "stop", skip: "skip" } as const);
   // What is printed with --json is JSON lines alone.
-  const lines = new Lines(company.screen, json);
+  const lines = new Lines(company.screen, json, undefined, options.quiet);
   const onNotice = (text: string) => lines.notice(text);
   await using owned = new AsyncDisposableStack();
-  await company.together(() => askToReach("--data", options.data));
+  const port = options.serve === undefined ? undefined : portOf(options.serve);
+  await company.together(async () => {
+    await askToReach("--data", options.data);
+    if (!company.leads) return;
+    if (options.tensorboard !== undefined) await askToWrite("--tensorboard", options.tensorboard);
+    if (port !== undefined) checkPort(ownHost, port);
+  });
   const start = await prepareTogether(company, options, given, owned, onNotice);
   if ("complete" in start) {
     if (json) lines.say(JSON.stringify(start));
@@ -125,7 +151,7 @@ async function train(company: Company): Promise<number> {
   const { config, resume, initial } = start;
 
   const choice = await selectTogether(company, options.backend, start.computedOn, onNotice);
-  if (!json) lines.say(`Backend ${choice.reason}`);
+  lines.remark(`Backend ${choice.reason}`);
   if (start.trains) {
     await company.inTurns(() => tuneKernels(choice, config, options.tune, onNotice));
   }
@@ -137,19 +163,30 @@ async function train(company: Company): Promise<number> {
   const counts = await company.together(() => checkStart(config, dataset, initial));
   const { run, lock } = await company.together(start.open);
   const answers = !company.leads ? "not" : company.ranks ? "for all" : "alone";
-  using stop = await listenForStop(json, answers);
+  using stop = await listenForStop(json || options.quiet, answers);
   const began = performance.now();
   let broken: { error: unknown } | undefined;
   const result = await (async () => {
     if (json) lines.say(JSON.stringify(firstLine(run, choice, config, counts, resume?.step ?? 0)));
-    else lines.say(`Run folder ${run.path}`);
+    else lines.remark(`Run folder ${run.path}`);
+    if (port !== undefined && company.leads) {
+      const page = owned.use(await serveBeside({ runs: [run.path], port }));
+      onNotice(`Live page: ${page.url}`);
+    }
     if (start.trains) tellOfValidation(config, counts, onNotice);
+    const { tensorboard } = options;
+    const records = company.leads
+      ? await TrainRecords.begin({
+        ...{ run, config, dataset, tensorboard },
+        progress: resume && progressOf(resume),
+      })
+      : undefined;
     const display = new TrainDisplay(lines, {
       compiles: start.trains && choice.name === "webgpu",
       signal: stop.signal,
       ...(choice.isSoftware && !resume && given.preset !== "tiny" && { hint: hintToTiny }),
     });
-    return await trainRun({
+    const result = await trainRun({
       ...{ config, dataset, folder: run, lock, onNan, save: { every: saveEvery, keep } },
       start: resume ? { resume } : initial && { initial },
       reschedule: options.reschedule,
@@ -157,6 +194,7 @@ async function train(company: Company): Promise<number> {
       signal: stop.signal,
       ranks: company.ranks,
       onEvent: (event) => {
+        records?.handle(event);
         // What cannot be printed is no reason to lose what was trained.
         try {
           if (!broken) display.handle(event);
@@ -166,14 +204,17 @@ async function train(company: Company): Promise<number> {
         }
       },
     });
+    await records?.end(result.step, result.test).catch((error: Error) => onNotice(error.message));
+    return result;
   })().catch(async (error: unknown) => {
     // The first error is the one to report, whatever has become of the folder.
     await lock.release().catch(() => {});
-    if (!resume && company.leads) await removeIfUnused(run).catch(() => {});
+    if (!resume && company.leads) await removeUnusedRun(run);
     throw error;
   });
+  const { step, skippedSteps, test, guesses } = result;
+  const report = guesses && !broken ? await keepResults(guesses) : undefined;
   await lock.release();
-  const { step, skippedSteps, test } = result;
   if (!company.leads) return 0;
   const goOn = `Stopped and saved at step ${step}; go on with: deno task train --resume ${
     shellWord(run.path)
@@ -192,15 +233,30 @@ async function train(company: Company): Promise<number> {
   if (json) {
     const figures = test && { loss: test.loss, accuracy: test.accuracy, top5: test.top5 };
     const object = { run: run.path, complete: test !== null, step, epochs, skippedSteps, seconds };
-    lines.say(JSON.stringify({ ...object, best, test: figures }));
+    lines.say(JSON.stringify({ ...object, best, test: figures, report: report ?? null }));
   } else if (test) {
-    for (const line of formatSummary({ run: run.path, epochs, step, best, test, seconds })) {
-      lines.say(line);
-    }
+    const summary = { run: run.path, epochs, step, best, test, seconds, report };
+    for (const line of formatSummary(summary)) lines.say(line);
   } else {
     lines.say(goOn);
   }
   return test ? 0 : stop.exitCode;
+
+  /** Writes what the test has found, and the report; the run is complete also without. */
+  async function keepResults(guesses: Guesses): Promise<string | undefined> {
+    try {
+      const best = await loadWeights(run.best);
+      const results = testResultsOf(guesses, best.step, dataset.identity);
+      await writeTestResults(run, results);
+      if (!options.report) return undefined;
+      lines.progress("Making the report …");
+      const loadData = () => Promise.resolve(dataset);
+      return await writeReport({ run, config, loadData, out: run.path, known: results });
+    } catch (error) {
+      onNotice(`The run is complete, but its report is not: ${(error as Error).message}`);
+      return undefined;
+    }
+  }
 }
 
 /** What a program that reads the JSON lines learns before the first epoch. */
@@ -242,11 +298,4 @@ function parseSaveEvery(text: string): SaveEvery {
   const count = Number(digits);
   if (count === 0) return null;
   return unit === "m" ? { minutes: count } : { steps: count };
-}
-
-/** Removes the folder of a run that failed before it saved anything: its name may be used again. */
-async function removeIfUnused(run: RunFolder): Promise<void> {
-  const names = (await Array.fromAsync(Deno.readDir(run.path))).map(({ name }) => name);
-  if (!names.every((name) => name === "config.json" || name === "origin.json")) return;
-  await Deno.remove(run.path, { recursive: true });
 }

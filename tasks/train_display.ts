@@ -3,9 +3,13 @@ import type { EpochLine, RunEvent, StepEvent } from "../lib/train/events.ts";
 import { Pace } from "../lib/report/pace.ts";
 import type { Lines } from "./lines.ts";
 import { formatDuration, formatEpoch, formatProgress } from "../lib/report/progress.ts";
+import { sparkline } from "../lib/report/sparkline.ts";
 
 /** Seconds of training that are worth a hint to a smaller model. */
 const longRun = 3600;
+
+/** Characters of the picture of val_accuracy. */
+const sparkWidth = 12;
 
 /** What the display is told of the run. */
 export interface DisplayOptions {
@@ -25,6 +29,7 @@ export class TrainDisplay {
   private seen = { epoch: 0, images: 0 };
   private epochs = 0;
   private epochFirstStep = 0;
+  private readonly valAccuracies: number[] = [];
 
   constructor(private readonly lines: Lines, private readonly options: DisplayOptions = {}) {}
 
@@ -79,6 +84,8 @@ export class TrainDisplay {
   }
 
   private epoch(epoch: EpochLine, isBest: boolean): void {
+    const { valAccuracy } = epoch;
+    if (valAccuracy !== null) this.valAccuracies.push(valAccuracy);
     if (this.lines.json) this.lines.say(JSON.stringify(epoch));
     else {
       const line = {
@@ -99,8 +106,11 @@ export class TrainDisplay {
           ema_val_top5: epoch.emaValTop5 ?? null,
         },
         isBest,
+        ...(this.lines.isTerminal && this.valAccuracies.length > 1 && {
+          spark: sparkline(this.valAccuracies, sparkWidth),
+        }),
       };
-      this.lines.say(formatEpoch(line, this.lines.width));
+      this.lines.remark(formatEpoch(line, this.lines.width));
     }
     this.epochFirstStep = epoch.step;
     this.pace.begin(epoch.step, this.lines.now());

@@ -135,6 +135,9 @@ export async function startRun(
   }
 }
 
+/** The files of a run that has saved nothing yet. */
+const unsaved = ["config.json", "origin.json", "steps.jsonl", "strip.png"];
+
 /**
  * Removes the folder of a run that has saved nothing, so that its name may be used again; does
  * nothing where the folder holds anything else, is trained by another process, or cannot be
@@ -143,11 +146,11 @@ export async function startRun(
 export async function removeUnusedRun(run: RunFolder): Promise<void> {
   try {
     const unused = (entry: Deno.DirEntry) =>
-      isTemporary(entry) || ["config.json", "origin.json", "lock.json"].includes(entry.name);
+      isTemporary(entry) || [...unsaved, "lock.json"].includes(entry.name);
     if (!(await readFolder(run.path)).every(unused)) return;
     const lock = await lockRun(run.path);
     // The lock's file goes last, that nobody finds half of a run.
-    for (const name of ["config.json", "origin.json"]) await removeFile(`${run.path}/${name}`);
+    for (const name of unsaved) await removeFile(`${run.path}/${name}`);
     await removeTemporaries(run.path);
     await lock.release();
     await Deno.remove(run.path);
@@ -225,7 +228,7 @@ export async function openRunFolder(path: string): Promise<{ run: RunFolder; con
 
 /** The files of a run by name; of states there are several. */
 const runFiles =
-  /^(config\.json|origin\.json|lock\.json|history\.jsonl|(best|last|step-\d+)\.safetensors)$/;
+  /^((config|origin|lock|test)\.json|(history|steps)\.jsonl|strip\.png|(best|last|step-\d+)\.safetensors)$/;
 
 /**
  * Checks that a folder is a run's, and that what has the name of one of its files is one: a link

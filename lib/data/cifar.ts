@@ -111,6 +111,8 @@ export async function readCifar(
   const total = [...sizes.values()].reduce((sum, size) => sum + size, 0);
 
   const hash = createHash("sha256");
+  const wider = labels === "fine" ? layout.labels.coarse : undefined;
+  const ofClass = new Array<number>(used.classes).fill(0);
   let done = 0;
   const readSplit = async (splitPaths: string[]): Promise<ImageSplit> => {
     const count = splitPaths.reduce((sum, path) => sum + sizes.get(path)!, 0) / recordBytes;
@@ -135,6 +137,7 @@ export async function readCifar(
             }
           }
           split.labels[next] = records[start + used.offset]!;
+          if (wider) ofClass[split.labels[next]!] = records[start + wider.offset]!;
           interleave(records, start + all.length, split.images, next * imageBytes);
         }
         done += records.length;
@@ -152,6 +155,12 @@ export async function readCifar(
     width: side,
     channels: 3,
     classNames,
+    ...(wider && {
+      superclasses: {
+        names: await readNames(`${folder}/${wider.namesFile}`, wider.classes),
+        ofClass,
+      },
+    }),
     train,
     test,
     identity: hash.digest("hex"),

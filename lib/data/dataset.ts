@@ -40,6 +40,14 @@ export interface ImageSplit {
   count: number;
 }
 
+/** Fewer and wider classes, each of which some of the classes belong to. */
+export interface Superclasses {
+  /** Their names. */
+  names: string[];
+  /** The superclass of each class, by label. */
+  ofClass: number[];
+}
+
 /** A data set of small images, in memory. */
 export interface ImageDataset extends Partial<PictureForm> {
   /** For a person, such as `cifar100 (fine)`. */
@@ -52,6 +60,8 @@ export interface ImageDataset extends Partial<PictureForm> {
   channels: number;
   /** The name of each class, by label. */
   classNames: string[];
+  /** What the classes belong to, where the data set says so. */
+  superclasses?: Superclasses;
   /** Images to learn from. */
   train: ImageSplit;
   /** Images that are held out; where it is left out, the last part of `train`. */

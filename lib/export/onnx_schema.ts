@@ -3,6 +3,7 @@
  * https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
  */
 import { protobuf } from "../deps.ts";
+import { message } from "../protobuf_message.ts";
 
 /** Element types, `TensorProto.DataType`. */
 export const elementTypes = { float: 1, int64: 7 } as const;
@@ -61,20 +62,6 @@ export interface OnnxModel {
     initializer: OnnxTensor[];
     input: OnnxValueInfo[];
     output: OnnxValueInfo[];
-  };
-}
-
-/** `"float"` is an optional field, `"float[]"` a repeated one. */
-function message(fields: Record<string, [id: number, type: string]>) {
-  return {
-    // Writes a zero that is set, where proto3 leaves it out.
-    edition: "proto2",
-    fields: Object.fromEntries(
-      Object.entries(fields).map(([name, [id, type]]) => {
-        const repeated = type.endsWith("[]") ? { rule: "repeated" } : {};
-        return [name, { ...repeated, type: type.replace("[]", ""), id }];
-      }),
-    ),
   };
 }
 

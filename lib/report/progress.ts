@@ -41,6 +41,8 @@ export interface EpochLine {
   metrics: Readonly<Record<string, number | null>>;
   /** Whether its weights are the best so far. */
   isBest?: boolean;
+  /** A small picture of the epochs so far, where the terminal can show one. */
+  spark?: string;
 }
 
 /** Metrics from the one that is seen in the narrowest line on. */
@@ -79,7 +81,7 @@ export function formatEpoch(line: EpochLine, width: number = Infinity): string {
     counts: ` ${steps}/${steps}`,
     share: 1,
   };
-  const best = isBest ? "  (best)" : "";
+  const best = (line.spark ? ` ${line.spark}` : "") + (isBest ? "  (best)" : "");
   const texts = [seconds, ...speedTexts(speed)];
   const whole = fitted(layout, texts, [0, 1, 2], line.metrics) + best;
   if (whole.length <= width) return whole;

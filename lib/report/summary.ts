@@ -43,6 +43,8 @@ export interface RunSummary {
   test: Result;
   /** Wall-clock seconds of this process's part, evaluation included. */
   seconds: number;
+  /** The report's file; undefined where none was made. */
+  report?: string;
 }
 
 /** 0.5514 as `55.14 %`. */
@@ -59,7 +61,7 @@ export function formatResult(name: string, { loss, accuracy, top5 }: Result): st
  * The end of a run and what to do with it next, in lines that fit 80 columns but for long paths.
  */
 export function formatSummary(summary: RunSummary): string[] {
-  const { run, epochs, step, best, test, seconds } = summary;
+  const { run, epochs, step, best, test, seconds, report } = summary;
   const validation = best?.valAccuracy == null
     ? "the newest, as no images are held out"
     : `val_accuracy ${percent(best.valAccuracy)}`;
@@ -69,9 +71,11 @@ export function formatSummary(summary: RunSummary): string[] {
     formatResult("test", test),
     `Time: ${formatDuration(seconds)}, step ${step}`,
     `Run: ${run}`,
+    ...report === undefined ? [] : [`Report: ${report}`],
     "Next:",
     `  deno task eval ${path}`,
     `  deno task predict ${path} photo.jpg`,
+    ...report === undefined ? [`  deno task report ${path}`] : [],
     `  deno task export ${path} --format onnx --out model.onnx`,
   ];
 }

@@ -103,6 +103,8 @@ export interface Guesses {
   statistics: Float32Array;
   /** `[count]`, the likeliest class of each image; of equal ones the first. */
   guesses: Int32Array;
+  /** `[count]`, how likely that class is, 0 to 1. */
+  probabilities: Float32Array;
 }
 
 /**
@@ -118,6 +120,7 @@ export async function evaluateGuesses(
 ): Promise<Guesses> {
   const statistics = new Float32Array(split.count * 3);
   const guesses = new Int32Array(split.count);
+  const probabilities = new Float32Array(split.count);
   await overBatches(split, options, (inputs) => {
     return evaluationWithLogits(model, split.batch(inputs, imageSizeOf(model)));
   }, (values, start, images) => {
@@ -129,9 +132,11 @@ export async function evaluateGuesses(
       let best = 0;
       for (let k = 1; k < logits.length; k++) if (logits[k]! > logits[best]!) best = k;
       guesses[start + i] = best;
+      const most = logits[best]!;
+      probabilities[start + i] = 1 / logits.reduce((sum, x) => sum + Math.exp(x - most), 0);
     }
   });
-  return { statistics, guesses };
+  return { statistics, guesses, probabilities };
 }
 
 /** Computes `step` for images in order, batch by batch, and hands on what it gives. */

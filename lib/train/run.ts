@@ -29,12 +29,12 @@ import { checkStart } from "./check_start.ts";
 import { DeviceDataset } from "./device_dataset.ts";
 import { findNonFinite } from "./diagnose.ts";
 import { Diverged } from "./diverged.ts";
-import { evaluate } from "./evaluate.ts";
+import { evaluateGuesses, type Guesses, sumsOf } from "./evaluate.ts";
 import type { RunEvent } from "./events.ts";
 import { fit } from "./fit.ts";
 import { assignInitialWeights, givenWeights, type InitialWeights } from "./initial_weights.ts";
-import type { Metrics } from "./metrics.ts";
-import { broadcastState, broadcastWeights } from "./ranked_state.ts";
+import { type Metrics, metricsOf } from "./metrics.ts";
+import { broadcastState } from "./ranked_state.ts";
 import { noSaver, RunSaver } from "./run_saver.ts";
 import type { SaveEvery } from "./saver.ts";
 import {
@@ -108,6 +108,8 @@ export interface RunResult {
   bestValAccuracy: number | null;
   /** The best weights on the test images; null unless complete. */
   test: Metrics | null;
+  /** What they made of each test image; null unless complete. */
+  guesses: Guesses | null;
 }
 
 /**
@@ -155,11 +157,12 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   const run = new Run({ ...options, lock }, data, model, optimizer);
   owned.defer(() => run.dispose());
   await run.begin();
-  const test = await run.train() ? await run.test() : null;
+  const guesses = await run.train() ? await run.test() : null;
+  const test = guesses && metricsOf(sumsOf(guesses.statistics));
   const { step, skippedSteps = 0, bestValAccuracy } = run.progress;
   return {
     complete: test !== null,
-    ...{ step, skippedSteps, test },
+    ...{ step, skippedSteps, test, guesses },
     bestValAccuracy: bestValAccuracy < 0 ? null : bestValAccuracy,
   };
 }
@@ -258,21 +261,16 @@ class Run {
   }
 
   /** Evaluates the best weights on the test images; null if the signal aborts that. */
-  async test(): Promise<Metrics | null> {
-    const { options: { config, folder, onEvent, ranks }, model, data, variables } = this;
-    // A rank alone cannot leave what all do.
-    const signal = ranks ? undefined : this.options.signal;
-    const weights = leads(this.options)
-      ? (await loadWeights(folder.best)).weights
-      : await readVariables(variables);
-    if (ranks) broadcastWeights(ranks, weights);
-    assignVariables(variables, weights, folder.best);
+  async test(): Promise<Guesses | null> {
+    // Once a run and in no sum: the others have done their part.
+    if (!leads(this.options)) return null;
+    const { options: { config, folder, onEvent, signal }, model, data, variables } = this;
+    assignVariables(variables, (await loadWeights(folder.best)).weights, folder.best);
     try {
-      return await evaluate(model, data.test, {
+      return await evaluateGuesses(model, data.test, {
         batchSize: config.batchSize / config.accumulate,
         onBatch: (done, count) => onEvent?.({ type: "test", done, count }),
         signal,
-        ranks,
       });
     } catch (error) {
       if (signal?.aborted) return null;

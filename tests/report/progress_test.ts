@@ -114,3 +114,14 @@ Deno.test("what was not timed is left out", () => {
     "Epoch   3/100  120/176 [=============>......] - loss: 3.9000 - accuracy: 0.1000 - top5: 0.3123",
   );
 });
+
+Deno.test("a small curve stands before what is best, on the first of two lines", () => {
+  const epoch = {
+    ...{ epoch: 2, epochs: 3, steps: 3, seconds: 4, speed: null, isBest: true, spark: "▁█" },
+    metrics: { loss: 4.5, accuracy: 0.1, val_loss: 4, val_accuracy: 0.2 },
+  };
+  assert(formatEpoch(epoch).endsWith("val_accuracy: 0.2000 ▁█  (best)"), formatEpoch(epoch));
+  const [first, second] = formatEpoch(epoch, 60).split("\n");
+  assert(first!.endsWith(" ▁█  (best)") && first!.length <= 60, first);
+  assert(second!.endsWith("val_accuracy: 0.2000"), second);
+});

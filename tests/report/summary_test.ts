@@ -19,8 +19,15 @@ Deno.test("the end of a run: best epoch, test, time, folder and what to do next"
     "Next:",
     "  deno task eval runs/cifar100-2026-11-25T17-46-16",
     "  deno task predict runs/cifar100-2026-11-25T17-46-16 photo.jpg",
+    "  deno task report runs/cifar100-2026-11-25T17-46-16",
     "  deno task export runs/cifar100-2026-11-25T17-46-16 --format onnx --out model.onnx",
   ]);
+});
+
+Deno.test("a report that was made is named among what there is, and no more to be done", () => {
+  const lines = formatSummary({ ...summary, report: "runs/a/report.html" });
+  assertEquals(lines[4], "Report: runs/a/report.html");
+  assert(!lines.join().includes("deno task report"));
 });
 
 Deno.test("without validation the newest epoch is the best, and it is said", () => {

@@ -63,7 +63,7 @@ const answers: Record<string, [task: string, args: string[], ...texts: string[]]
   "--preset foo": [
     "train",
     ["--preset", "foo"],
-    '"foo"; known are keras-cifar100, tiny, compact, strong.',
+    '"foo"; known are keras-cifar100, tiny, compact, strong, finetune.',
   ],
   "--foo": ["train", ["--foo"], "unknown option '--foo'; see --help"],
   "--jsno": ["eval", ["x", "--jsno"], "did you mean --json?"],

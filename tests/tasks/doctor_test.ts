@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { assertRefused, runTask, withoutAdapter } from "./run_task.ts";
+import { assertRefused, jsonLines, runTask, runTaskWell, withoutAdapter } from "./run_task.ts";
 
 Deno.test("doctor without an adapter says what to install, and exits 0", async () => {
   const { code, stdout, stderr } = await runTask("doctor", [], withoutAdapter);
@@ -20,4 +20,18 @@ Deno.test("doctor --json prints one object with the choice of auto", async () =>
 
 Deno.test("doctor with an unknown option exits 2 and names it", async () => {
   assertRefused(await runTask("doctor", ["--jsn"]), "--jsn");
+});
+
+Deno.test("doctor --model shows the layers of a preset and of a run, and names the nearest preset", async () => {
+  const released = "tests/released/0.1.0";
+  for (const [name, parameters] of [["tiny", "147,748"], [released, ""]] as const) {
+    const stdout = await runTaskWell("doctor", ["--model", name]);
+    assertStringIncludes(stdout, "blocks.0.attention (VitMultiHe");
+    assertStringIncludes(stdout, `${parameters} parameters in`);
+  }
+  const [object] = jsonLines(
+    (await runTaskWell("doctor", ["--model", "tiny", "--json"])).replaceAll("\n", ""),
+  );
+  assertEquals([object.parameters, object.weights["classifier.kernel"]], [147_748, [64, 100]]);
+  assertRefused(await runTask("doctor", ["--model", "tinny"]), '"tinny"', '"tiny"');
 });

@@ -21,8 +21,8 @@ export class FakeScreen implements Screen {
     this.errors += `${line}\n`;
   }
 
-  lines(json = false): Lines {
-    return new Lines(this, json, () => this.time);
+  lines(json = false, isQuiet = false): Lines {
+    return new Lines(this, json, () => this.time, isQuiet);
   }
 
   /** What stands on the terminal: a carriage return and an erasure begin a line anew. */

@@ -7,6 +7,8 @@ const defaults: Record<string, string> = {
   train: "(keras-cifar100: 256)",
   eval: '(default: "best")',
   predict: '(default: "auto")',
+  report: '(default: "auto")',
+  serve: '(default: "8420")',
   patches: '(default: "patches.png")',
   export: '(default: "best")',
   data: 'default: "cifar100")',

@@ -50,3 +50,14 @@ Deno.test("with JSON nothing for people stands on standard output", () => {
   lines.say("{}");
   assertEquals([screen.text, screen.errors], ["{}\n", "attention\n"]);
 });
+
+Deno.test("a quiet task prints results, and what a person should read on standard error", () => {
+  const screen = new FakeScreen(true);
+  const lines = screen.lines(false, true);
+  lines.progress("1/3");
+  lines.evaluation("Testing", 1, 2);
+  lines.remark("Epoch 1");
+  lines.notice("attention");
+  lines.say("result");
+  assertEquals([screen.text, screen.errors], ["result\n", "attention\n"]);
+});

@@ -47,9 +47,11 @@ Deno.test("tasks reach the hosts of the official archives, train the hub's, othe
   const hub = [hostOf(hubUrl), "*.hf.co:443"];
   for (const [name, { command }] of Object.entries(denoJson.tasks)) {
     const [, scope] = /--allow-net(?:=(\S+))?/.exec(command) ?? [];
-    if (!command.includes("--allow-net") || scope === "127.0.0.1") continue;
+    if (!command.startsWith("deno run") || !command.includes("--allow-net")) continue;
+    // Pages are shown to this machine alone.
+    const others = scope!.split(",").filter((host) => host !== "127.0.0.1");
     const hosts = new Set(name === "train" ? [...archives, ...hub] : archives);
-    assertEquals(new Set(scope?.split(",")), hosts);
+    if (others.length > 0) assertEquals(new Set(others), hosts, command);
   }
 });
 
@@ -109,12 +111,7 @@ for (const task of ["train", "eval", "data", "patches"]) {
       const url = "https://me:secret@example.org/x.tar.gz?key=hidden";
       const run = task === "eval" ? [folder] : [];
       const result = await deno(["task", "--quiet", task, ...run, "--data", url]);
-      assertRefused(
-        result,
-        "https://example.org/x.tar.gz",
-        "cs.toronto.edu:443",
-        ",example.org:443",
-      );
+      assertRefused(result, "https://example.org/x.tar.gz", ",example.org:443");
       assert(!/secret|hidden/.test(result.stderr), result.stderr);
     }));
 }

@@ -13,8 +13,11 @@ export const projectRoot: string = fromFileUrl(new URL("../../", import.meta.url
 /** A run of seconds; a later option overrides an earlier one of the same name. */
 export const smallRun: readonly string[] = [
   ...["--preset", "tiny", "--dataset", "shapes", "--transformer-layers", "1"],
-  ...["--limit", "60", "--batch-size", "32", "--epochs", "1", "--backend", "wasm"],
+  ...["--limit", "60", "--batch-size", "32", "--epochs", "1", "--backend", "wasm", "--no-report"],
 ];
+
+/** The same with a report in the end. */
+export const reportedRun: readonly string[] = smallRun.filter((arg) => arg !== "--no-report");
 
 /** No system has both, so that WebGPU finds no adapter under this environment. */
 export const withoutAdapter = {
@@ -83,13 +86,17 @@ export function jsonLines(text: string): any[] {
   return text.trimEnd().split("\n").map((line) => JSON.parse(line));
 }
 
-/** Every file of a folder, by name: what must not change. */
+/** Every file below a folder, by path: what must not change. */
 export async function contentsOf(folder: string): Promise<Record<string, Uint8Array>> {
   const entries = await Array.fromAsync(
     Deno.readDir(folder),
-    async ({ name }) => [name, await Deno.readFile(`${folder}/${name}`)] as const,
+    async ({ name, isDirectory }): Promise<[string, Uint8Array][]> => {
+      if (!isDirectory) return [[name, await Deno.readFile(`${folder}/${name}`)]];
+      const inner = Object.entries(await contentsOf(`${folder}/${name}`));
+      return inner.map(([path, bytes]) => [`${name}/${path}`, bytes]);
+    },
   );
-  return Object.fromEntries(entries.sort(([a], [b]) => a < b ? -1 : 1));
+  return Object.fromEntries(entries.flat().sort(([a], [b]) => a < b ? -1 : 1));
 }
 
 /** Whether a path exists. */

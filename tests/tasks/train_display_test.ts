@@ -86,3 +86,23 @@ Deno.test("with JSON an epoch is an object", () => {
   showEpoch(screen, 60, { compiles: true }, true);
   assertEquals(JSON.parse(screen.text), line);
 });
+
+Deno.test("from the second epoch on a terminal has a small curve of val_accuracy, a file none", () => {
+  for (const isTerminal of [true, false]) {
+    const screen = new FakeScreen(isTerminal, 200);
+    const display = new TrainDisplay(screen.lines());
+    display.handle({ type: "start", step: 0, epochs: 3, stepsPerEpoch: 10 });
+    [0.1, 0.3, 0.2].forEach((valAccuracy, i) => {
+      display.handle({
+        type: "epoch",
+        line: { ...line, epoch: i + 1, step: 10 * (i + 1), valAccuracy },
+        isBest: i === 1,
+      });
+    });
+    const [, second, third] = screen.shown().split("\n");
+    assertEquals([second!.includes(" ▁█  (best)"), third!.endsWith(" ▁█▅")], [
+      isTerminal,
+      isTerminal,
+    ]);
+  }
+});

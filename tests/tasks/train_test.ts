@@ -34,6 +34,9 @@ Deno.test("train leaves a run folder and prints JSON lines", () =>
       "config.json",
       "history.jsonl",
       "last.safetensors",
+      "steps.jsonl",
+      "strip.png",
+      "test.json",
     ]);
     const config = JSON.parse(await Deno.readTextFile(`${out}/config.json`));
     assertEquals([config.imageSize, config.transformerLayers, config.limit], [32, 1, 60]);

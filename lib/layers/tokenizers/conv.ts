@@ -30,6 +30,7 @@ export const conv: Tokenizer = {
       `tokenizer.stages.${stage}.kernel`,
       [3, 3, stage === 0 ? channels : convChannels[stage - 1]!, filters],
     ]),
+  filters: () => ({ kernel: "tokenizer.stages.0.kernel", side: 3, parts: 1 }),
   largest({ imageSize, convChannels }) {
     const before = sides(imageSize, convChannels.length);
     // As the kernels hold them: with a border, and whole vectors of filters.

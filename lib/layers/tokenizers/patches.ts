@@ -23,6 +23,11 @@ export const patches: Tokenizer = {
     ["patch_encoder.projection.kernel", [elements(config), config.projectionDim]],
     ["patch_encoder.projection.bias", [config.projectionDim]],
   ],
+  filters: ({ patchSize }) => ({
+    kernel: "patch_encoder.projection.kernel",
+    side: patchSize,
+    parts: 1,
+  }),
   encoder: "patch_encoder",
   apply(images, { patchSize, projectionDim }, encoder) {
     // b h w c -> b (h w) (p p c)

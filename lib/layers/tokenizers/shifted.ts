@@ -33,6 +33,7 @@ export const shifted: Tokenizer = {
     ["patch_encoder.projection.kernel", [elements(config), config.projectionDim]],
     ["patch_encoder.projection.bias", [config.projectionDim]],
   ],
+  filters: (config) => ({ ...patches.filters(config), parts: SHIFTED_PARTS }),
   largest: (config) => ({
     name: "the shifted patches [batch, tokens, numbers]",
     shape: [shifted.side(config) ** 2, elements(config)],

@@ -33,6 +33,11 @@ export interface Tokenizer {
   dense?(config: TokenizerConfig): { name: string; inner: number; isInputLearned?: boolean };
   /** The shapes of its own weights by name, those of the dense layer too. */
   weights(config: TokenizerConfig): [name: string, shape: number[]][];
+  /**
+   * The filters that see the image itself: their weight, whose last axis counts them, the side of the
+   * square that they see, and in how many parts (of as many channels) they see it.
+   */
+  filters(config: TokenizerConfig): { kernel: string; side: number; parts: number };
   /** The largest tensor of a step that it makes, of one image. */
   largest?(config: TokenizerConfig): { name: string; shape: number[] };
   /** The name of the layer that adds class token and positions; those weights begin with it. */
