@@ -158,10 +158,13 @@ await runTask(async () => {
     }
     if (start.trains) tellOfValidation(config, counts, onNotice);
     const { tensorboard } = options;
-    const records = await TrainRecords.begin({
-      ...{ run, config, dataset, tensorboard },
-      progress: resume && progressOf(resume),
-    });
+    // A run that is only tested has written all this.
+    const records = start.trains
+      ? await TrainRecords.begin({
+        ...{ run, config, dataset, tensorboard },
+        progress: resume && progressOf(resume),
+      })
+      : undefined;
     const display = new TrainDisplay(lines, {
       compiles: start.trains && choice.name === "webgpu",
       signal: stop.signal,
@@ -174,7 +177,7 @@ await runTask(async () => {
       versions: { "deno-vit": denoJson.version, tfjs: tf.version.tfjs!, deno: Deno.version.deno },
       signal: stop.signal,
       onEvent: (event) => {
-        records.handle(event);
+        records?.handle(event);
         // What cannot be printed is no reason to lose what was trained.
         try {
           if (!broken) display.handle(event);
@@ -184,7 +187,7 @@ await runTask(async () => {
         }
       },
     });
-    await records.end(result.step, result.test).catch((error: Error) => onNotice(error.message));
+    await records?.end(result.step, result.test).catch((error: Error) => onNotice(error.message));
     return result;
   })().catch(async (error: unknown) => {
     // The first error is the one to report, whatever has become of the folder.
