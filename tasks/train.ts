@@ -175,7 +175,8 @@ async function train(company: Company): Promise<number> {
     }
     if (start.trains) tellOfValidation(config, counts, onNotice);
     const { tensorboard } = options;
-    const records = company.leads
+    // A run that is only tested has written all this.
+    const records = start.trains && company.leads
       ? await TrainRecords.begin({
         ...{ run, config, dataset, tensorboard },
         progress: resume && progressOf(resume),

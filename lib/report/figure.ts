@@ -66,7 +66,7 @@ export function tilesSvg(tiles: readonly Tile[], side: number, columns: number):
       viewBox="0 0 ${width} ${height}" font-family="system-ui, sans-serif"
       font-size="12">${drawn}</svg>
   `
-    .text;
+    .text.trim();
 }
 
 /** A PNG for `src` and `href`. */

@@ -98,7 +98,7 @@ export async function makeReport(content: ReportContent): Promise<Report> {
   `;
   const figures = [...curves, confusion, ...predictions, attention, ...ofWeights]
     .filter((figure) => figure !== null);
-  return { html: page.text, figures };
+  return { html: page.text.trimStart(), figures };
 }
 
 function headline({ config, history, test }: ReportContent): Markup {

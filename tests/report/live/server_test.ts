@@ -126,8 +126,8 @@ Deno.test(
     let { event, data } = await next();
     assertEquals([event, (data as RunNews).isNew, (data as RunNews).step], ["run", false, 2]);
     await createRunFolder(`${folder}/later`, { ...preset("tiny"), epochs: 7 });
-    // It may be looked at when the folder is there and its configuration is not.
-    do ({ event, data } = await next()); while ((data as RunNews).config === null);
+    // Its folder, its lock and its configuration may come one by one.
+    do ({ event, data } = await next()); while ((data as RunNews).status !== "Not begun");
     const news = data as RunNews;
     assertEquals([event, news.index, news.epochCount, news.status], ["run", 1, 7, "Not begun"]);
     await events.return(undefined);
