@@ -1,5 +1,6 @@
 /** The WebAssembly of `assembly/`, made by `deno task build:simd`. */
-export const compiled: Uint8Array<ArrayBuffer> = Uint8Array.fromBase64(`
+export const compiled = (): Uint8Array<ArrayBuffer> =>
+  Uint8Array.fromBase64(`
 AGFzbQEAAAABWglgB39/f39/f38AYAN/f38AYAZ/f39/f38AYAR/f39/AGANf39/f39/f39/f39/fQBgBX97e39/AGALf39/
 f39/f31/f38AYAV/f39/fwBgCH9/f39/f39/AAISAQNlbnYGbWVtb3J5AgMBgIAEAxcWAgQFAAABBgcAAwEBAAIAAgABCAMB
 AQfZAQ4LcHJvZHVjdFRhc2sABwpsaW5lYXJUYXNrAA8MbXVsdGlwbHlUYXNrAA4Rc2NhbGVkUHJvZHVjdFRhc2sADQtzdW1S

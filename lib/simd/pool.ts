@@ -108,7 +108,8 @@ export class Pool {
     this.#backend = backend;
     this.workers = workers;
     const memory = backend.wasm.asm.memory;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(compiled), {
+    const module = compiled();
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module), {
       env: { memory },
     });
     this.#kernels = instance.exports as unknown as Record<string, Kernel>;
@@ -121,7 +122,7 @@ export class Pool {
     for (let own = 1; own <= this.workers; own++) {
       const url = new URL(`data:text/javascript,${encodeURIComponent(workerSource)}`);
       const workerData = {
-        module: compiled,
+        module,
         memory,
         start: this.#start,
         kernels: this.#names,
@@ -234,8 +235,11 @@ const pools = new WeakMap<object, Pool>();
 export function openPool(threads: number): void {
   const backend: object = tf.backend();
   const workers = Math.max(0, Math.min(threads - 1, MOST_WORKERS));
-  if (pools.get(backend)?.workers === workers || !WebAssembly.validate(compiled)) return;
-  if (!((backend as WasmInternals).wasm.asm.memory.buffer instanceof SharedArrayBuffer)) return;
+  if (pools.get(backend)?.workers === workers) return;
+  // Not by its class, which a page does not know unless it is isolated from others.
+  const heap: ArrayBufferLike = (backend as WasmInternals).wasm.asm.memory.buffer;
+  if (heap[Symbol.toStringTag] !== "SharedArrayBuffer") return;
+  if (!WebAssembly.validate(compiled())) return;
   closePool();
   pools.set(backend, new Pool(backend as WasmInternals, workers));
 }

@@ -35,7 +35,8 @@ export async function compile(): Promise<Uint8Array> {
 export function moduleText(module: Uint8Array): string {
   const lines = module.toBase64().match(/.{1,96}/g)!;
   return `/** The WebAssembly of \`assembly/\`, made by \`deno task build:simd\`. */
-export const compiled: Uint8Array<ArrayBuffer> = Uint8Array.fromBase64(\`
+export const compiled = (): Uint8Array<ArrayBuffer> =>
+  Uint8Array.fromBase64(\`
 ${lines.join("\n")}
 \`);
 `;

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { compiled } from "../../lib/simd/compiled.ts";
+import { compiled as bytesOf } from "../../lib/simd/compiled.ts";
 
 Deno.test("compiled.ts is what the compiler makes of lib/simd/assembly", async () => {
   const { success, stderr } = await new Deno.Command("deno", {
@@ -11,6 +11,7 @@ Deno.test("compiled.ts is what the compiler makes of lib/simd/assembly", async (
 
 Deno.test("the compiled kernels bring no data, which would lie in tfjs's heap", () => {
   const DATA_SECTION = 11;
+  const compiled = bytesOf();
   for (let at = 8; at < compiled.length;) {
     assertEquals(compiled[at] === DATA_SECTION, false);
     let length = 0;

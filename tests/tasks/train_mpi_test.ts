@@ -1,4 +1,4 @@
-/** `train:mpi` as a user starts it, on wasm; tests/faults/mpi_faults.ts does more, and on webgpu. */
+/** `train:mpi` as a user starts it, on wasm; `deno task test:mpi` does more, and on webgpu. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { inFolder } from "../data/fixtures.ts";
 import { forEachLibrary, launch } from "../distributed/mpirun.ts";
