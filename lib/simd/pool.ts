@@ -237,7 +237,7 @@ export function openPool(threads: number): void {
   const workers = Math.max(0, Math.min(threads - 1, MOST_WORKERS));
   if (pools.get(backend)?.workers === workers) return;
   // Not by its class, which a page does not know unless it is isolated from others.
-  const heap: ArrayBufferLike = (backend as WasmInternals).wasm.asm.memory.buffer;
+  const heap = (backend as WasmInternals).wasm.asm.memory.buffer as ArrayBufferLike;
   if (heap[Symbol.toStringTag] !== "SharedArrayBuffer") return;
   if (!WebAssembly.validate(compiled())) return;
   closePool();
