@@ -5,45 +5,24 @@
  * binds two buffers a variable, its value and its gradient, and not four.
  */
 import { dispatch, uniformWords, webgpuBackend } from "../../backend/compute.ts";
-import { hostFloats, hostFloatsInPlace } from "../../backend/host.ts";
+import { hostFloats } from "../../backend/host.ts";
 import { isShared } from "../../backend/tfjs_internals.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { isNonFiniteWgsl } from "./count_non_finite.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
 import { registerKernels, runKernel } from "../register.ts";
 import { simdAdamW } from "./simd.ts";
+import {
+  type AdamWAttributes,
+  type AdamWGroup,
+  type AdamWInputs,
+  type AdamWMember,
+  type AdamWOptions,
+  updatesOf,
+} from "./updates.ts";
 import { branchesWgsl, groupsOf, LANES, mostBuffers, sizeOf, tableOf } from "./tensor_groups.ts";
 
-/** Variables whose moments share their tensors. */
-export interface AdamWGroup {
-  /** Running means of the gradients, flat; updated in place. */
-  m: TensorInfo;
-  /** Running means of the squared gradients, flat; updated in place. */
-  v: TensorInfo;
-  members: AdamWMember[];
-}
-
-/** A variable and its gradient, both float32 of one shape. */
-export interface AdamWMember {
-  /** Updated in place. */
-  value: TensorInfo;
-  grad: TensorInfo;
-  /** Start of its moments in m and in v, in elements. */
-  offset: number;
-  /** Whether the variable is multiplied by the decay factor. */
-  decay: boolean;
-  /** Factor of the step size; 1 by default. */
-  rate?: number;
-  /** Factor of what the decay takes away; 1 by default. */
-  decayRate?: number;
-}
-
-/** Constants of AdamW, the same over a run. */
-export interface AdamWOptions {
-  beta1: number;
-  beta2: number;
-  epsilon: number;
-}
+export type { AdamWGroup, AdamWMember, AdamWOptions };
 
 /** Rule by which the global norm of the gradients limits an update. */
 export interface Clipping {
@@ -131,19 +110,6 @@ function assertUpdatable({ m, v, members }: AdamWGroup): void {
 
 const sharing = "shares its data with another tensor, which an update in place would change; " +
   "give it a copy of its own first";
-
-/** What changes from step to step. */
-export interface AdamWInputs {
-  scalars: TensorInfo;
-  squaredNorm?: TensorInfo;
-}
-/** What {@linkcode adamwUpdate} was given. */
-export interface AdamWAttributes {
-  groups: AdamWGroup[];
-  options: AdamWOptions;
-  clipNorm: number;
-  skipNonFinite: boolean;
-}
 
 function webgpuAdamW(inputs: AdamWInputs, attributes: AdamWAttributes): void {
   const { groups } = attributes;
@@ -248,39 +214,21 @@ ${gridWgsl}${skip ? isNonFiniteWgsl : ""}${gridMainWgsl(LANES)} {
 `;
 }
 
-function hostAdamW(
-  { scalars, squaredNorm }: AdamWInputs,
-  { groups, options, clipNorm, skipNonFinite }: AdamWAttributes,
-): void {
-  const { beta1, beta2, epsilon } = options;
-  if (skipNonFinite && squaredNorm && !Number.isFinite(hostFloats(squaredNorm)[0])) return;
-  const [stepSize, decayFactor] = hostFloats(scalars) as unknown as [number, number];
-  const norm = squaredNorm ? Math.sqrt(hostFloats(squaredNorm)[0]!) : 0;
-  const scale = squaredNorm && norm > clipNorm ? clipNorm / norm : 1;
-  // All before the first view, in case that the wasm heap moves.
-  for (const { m, v, members } of groups) {
-    for (const tensor of [m, v, ...members.map(({ value }) => value)]) hostFloatsInPlace(tensor);
-  }
-  for (const group of groups) {
-    const means = hostFloats(group.m);
-    const squares = hostFloats(group.v);
-    for (const member of group.members) {
-      const g = hostFloats(member.grad);
-      const x = hostFloats(member.value);
-      const m = means.subarray(member.offset, member.offset + x.length);
-      const v = squares.subarray(member.offset, member.offset + x.length);
-      const { rate = 1, decayRate = 1 } = member;
-      const ownFactor = decayRate === 1 ? decayFactor : 1 - (1 - decayFactor) * decayRate;
-      const decay = member.decay ? ownFactor : 1;
-      const ownStep = stepSize * rate;
-      for (let i = 0; i < g.length; i++) {
-        const gi = g[i]! * scale;
-        const mi = beta1 * m[i]! + (1 - beta1) * gi;
-        const vi = beta2 * v[i]! + (1 - beta2) * gi * gi;
-        m[i] = mi;
-        v[i] = vi;
-        x[i] = x[i]! * decay - ownStep * mi / (Math.sqrt(vi) + epsilon);
-      }
+function hostAdamW(inputs: AdamWInputs, attributes: AdamWAttributes): void {
+  const { beta1, beta2, epsilon } = attributes.options;
+  for (const { m, v, member, stepSize, decay, scale } of updatesOf(inputs, attributes)) {
+    const g = hostFloats(member.grad);
+    const x = hostFloats(member.value);
+    const [first, second] = [m, v].map((tensor) =>
+      hostFloats(tensor).subarray(member.offset, member.offset + x.length)
+    ) as [Float32Array, Float32Array];
+    for (let i = 0; i < g.length; i++) {
+      const gi = g[i]! * scale;
+      const mi = beta1 * first[i]! + (1 - beta1) * gi;
+      const vi = beta2 * second[i]! + (1 - beta2) * gi * gi;
+      first[i] = mi;
+      second[i] = vi;
+      x[i] = x[i]! * decay - stepSize * mi / (Math.sqrt(vi) + epsilon);
     }
   }
 }
