@@ -28,10 +28,14 @@ const patience = 120_000;
 /** Complaints that say only that this machine has no graphics card. */
 const harmless = /software (WebGL|rendering)|GPU stall due to ReadPixels|swiftshader/i;
 
-/** Starts Chromium for a test, and ends it. */
-export async function withChromium<T>(test: (browser: Browser) => Promise<T>): Promise<T> {
-  const browser = await (await importChromium()).launch({
-    executablePath: await findChromium(),
+/** Starts Chromium; whoever does so closes it. */
+export async function launchChromium(): Promise<Browser> {
+  const executablePath = await findChromium();
+  if (executablePath === undefined) {
+    throw new Error("There is no chromium on the path; apt-get install chromium brings it.");
+  }
+  return await (await importChromium()).launch({
+    executablePath,
     // Root in a container has no sandbox; the pages are our own.
     chromiumSandbox: false,
     args: [
@@ -47,6 +51,11 @@ export async function withChromium<T>(test: (browser: Browser) => Promise<T>): P
       "--disable-component-update",
     ],
   });
+}
+
+/** Starts Chromium for a test, and ends it. */
+export async function withChromium<T>(test: (browser: Browser) => Promise<T>): Promise<T> {
+  const browser = await launchChromium();
   try {
     return await test(browser);
   } finally {
@@ -106,11 +115,10 @@ async function importChromium(): Promise<BrowserType> {
   return (await import("playwright-core")).chromium;
 }
 
-/** The first `chromium` on the path. */
-async function findChromium(): Promise<string> {
+/** The first `chromium` on the path, if there is one. */
+export async function findChromium(): Promise<string | undefined> {
   for (const folder of (Deno.env.get("PATH") ?? "").split(":")) {
     const path = `${folder}/chromium`;
     if ((await Deno.stat(path).catch(() => null))?.isFile) return path;
   }
-  throw new Error("There is no chromium on the path; apt-get install chromium brings it.");
 }

@@ -26,6 +26,19 @@ export function didYouMean(wrong: string, known: readonly string[]): string {
   return `; did you mean "${near}"?${known.length > 12 ? "" : ` Known are ${list}.`}`;
 }
 
+/** Where in a value the first thing is that a schema refuses, and what stands there. */
+export function firstWrong(
+  { issues }: z.ZodError,
+  value: unknown,
+): { path: PropertyKey[]; found: unknown } {
+  const { path } = issues[0]!;
+  const found = path.reduce<unknown>(
+    (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
+    value,
+  );
+  return { path, found };
+}
+
 /** No list of a configuration has more values, so longer ones are not even looked through. */
 const mostValues = 1000;
 
@@ -52,11 +65,7 @@ export function parseFields<T extends z.ZodRawShape>(
   }
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const { path } = result.error.issues[0]!;
-  const found = path.reduce<unknown>(
-    (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
-    value,
-  );
+  const { path, found } = firstWrong(result.error, value);
   const wanted = wantedText(jsonSchemaAt(schema, path), found);
   throw new UserError(
     `${labelOf(path, origin)} cannot be ${found === undefined ? "left out" : shown(found)}: ` +

@@ -3,6 +3,7 @@
  * `preprocessor_config.json`. Nobody vouches for them, so each field is looked at before it is used.
  */
 import { z } from "../deps.ts";
+import { firstWrong } from "../config/parse.ts";
 import { UserError } from "../errors.ts";
 import type { GeluForm } from "../layers/layer.ts";
 import { shown } from "../shown.ts";
@@ -88,11 +89,7 @@ function unsupported(source: string, what: string): UserError {
 function parsed<T extends z.ZodType>(schema: T, value: unknown, source: string): z.output<T> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const { path } = result.error.issues[0]!;
-  const found = path.reduce<unknown>(
-    (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
-    value,
-  );
+  const { path, found } = firstWrong(result.error, value);
   throw new UserError(
     path.length === 0
       ? `${source} must hold a JSON object, not ${shown(value)}.`

@@ -200,9 +200,9 @@ export class Pool {
     return Atomics.load(this.#words, words.started);
   }
 
-  /** Where a tensor's elements lie. */
-  addressOf({ dataId }: TensorInfo): number {
-    return this.#backend.dataIdMap.get(dataId).memoryOffset;
+  /** Where a tensor's elements lie; 0 for one that is not there. */
+  addressOf(tensor: TensorInfo | undefined): number {
+    return tensor ? this.#backend.dataIdMap.get(tensor.dataId).memoryOffset : 0;
   }
 
   /** The first thread's scratch memory; those of the others follow. */

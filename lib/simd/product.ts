@@ -117,6 +117,16 @@ export function blocksOf(p: Product, { workers }: Pool): Blocks {
   };
 }
 
+/**
+ * Makes a product, in blocks.
+ *
+ * @param finish What follows it in each block, the words of `Finish` in `assembly/linear.ts`.
+ */
+export function runProduct(pool: Pool, product: Product, finish: Int32Array | 0 = 0): void {
+  const { rowsEach, columnsEach, work } = blocksOf(product, pool);
+  pool.run("productTask", work, [productWords(product), rowsEach, columnsEach, finish]);
+}
+
 /** Half of a size, rounded up to a multiple. */
 const halfOf = (size: number, multiple: number) => multiple * Math.ceil(size / (2 * multiple));
 

@@ -54,11 +54,6 @@ export async function broadcastState(
   return averageOf(variables, ema, state);
 }
 
-/** Gives all ranks the weights that rank 0 has; the arrays of the others are filled. */
-export function broadcastWeights(ranks: Ranks, weights: ReadonlyMap<string, FloatTensor>): void {
-  for (const { data } of weights.values()) ranks.broadcast(bytesOf(data), 0);
-}
-
 /**
  * Asserts that the ranks' weights are still equal: each updates its own, and nothing would show that
  * they have come apart.

@@ -1,21 +1,13 @@
 /**
- * A headless Chromium that pages are tried in: Debian's (`apt-get install chromium`), driven by
- * `playwright-core`. What it loads from elsewhere than the page's own server, and what it writes to
- * its console as an error, is kept for the test to look at.
+ * Pages in a real Chromium (see ../chromium.ts), which may ask their own server alone: what goes wrong
+ * on them is kept for the test to look at, since some of it is meant to.
  */
 import type { Browser, BrowserContext, Page } from "playwright-core";
-
-/** Where Debian's Chromium is. */
-const place = "/usr/bin/chromium";
-
-/** The browser's path; null where there is none. */
-export async function findChromium(): Promise<string | null> {
-  return await Deno.stat(place).then(({ isFile }) => isFile ? place : null, () => null);
-}
+import { findChromium, launchChromium } from "../chromium.ts";
 
 /** Whether tests of pages are ignored, for want of a browser and of a demand for one. */
 export const ignoreChromium: boolean = Deno.env.get("DENO_VIT_REQUIRE_CHROMIUM") !== "1" &&
-  await findChromium() === null;
+  await findChromium() === undefined;
 
 /** A page, and what went wrong on it. */
 export interface WatchedPage {
@@ -30,20 +22,9 @@ export interface WatchedPage {
 export class WatchedBrowser implements AsyncDisposable {
   private constructor(private readonly browser: Browser) {}
 
-  /**
-   * Starts a browser.
-   * @param webgpu whether it gets a software WebGPU adapter
-   */
-  static async start({ webgpu = false } = {}): Promise<WatchedBrowser> {
-    const executablePath = await findChromium();
-    if (!executablePath) throw new Error("There is no Chromium: apt-get install chromium");
-    // Else it looks for Windows beside Linux when it is loaded, in a place that Deno gives to nobody.
-    Deno.env.set("__IS_WSL_TEST__", "1");
-    const { chromium } = await import("playwright-core");
-    const gpu = webgpu ? ["--enable-unsafe-webgpu", "--enable-features=Vulkan"] : [];
-    // As root, and in a container, its sandbox does not start.
-    const args = ["--no-sandbox", "--disable-dev-shm-usage", ...gpu];
-    return new WatchedBrowser(await chromium.launch({ executablePath, args }));
+  /** Starts a browser. */
+  static async start(): Promise<WatchedBrowser> {
+    return new WatchedBrowser(await launchChromium());
   }
 
   /**

@@ -2,7 +2,7 @@
  * Draws the pictures of the pages in docs/images anew, from complete runs that are named, the last one
  * for the report, or from two that it trains:
  *
- *     deno run --allow-read --allow-write --allow-net=127.0.0.1 --allow-run=deno,/usr/bin/chromium \
+ *     deno run --allow-read --allow-write --allow-net=127.0.0.1 --allow-run=deno,chromium \
  *       --allow-env --allow-sys tests/pages/screenshots.ts [RUN...]
  */
 import { WatchedBrowser } from "./chromium.ts";

@@ -4,11 +4,11 @@ import { selectBackend } from "../../lib/backend/select.ts";
 import type { WasmInternals } from "../../lib/backend/tfjs_internals.ts";
 import { currentPool, Pool } from "../../lib/simd/pool.ts";
 import {
-  blocksOf,
   type Layout,
   matrixProduct,
   productScratch,
   productWords,
+  runProduct,
 } from "../../lib/simd/product.ts";
 import { withSharedMemory } from "../../lib/simd/shared_heap.ts";
 import { type TensorInfo, tf } from "../../lib/tfjs.ts";
@@ -71,8 +71,7 @@ for (const layout of ["nn", "nt", "tn"] as Layout[]) {
       const tensors = operands(rows, depth, columns);
       const { a, b, c } = tensors;
       const product = matrixProduct(pool, layout, [a, b, c], { rows, depth, columns });
-      const { rowsEach, columnsEach, work } = blocksOf(product, pool);
-      pool.run("productTask", work, [productWords(product), rowsEach, columnsEach]);
+      runProduct(pool, product);
       const [x, y] = [hostFloats(a), hostFloats(b)];
       const expected = Float32Array.from({ length: rows * columns }, (_, i) => {
         const [m, n] = [Math.floor(i / columns), i % columns];
@@ -101,7 +100,7 @@ function bytesOf(pool: Pool, rowsEach: number, columnsEach: number): Uint8Array 
     scratch: productScratch(product, columnsEach),
     cost: Infinity,
   };
-  pool.run("productTask", work, [productWords(product), rowsEach, columnsEach]);
+  pool.run("productTask", work, [productWords(product), rowsEach, columnsEach, 0]);
   const bytes = new Uint8Array(hostFloats(c).slice().buffer);
   dispose({ a, b, c });
   return bytes;

@@ -7,17 +7,11 @@
  * backward pass while that is cheap; see `host.ts`.
  */
 import { UserError } from "../../errors.ts";
-import { type TensorInfo, tf } from "../../tfjs.ts";
-import { hostAllocate, hostInts } from "../../backend/host.ts";
-import {
-  type AttentionAttributes,
-  type AttentionInputs,
-  hostAttention,
-  hostAttentionGrad,
-} from "./host.ts";
+import { tf } from "../../tfjs.ts";
+import { type AttentionAttributes, hostAttention, hostAttentionGrad } from "./host.ts";
 import { simdAttention, simdAttentionGrad } from "./simd.ts";
 import { webgpuAttention, webgpuAttentionGrad } from "./wgsl.ts";
-import { type Dropout, dropoutNumbers, dropsAny, isOfPart } from "../dropout.ts";
+import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
 import { plainAttention } from "./plain.ts";
 import { registerKernels, runKernel } from "../register.ts";
 
@@ -123,29 +117,9 @@ function attributesOf(
   };
 }
 
-/** A host form whose step key, where it is that of a part of a batch, counts weights, not images. */
-function countingWeights<I extends AttentionInputs>(
-  form: (inputs: I, attributes: AttentionAttributes) => TensorInfo[],
-): typeof form {
-  return (inputs, attributes) => {
-    const { stepKey } = inputs;
-    if (!stepKey || !isOfPart(stepKey)) return form(inputs, attributes);
-    const counting = hostAllocate([3], "int32");
-    const [seed, step, image] = hostInts(stepKey);
-    const { numHeads, tokens } = attributes;
-    hostInts(counting).set([seed!, step!, image! * numHeads * tokens * tokens]);
-    const results = form({ ...inputs, stepKey: counting }, attributes);
-    tf.backend().disposeData(counting.dataId);
-    return results;
-  };
-}
-
 registerKernels(
   { VitAttention: webgpuAttention, VitAttentionGrad: webgpuAttentionGrad },
-  {
-    VitAttention: countingWeights(hostAttention),
-    VitAttentionGrad: countingWeights(hostAttentionGrad),
-  },
+  { VitAttention: hostAttention, VitAttentionGrad: hostAttentionGrad },
   { VitAttention: plainAttention },
   { VitAttention: simdAttention, VitAttentionGrad: simdAttentionGrad },
 );

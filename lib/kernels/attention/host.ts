@@ -159,7 +159,7 @@ function signedWeights(inputs: AttentionInputs, a: AttentionAttributes, head: nu
   }
   softmaxRows(floats, a.tokens);
   if (inputs.stepKey) {
-    const key = hostMaskKey(inputs.stepKey, a.stream);
+    const key = hostMaskKey(inputs.stepKey, a.stream, a.numHeads * a.tokens ** 2);
     markDropped(floats, key, head * a.tokens * a.tokens, a.threshold);
   }
   return scores;

@@ -57,7 +57,7 @@ function attentionWords(
   return descriptionOf([
     ...whole(...[t.query, t.key, t.value, t.attended].map((tensor) => pool.addressOf(tensor))),
     ...whole(a.keeps ? pool.addressOf(t.kept) : 0),
-    ...whole(...[0, 1, 2].map((i) => gradients[i] ? pool.addressOf(gradients[i]) : 0)),
+    ...whole(...[0, 1, 2].map((i) => pool.addressOf(gradients[i]))),
     ...whole(a.tokens, a.numHeads, a.keyDim, Number(a.maskDiagonal)),
     ...whole(
       Number(key !== undefined),

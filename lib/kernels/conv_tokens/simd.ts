@@ -2,11 +2,11 @@
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import type { Pool } from "../../simd/pool.ts";
 import {
-  blocksOf,
   descriptionOf,
   type Product,
   productScratch,
   productWords,
+  runProduct,
   whole,
 } from "../../simd/product.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
@@ -122,11 +122,10 @@ interface Stage {
 }
 
 function stageWords(pool: Pool, s: Stage): Int32Array {
-  const at = (tensor?: TensorInfo) => tensor ? pool.addressOf(tensor) : 0;
   return descriptionOf(
     whole(
       ...[s.height, s.width, s.pooledHeight, s.pooledWidth, s.filters, s.columns, s.border],
-      ...[at(s.y), at(s.places), at(s.dy), at(s.dz)],
+      ...[s.y, s.places, s.dy, s.dz].map((tensor) => pool.addressOf(tensor)),
     ),
   );
 }
@@ -177,8 +176,7 @@ export function gradKernel(
     ...{ rows: KERNEL * rowOfTaps, columns: filled },
     ...{ count: width, segments: height, images: batch },
   };
-  const { rowsEach, columnsEach, work } = blocksOf(product, pool);
-  pool.run("productTask", work, [productWords(product), rowsEach, columnsEach]);
+  runProduct(pool, product);
   if (given === channels && filters === filled) return { ...sums, shape };
   const result = hostAllocate(shape);
   const [from, to] = [hostFloats(sums), hostFloats(result)];
@@ -197,8 +195,7 @@ export function gradX(pool: Pool, { dz, kernel }: GradXInputs): TensorInfo {
   const matrix = matrixOf(kernel, true);
   const dx = hostAllocate([batch, height, width, matrix.shape[1]!]);
   const product = convolution(pool, dz, matrix, pool.addressOf(dx), batch * height * width);
-  const { rowsEach, columnsEach, work } = blocksOf(product, pool);
-  pool.run("productTask", work, [productWords(product), rowsEach, columnsEach]);
+  runProduct(pool, product);
   dispose(matrix);
   return dx;
 }

@@ -19,7 +19,7 @@ function run(
   { rows, dim }: { rows: number; dim: number },
   epsilon: number,
 ): void {
-  const places = addresses.map((name) => tensors[name] ? pool.addressOf(tensors[name]) : 0);
+  const places = addresses.map((name) => pool.addressOf(tensors[name]));
   pool.run(name, { tasks: Math.ceil(rows / BLOCK), cost: 4 * rows * dim }, [
     descriptionOf([...whole(...places, rows, dim, BLOCK), ["f", epsilon]]),
   ]);

@@ -2,7 +2,7 @@
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import type { StreamKey } from "../../random.ts";
 import type { Pool } from "../../simd/pool.ts";
-import { blocksOf, descriptionOf, matrixProduct, productWords, whole } from "../../simd/product.ts";
+import { descriptionOf, matrixProduct, runProduct, whole } from "../../simd/product.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 
 const sizeOf = tf.util.sizeFromShape;
@@ -17,6 +17,8 @@ export interface SimdFinish {
   residual?: TensorInfo;
   /** Receives the derivative of dropout(gelu(z)) to z. */
   slope?: TensorInfo;
+  /** Of y's size; multiplies last. */
+  factor?: TensorInfo;
 }
 
 /** x @ kernel and what follows: `[rows, in]` x `[in, out]` -> `[rows, out]`. */
@@ -30,9 +32,18 @@ export function simdForward(
   const rows = sizeOf(x.shape) / depth;
   const y = hostAllocate([rows, columns]);
   const product = matrixProduct(pool, "nn", [x, kernel, y], { rows, depth, columns });
-  const { rowsEach, columnsEach, work } = blocksOf(product, pool);
-  const at = (tensor?: TensorInfo) => tensor ? pool.addressOf(tensor) : 0;
-  const finish = descriptionOf([
+  runProduct(pool, product, finishWords(pool, columns, { bias, gelu, drop, residual, slope }));
+  return y;
+}
+
+/** The words of what follows a product. */
+function finishWords(
+  pool: Pool,
+  columns: number,
+  { bias, gelu, drop, residual, slope, factor }: SimdFinish,
+): Int32Array {
+  const at = (tensor?: TensorInfo) => pool.addressOf(tensor);
+  return descriptionOf([
     ...whole(at(bias), gelu === "tanh" ? 2 : Number(gelu), Number(drop !== undefined)),
     ...whole(
       drop?.key.word0 ?? 0,
@@ -41,11 +52,9 @@ export function simdForward(
       drop?.threshold ?? 0,
     ),
     ["f", drop?.scale ?? 1],
-    ...whole(residual ? sizeOf(residual.shape) / columns : 1, at(residual), at(slope)),
+    ...whole(residual ? sizeOf(residual.shape) / columns : 1, at(residual), at(slope), at(factor)),
     ["f", 0],
   ]);
-  pool.run("linearTask", work, [productWords(product), rowsEach, columnsEach, finish]);
-  return y;
 }
 
 /** dz @ kernel^T, times `factor`: `[rows, out]` x `[in, out]` -> `[rows, in]`. */
@@ -85,9 +94,7 @@ function addGradX(
     ...matrixProduct(pool, "nt", [dz, kernel, dx], { rows, depth, columns }),
     adds,
   };
-  const { rowsEach, columnsEach, work } = blocksOf(product, pool);
-  const last = factor ? pool.addressOf(factor) : 0;
-  pool.run("scaledProductTask", work, [productWords(product), rowsEach, columnsEach, last]);
+  runProduct(pool, product, factor && finishWords(pool, columns, { gelu: false, factor }));
 }
 
 /** x^T @ dz: `[rows, in]` x `[rows, out]` -> `[in, out]`. */
@@ -96,8 +103,7 @@ export function simdGradKernel(pool: Pool, x: TensorInfo, dz: TensorInfo): Tenso
   const rows = sizeOf(x.shape) / depth;
   const dKernel = hostAllocate([rows, columns]);
   const product = matrixProduct(pool, "tn", [x, dz, dKernel], { rows, depth, columns });
-  const { rowsEach, columnsEach, work } = blocksOf(product, pool);
-  pool.run("productTask", work, [productWords(product), rowsEach, columnsEach]);
+  runProduct(pool, product);
   return dKernel;
 }
 

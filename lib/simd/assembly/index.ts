@@ -1,5 +1,4 @@
-export { productTask } from "./product";
-export { linearTask, multiplyTask, scaledProductTask, sumRowsTask } from "./linear";
+export { multiplyTask, productTask, sumRowsTask } from "./linear";
 export { attentionGradTask, attentionTask } from "./attention";
 export { layerNormGradTask, layerNormTask } from "./normalization";
 export { convPoolTask, frameTask, poolGradTask } from "./convolution";

@@ -24,6 +24,8 @@ export class Finish {
   residual: i32;
   /** Receives the derivative of dropout(gelu(z)) to z. */
   slope: i32;
+  /** Of C's size; multiplies last. */
+  factor: i32;
   /** 0, which the compiler cannot know; see `constant`. */
   zero: f32;
 }
@@ -38,6 +40,7 @@ export function finishRows(
   const columns = p.columns, bias = <usize>f.bias, gelu = f.gelu, drops = f.drops;
   const firstBits = f.firstBits;
   const slopes = <usize>f.slope, residuals = <usize>f.residual;
+  const factors = <usize>f.factor;
   const zero = f.zero;
   const one = constant(1, zero), half = constant(-0.72134752044, zero), sign = constant(0.28, zero);
   const p5 = constant(-0.10580828, zero), p4 = constant(0.38987418, zero), p3 = constant(-0.23699378, zero);
@@ -95,38 +98,21 @@ export function finishRows(
       }
       if (slopes) storeUpTo(slope + at, factor, lanes);
       if (residual) value = f32x4.add(value, loadUpTo(residual + at, lanes));
+      if (factors) value = f32x4.mul(value, loadUpTo(factors + row + at, lanes));
       storeUpTo(y + at, value, lanes);
     }
   }
 }
 
-/** The task-th block of a product, finished where it still is in the cache. */
-export function linearTask(
-  task: i32, scratch: usize, p: Product, rowsEach: i32, columnsEach: i32, f: Finish,
+/** The task-th block of a product, finished where it still is in the cache; `f` may be 0. */
+export function productTask(
+  task: i32, scratch: usize, p: Product, rowsEach: i32, columnsEach: i32, f: usize,
 ): void {
   const blocks = (p.rows + rowsEach - 1) / rowsEach;
   const row = task % blocks * rowsEach, column = task / blocks * columnsEach;
   const endRow = min(p.rows, row + rowsEach), endColumn = min(p.columns, column + columnsEach);
   product(p, row, endRow, column, endColumn, scratch);
-  finishRows(p, f, row, endRow, column, endColumn, scratch);
-}
-
-/** A product multiplied element by element by `factor`, of C's size, where that is not 0. */
-export function scaledProductTask(
-  task: i32, scratch: usize, p: Product, rowsEach: i32, columnsEach: i32, factor: usize,
-): void {
-  const blocks = (p.rows + rowsEach - 1) / rowsEach;
-  const row = task % blocks * rowsEach, column = task / blocks * columnsEach;
-  const endRow = min(p.rows, row + rowsEach), endColumn = min(p.columns, column + columnsEach);
-  product(p, row, endRow, column, endColumn, scratch);
-  if (!factor) return;
-  for (let m = row; m < endRow; m++) {
-    for (let n = column; n < endColumn; n += 4) {
-      const at = <usize>(m * p.columns + n) * 4, lanes = endColumn - n;
-      const c = <usize>p.cBase + at;
-      storeUpTo(c, f32x4.mul(loadUpTo(c, lanes), loadUpTo(factor + at, lanes)), lanes);
-    }
-  }
+  if (f) finishRows(p, changetype<Finish>(f), row, endRow, column, endColumn, scratch);
 }
 
 /** to = a * b, element by element. */

@@ -286,10 +286,3 @@ export function product(
     }
   }
 }
-
-/** The task-th block of a product's rows and columns. */
-export function productTask(task: i32, scratch: usize, p: Product, rowsEach: i32, columnsEach: i32): void {
-  const blocks = (p.rows + rowsEach - 1) / rowsEach;
-  const row = task % blocks * rowsEach, column = task / blocks * columnsEach;
-  product(p, row, min(p.rows, row + rowsEach), column, min(p.columns, column + columnsEach), scratch);
-}
