@@ -73,8 +73,8 @@ export function productWords(p: Product): Int32Array {
 /** Terms that are added before a result is written; LONGEST of `assembly/product.ts`. */
 const LONGEST = 576;
 
-/** Bytes that a task needs which makes that many columns. */
-export function productScratch({ count, segments = 1 }: Product, columns: number): number {
+/** Bytes that a task needs which makes that many columns of sums of so many terms. */
+export function productScratch(count: number, columns: number, segments = 1): number {
   const terms = segments > 1
     ? count * Math.min(segments, Math.max(1, Math.floor(LONGEST / count)))
     : Math.min(count, LONGEST);
@@ -113,7 +113,7 @@ export function blocksOf(p: Product, { workers }: Pool): Blocks {
   return {
     rowsEach,
     columnsEach,
-    work: { tasks: tasks(), cost, scratch: productScratch(p, columnsEach) },
+    work: { tasks: tasks(), cost, scratch: productScratch(count, columnsEach, segments) },
   };
 }
 

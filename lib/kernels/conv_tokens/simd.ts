@@ -23,6 +23,7 @@ import {
   type PoolGradInputs,
   type StageInputs,
 } from "./sizes.ts";
+import { suits, winogradConvolution, winogradKernelGradient, winogradPool } from "./winograd.ts";
 
 const sizeOf = tf.util.sizeFromShape;
 const dispose = ({ dataId }: TensorInfo) => void tf.backend().disposeData(dataId);
@@ -91,17 +92,23 @@ export function convPool(
   if (!last) hostFloats(y).fill(0);
   const places = hostAllocate([batch, pooledHeight, pooledWidth, filled / 4], "int32");
   const matrix = matrixOf(kernel, false);
+  const stage = stageWords(pool, {
+    ...{ height, width, pooledHeight, pooledWidth, filters: filled },
+    ...{ columns: last ? filters : filled, border: last ? 0 : 1, y, places },
+  });
+  if (suits(frameSizes(frame), filled)) {
+    winogradPool(pool, frame, matrix, stage);
+    return [y, places];
+  }
   const pixels = height * width;
   // Where its result lies is the task's own matter.
   const product = convolution(pool, frame, matrix, 0, pixels);
-  const scratch = 128 + 4 * pixels * filled + productScratch(product, filled);
+  const scratch = 128 + 4 * pixels * filled +
+    productScratch(product.count, filled, product.segments);
   const cost = batch * pixels * filled * KERNEL ** 2 * channels / 8;
   pool.run("convPoolTask", { tasks: batch, scratch, cost }, [
     productWords(product),
-    stageWords(pool, {
-      ...{ height, width, pooledHeight, pooledWidth, filters: filled },
-      ...{ columns: last ? filters : filled, border: last ? 0 : 1, y, places },
-    }),
+    stage,
   ]);
   dispose(matrix);
   return [y, places];
@@ -149,18 +156,13 @@ export function poolGrad(
   return dz;
 }
 
-/** The gradient of a kernel of that shape. */
-export function gradKernel(
-  pool: Pool,
-  { frame, dz }: GradKernelInputs,
-  shape: number[],
-): TensorInfo {
+/** The gradient of a kernel as a matrix, `[9 * channels, filters]`. */
+function windowsGradient(pool: Pool, frame: TensorInfo, dz: TensorInfo): TensorInfo {
   const { batch, height, width, channels } = frameSizes(frame);
-  const filled = frameSizes(dz).channels;
-  const [, , given, filters] = shape as [number, number, number, number];
+  const filters = frameSizes(dz).channels;
   const [rowOfTaps, pitch] = [KERNEL * channels, (width + 2) * channels];
-  const upstreamPitch = (width + 2) * filled;
-  const sums = hostAllocate([KERNEL * rowOfTaps, filled]);
+  const upstreamPitch = (width + 2) * filters;
+  const sums = hostAllocate([KERNEL * rowOfTaps, filters]);
   // windows^T @ dz: a row is a tap's channel, a term a pixel, a segment a row of pixels.
   const product: Product = {
     a: {
@@ -169,14 +171,29 @@ export function gradKernel(
     },
     b: {
       // The pixels within the border.
-      ...{ base: pool.addressOf(dz) + 4 * (upstreamPitch + filled), column: 1 },
-      ...{ step: filled, segment: upstreamPitch, image: (height + 2) * upstreamPitch },
+      ...{ base: pool.addressOf(dz) + 4 * (upstreamPitch + filters), column: 1 },
+      ...{ step: filters, segment: upstreamPitch, image: (height + 2) * upstreamPitch },
     },
-    c: { base: pool.addressOf(sums), row: filled },
-    ...{ rows: KERNEL * rowOfTaps, columns: filled },
+    c: { base: pool.addressOf(sums), row: filters },
+    ...{ rows: KERNEL * rowOfTaps, columns: filters },
     ...{ count: width, segments: height, images: batch },
   };
   runProduct(pool, product);
+  return sums;
+}
+
+/** The gradient of a kernel of that shape. */
+export function gradKernel(
+  pool: Pool,
+  { frame, dz }: GradKernelInputs,
+  shape: number[],
+): TensorInfo {
+  const { channels } = frameSizes(frame);
+  const filled = frameSizes(dz).channels;
+  const [, , given, filters] = shape as [number, number, number, number];
+  const sums = suits(frameSizes(frame), filled)
+    ? winogradKernelGradient(pool, frame, dz)
+    : windowsGradient(pool, frame, dz);
   if (given === channels && filters === filled) return { ...sums, shape };
   const result = hostAllocate(shape);
   const [from, to] = [hostFloats(sums), hostFloats(result)];
@@ -193,6 +210,7 @@ export function gradKernel(
 export function gradX(pool: Pool, { dz, kernel }: GradXInputs): TensorInfo {
   const { batch, height, width } = frameSizes(dz);
   const matrix = matrixOf(kernel, true);
+  if (suits(frameSizes(dz), matrix.shape[1]!)) return winogradConvolution(pool, dz, matrix);
   const dx = hostAllocate([batch, height, width, matrix.shape[1]!]);
   const product = convolution(pool, dz, matrix, pool.addressOf(dx), batch * height * width);
   runProduct(pool, product);

@@ -35,11 +35,17 @@ export class Stage {
 export function convPoolTask(image: i32, scratch: usize, shared: Product, s: Stage): void {
   const p = changetype<Product>(scratch);
   memory.copy(scratch, changetype<usize>(shared), offsetof<Product>());
-  const pixels = s.height * s.width, filters = s.filters;
-  const z = scratch + 128, rest = z + <usize>(pixels * filters) * 4;
+  const pixels = s.height * s.width;
+  const z = scratch + 128, rest = z + <usize>(pixels * s.filters) * 4;
   p.aBase = shared.aBase + image * shared.aImage;
   p.cBase = <i32>z;
-  product(p, 0, pixels, 0, filters, rest);
+  product(p, 0, pixels, 0, s.filters, rest);
+  poolImage(image, z, s);
+}
+
+/** Relu and pooling of an image's convolution. */
+export function poolImage(image: i32, z: usize, s: Stage): void {
+  const filters = s.filters;
   const rowPitch = s.pooledWidth + 2 * s.border;
   const none = f32x4.splat(0), nowhere = i32x4.splat(NOWHERE);
   for (let py = 0; py < s.pooledHeight; py++) {

@@ -4,3 +4,6 @@ export { layerNormGradTask, layerNormTask } from "./normalization";
 export { convPoolTask, frameTask, poolGradTask } from "./convolution";
 export { multiplyAdd } from "./vectors";
 export { adamwTask } from "./optimizer";
+export {
+  winogradGradTask, winogradKernelGradTask, winogradKernelTask, winogradPoolTask, winogradTask,
+} from "./winograd";

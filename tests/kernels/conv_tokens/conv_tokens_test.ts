@@ -19,6 +19,7 @@ const cases: Record<string, Case> = {
   "one pixel": { images: [2, 1, 1, 1], filters: [1] },
   "a line": { images: [1, 1, 13, 2], filters: [3, 9] },
   "one stage, more pixels than a tile": { images: [5, 19, 17, 1], filters: [34] },
+  "tiles of 4x4, more images than a task": { images: [35, 8, 12, 32], filters: [36] },
   "many images": { images: [70, 6, 6, 3], filters: [20] },
 };
 
