@@ -1,5 +1,5 @@
 import { tf } from "../tfjs.ts";
-import { sequencePooling } from "../kernels/sequence_pooling.ts";
+import { sequencePooling } from "../kernels/sequence_pooling/sequence_pooling.ts";
 import { firstShape, glorotLimit, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
 
 /**

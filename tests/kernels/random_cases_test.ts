@@ -10,7 +10,7 @@ import { dropout } from "../../lib/kernels/dropout.ts";
 import { layerNorm, layerNormResidual } from "../../lib/kernels/layer_norm/layer_norm.ts";
 import { linear, linearChain } from "../../lib/kernels/linear/linear.ts";
 import { parallelLinear } from "../../lib/kernels/linear/parallel_linear.ts";
-import { sequencePooling } from "../../lib/kernels/sequence_pooling.ts";
+import { sequencePooling } from "../../lib/kernels/sequence_pooling/sequence_pooling.ts";
 import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { dropThreshold, keepScale, randomBits, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";

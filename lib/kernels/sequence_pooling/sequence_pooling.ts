@@ -6,12 +6,14 @@
  * image adds to the gradients of kernel and bias is a row of its own, and the rows are added in their
  * order.
  */
-import { dispatch, uniformWords } from "../backend/compute.ts";
-import { hostAllocate, hostFloats } from "../backend/host.ts";
-import { type TensorInfo, tf } from "../tfjs.ts";
-import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
-import { registerGradient, registerKernels, runKernel, type Tensors } from "./register.ts";
-import { sumLeading } from "./sum_leading.ts";
+import { dispatch, uniformWords } from "../../backend/compute.ts";
+import { hostAllocate, hostFloats } from "../../backend/host.ts";
+import { type TensorInfo, tf } from "../../tfjs.ts";
+import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
+import { registerGradient, registerKernels, runKernel, type Tensors } from "../register.ts";
+import { sumLeading } from "../sum_leading.ts";
+import * as simd from "./simd.ts";
+import { type PoolingGradInputs, type PoolingInputs, sizesOf } from "./sizes.ts";
 
 /**
  * Pools tokens by weights that they give themselves.
@@ -35,19 +37,6 @@ export function sequencePooling(
     );
   }
   return tf.tidy(() => runKernel<tf.Tensor2D[]>("VitSequencePooling", { x, kernel, bias })[0]!);
-}
-
-interface Inputs {
-  x: TensorInfo;
-  kernel: TensorInfo;
-  bias: TensorInfo;
-}
-interface GradInputs {
-  dy: TensorInfo;
-  x: TensorInfo;
-  kernel: TensorInfo;
-  /** `[batch, tokens]`. */
-  weights: TensorInfo;
 }
 
 const LANES = 64;
@@ -159,14 +148,10 @@ ${gridWgsl}${gridMainWgsl(LANES)} {
 }
 `;
 
-function sizesOf({ shape }: TensorInfo): [batch: number, tokens: number, dim: number] {
-  return shape as [number, number, number];
-}
-
 const float32 = "float32" as const;
 
 const webgpu = {
-  VitSequencePooling({ x, kernel, bias }: Inputs): TensorInfo[] {
+  VitSequencePooling({ x, kernel, bias }: PoolingInputs): TensorInfo[] {
     const [batch, tokens, dim] = sizesOf(x);
     return dispatch({
       key: "sequence_pooling",
@@ -180,7 +165,7 @@ const webgpu = {
       workgroups: gridOf(batch),
     });
   },
-  VitSequencePoolingGrad({ dy, x, kernel, weights }: GradInputs): TensorInfo[] {
+  VitSequencePoolingGrad({ dy, x, kernel, weights }: PoolingGradInputs): TensorInfo[] {
     const [batch, tokens, dim] = sizesOf(x);
     const [dx, scores, ...parts] = dispatch({
       key: "sequence_pooling_grad",
@@ -262,14 +247,14 @@ const host: typeof webgpu = {
 type Floats4 = [Float32Array, Float32Array, Float32Array, Float32Array];
 
 registerKernels(webgpu, host, {
-  VitSequencePooling({ x, kernel, bias }: Tensors<Inputs>) {
+  VitSequencePooling({ x, kernel, bias }: Tensors<PoolingInputs>) {
     const [batch, tokens, dim] = sizesOf(x);
     const scores = tf.matMul(x.reshape([-1, dim]), kernel as tf.Tensor2D).add(bias);
     const weights = tf.softmax(scores.reshape([batch, tokens]));
     const y = tf.matMul(weights.reshape([batch, 1, tokens]), x as tf.Tensor3D);
     return [y.reshape([batch, dim]), weights];
   },
-});
+}, { VitSequencePooling: simd.pool, VitSequencePoolingGrad: simd.poolGrad });
 
 registerGradient("VitSequencePooling", {
   inputs: ["x", "kernel"],
