@@ -97,7 +97,7 @@ function bytesOf(pool: Pool, rowsEach: number, columnsEach: number): Uint8Array 
   const product = matrixProduct(pool, "nn", [a, b, c], { rows, depth, columns });
   const work = {
     tasks: Math.ceil(rows / rowsEach) * Math.ceil(columns / columnsEach),
-    scratch: productScratch(product, columnsEach),
+    scratch: productScratch(depth, columnsEach),
     cost: Infinity,
   };
   pool.run("productTask", work, [productWords(product), rowsEach, columnsEach, 0]);

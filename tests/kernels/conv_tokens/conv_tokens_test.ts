@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { selectBackend } from "../../../lib/backend/select.ts";
 import { convTokens } from "../../../lib/kernels/conv_tokens/conv_tokens.ts";
 import { tf } from "../../../lib/tfjs.ts";
 import { forEachBackend } from "../../backends.ts";
@@ -141,6 +142,27 @@ for (const [name, c] of Object.entries(cases)) {
     }
   });
 }
+
+forEachBackend("any number of threads makes the same bytes, tiles of 4x4 included", async () => {
+  const filters = 36;
+  const run = async (threads: number) => {
+    await selectBackend("wasm", { threads });
+    const gradients = tf.tidy(() => {
+      const x = tf.tensor4d(normals([35, 8, 12, 32], 1), [35, 8, 12, 32]);
+      const kernel = tf.tensor4d(normals([3, 3, 32, filters], 2), [3, 3, 32, filters]);
+      const { value, grads } = tf.valueAndGrads((x, kernel) =>
+        convTokens(x as tf.Tensor4D, [kernel as tf.Tensor4D]).square().sum()
+      )([x, kernel]);
+      return [value, ...grads];
+    });
+    const values = await Promise.all(gradients.map(valuesOf));
+    tf.dispose(gradients);
+    return values;
+  };
+  const alone = await run(1);
+  for (const threads of [2, 5]) assertEquals(await run(threads), alone);
+  await selectBackend("wasm");
+}, { backends: ["wasm"] });
 
 forEachBackend("a kernel that is not finite reaches the tokens", async () => {
   const x = tf.ones<tf.Rank.R4>([1, 4, 4, 1]);
