@@ -91,7 +91,7 @@ export interface Blocks {
 /** Packed columns of B that the second-level cache holds beside the rest. */
 const MOST_COLUMNS = 256;
 /** Tasks for each thread, so that none waits long for another. */
-const TASKS_EACH = 2;
+const TASKS_EACH = 4;
 /** Smaller blocks would pack more than they multiply; larger ones gain nothing and end unevenly. */
 const LEAST = { rows: 32, columns: 16 };
 const MOST_ROWS = 512;
