@@ -1,4 +1,5 @@
-/** Time of one training step on the device, kernel by kernel. */
+/** Time of one training step, kernel by kernel. */
+import { currentGpu } from "../lib/backend/device.ts";
 import { tf } from "../lib/tfjs.ts";
 import { type StepSizes, workOf } from "./work.ts";
 
@@ -7,9 +8,10 @@ export interface KernelRow {
   name: string;
   shape: string;
   calls: number;
+  /** 0 on wasm and cpu. */
   dispatches: number;
   ms: number;
-  /** Share of the step's device time, 0 to 1. */
+  /** Share of the time of all kernels, 0 to 1. */
   share: number;
   /** 10^9 operations of matrix products a second; 0 where there are none. */
   gflops: number;
@@ -17,13 +19,16 @@ export interface KernelRow {
   gigabytes: number;
 }
 
+/** tfjs's name for the forward pass of a gradient of one's own. */
+const SCOPE = "unnamed scope";
 /** `extraInfo` lists the dispatches of a kernel as "name: ms, name: ms". */
 const PER_DISPATCH = /: [\d.e-]+(?=,|$)/g;
 
 /**
- * Runs one step with every dispatch in a pass of its own, between two timestamps.
+ * Runs one step with every kernel timed: on webgpu each dispatch in a pass of its own, between two
+ * timestamps; on wasm and cpu by the clock.
  *
- * @param run encodes the step on the current webgpu backend, whose pipelines must be compiled
+ * @param run does the step on the current backend; pipelines must be compiled
  * @returns the longest first
  */
 export async function profileStep(run: () => void, sizes: StepSizes): Promise<KernelRow[]> {
@@ -31,13 +36,14 @@ export async function profileStep(run: () => void, sizes: StepSizes): Promise<Ke
     run();
     return [];
   });
+  const isDevice = currentGpu() !== undefined;
   const rows = new Map<string, KernelRow & { flops: number; bytes: number }>();
   for (const kernel of kernels) {
     const ms = kernel.kernelTimeMs;
     // No promise any more, whatever its type says.
     const list = kernel.extraInfo as string;
-    // Reshapes and the like dispatch nothing.
-    if (typeof ms !== "number" || list === "") continue;
+    // Reshapes and the like dispatch nothing, and a gradient of our own counts what is in it again.
+    if (typeof ms !== "number" || kernel.name === SCOPE || (isDevice && list === "")) continue;
     const { shape, flops, bytes } = workOf(kernel, sizes);
     const key = `${kernel.name} ${shape}`;
     const row = rows.get(key) ?? {

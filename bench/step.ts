@@ -18,6 +18,7 @@ import { installMeters, useMeter } from "./instrument.ts";
 import { type MatmulRow, measureMatmuls } from "./matmul.ts";
 import { measurePeak, type Peak } from "./peak.ts";
 import { type KernelRow, profileStep } from "./profile.ts";
+import { newReport, type Report, withTiles } from "./report.ts";
 import { activate, createSides, flush } from "./sides.ts";
 
 /** Batches that the baseline gets through in seconds on a software adapter. */
@@ -38,26 +39,14 @@ const command = newCommand("bench", "Measure the training step beside a plain tf
   .option("--parts <names>", "what to measure, separated by commas", partNames.join(","))
   .option("--repeats <integer>", "measurements of each matrix product", "5")
   .option("--json", "print one JSON object", false)
+  .option("--report <file>", "write that object, with all that is known of the adapter, to runs/…")
   .addHelpText(
     "after",
     "\nExamples:\n  deno task bench --preset tiny\n" +
-      "  deno task bench --parts steps --batch-size 64 --steps 1 --warmup 1 --json",
+      "  deno task bench --parts steps --batch-size 64 --steps 1 --warmup 1 --json\n" +
+      "  deno task bench --preset tiny --backend wasm --parts kernels\n" +
+      "  deno task bench --report runs/my-gpu.json",
   );
-
-/** Report that `--json` prints. */
-interface Report {
-  preset: string;
-  batchSize: number;
-  parameters: number;
-  backend: string;
-  adapter: string | null;
-  versions: { deno: string; tfjs: string };
-  /** Null without webgpu or timestamp queries. */
-  peak: Peak | null;
-  steps: { tfjs: SideReport; ours: SideReport; speedup: number } | null;
-  kernels: KernelRow[] | null;
-  matmuls: MatmulRow[] | null;
-}
 
 await runTask(async () => {
   parseArguments(command);
@@ -83,7 +72,8 @@ await runTask(async () => {
   const config = await readRunConfig({ preset: options.preset, batchSize });
   const gpu = currentGpu();
   const isTimed = gpu?.features.has("timestamp-query") ?? false;
-  if (!isTimed) say("Without timestamp queries there are no figures of single kernels.");
+  if (gpu && !isTimed) say("Without timestamp queries there are no figures of single kernels.");
+  const profiles = parts.has("kernels") && (isTimed || !gpu);
   progress("Measuring the adapter");
   const peak = isTimed ? await measurePeak() : null;
   if (peak) {
@@ -93,22 +83,12 @@ await runTask(async () => {
     );
   }
 
-  const report: Report = {
-    preset: options.preset,
-    batchSize: config.batchSize,
-    parameters: 0,
-    backend: choice.name,
-    adapter: gpu?.description ?? null,
-    versions: { deno: Deno.version.deno, tfjs: tf.version.tfjs },
-    peak,
-    steps: null,
-    kernels: null,
-    matmuls: null,
-  };
-  if (parts.has("steps") || (parts.has("kernels") && isTimed)) {
+  const report = newReport(options.preset, config.batchSize);
+  report.peak = peak;
+  if (parts.has("steps") || profiles) {
     await measureSides(report, config, {
       compares: parts.has("steps"),
-      profiles: parts.has("kernels") && isTimed,
+      profiles,
       steps,
       warmup,
       isSoftware: choice.isSoftware,
@@ -117,14 +97,19 @@ await runTask(async () => {
     });
   }
   if (report.steps) say(stepsText(report));
-  if (report.kernels) say(kernelsText(report.kernels, peak!));
+  if (report.kernels) say(kernelsText(report.kernels, peak));
   if (parts.has("matmuls") && isTimed) {
     progress("Measuring matrix products");
     await tf.setBackend(choice.name);
     report.matmuls = await measureMatmuls(config, repeats);
     say(matmulsText(report.matmuls, peak!));
   }
-  if (options.json) print(JSON.stringify(report, null, 2));
+  const text = JSON.stringify(withTiles(report), null, 2);
+  if (options.json) print(text);
+  if (options.report) {
+    await Deno.writeTextFile(options.report, `${text}\n`);
+    say(`\nWritten: ${options.report}`);
+  }
   Deno.exit(0);
 });
 
@@ -205,19 +190,20 @@ function stepsText({ preset, batchSize, parameters, steps }: Report): string {
     }`;
 }
 
-function kernelsText(kernels: readonly KernelRow[], peak: Peak): string {
+function kernelsText(kernels: readonly KernelRow[], peak: Peak | null): string {
+  const ofPeak = (value: number, best: number | undefined) => best ? percent(value / best) : "";
   const total = kernels.reduce((sum, { ms }) => sum + ms, 0);
   const rows = kernels.slice(0, SHOWN_KERNELS).map((row) => [
     row.name,
     row.shape,
     String(row.calls),
-    String(row.dispatches),
+    row.dispatches === 0 ? "" : String(row.dispatches),
     row.ms.toFixed(2),
     percent(row.share),
     row.gflops === 0 ? "" : row.gflops.toFixed(1),
-    row.gflops === 0 ? "" : percent(row.gflops / peak.gflops),
+    row.gflops === 0 ? "" : ofPeak(row.gflops, peak?.gflops),
     row.gigabytes.toFixed(2),
-    percent(row.gigabytes / peak.gigabytes),
+    ofPeak(row.gigabytes, peak?.gigabytes),
   ]);
   const head = ["kernel", "shape", "calls", "dispatches", "ms", "share"].concat(
     ["GFLOP/s", "of peak", "GB/s", "of copy"],
@@ -226,7 +212,8 @@ function kernelsText(kernels: readonly KernelRow[], peak: Peak): string {
   const rest = hidden.length === 0
     ? ""
     : `and ${hidden.length} more in ${hidden.reduce((sum, { ms }) => sum + ms, 0).toFixed(2)} ms\n`;
-  return `\nOur step on the device by timestamp query, ${total.toFixed(1)} ms\n\n` +
+  const clock = peak ? "on the device by timestamp query" : "kernel by kernel";
+  return `\nOur step ${clock}, ${total.toFixed(1)} ms\n\n` +
     markdownTable(head, rows) + rest;
 }
 
