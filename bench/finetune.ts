@@ -11,16 +11,15 @@
  */
 import { selectBackend } from "../lib/backend/select.ts";
 import { loadWeights } from "../lib/checkpoint/state.ts";
-import { reopenRun } from "../lib/checkpoint/reopen.ts";
-import { createRunFolder } from "../lib/checkpoint/run_folder.ts";
 import { parseRunConfig, preset, type RunConfig } from "../lib/config/run.ts";
 import { modelConfigOf } from "../lib/config/run.ts";
 import { type ImageDataset, type ImageSplit, labelsFor } from "../lib/data/dataset.ts";
 import { loadDataset } from "../lib/data/load.ts";
 import { saveForeign } from "../lib/foreign/save.ts";
 import { fieldsOf, loadInitialWeights } from "../lib/train/initial_weights.ts";
-import { type RunStart, trainRun } from "../lib/train/run.ts";
+import type { RunStart } from "../lib/train/run.ts";
 import { newCommand, runTask } from "../tasks/cli.ts";
+import { trainOrGoOn } from "./trained.ts";
 
 /** Every fifth class is one of the 20. */
 const isFew = (label: number) => label % 5 === 4;
@@ -70,6 +69,8 @@ const model = {
 
 interface Options {
   backend: string;
+  data?: string;
+  md5?: string;
   root: string;
   pretrainEpochs: number;
   epochs: number;
@@ -78,38 +79,11 @@ interface Options {
   seed: number;
 }
 
-/** Trains a run and gives its test accuracy; one that is there already goes on. */
-async function train(
-  path: string,
-  config: RunConfig,
-  dataset: ImageDataset,
-  start?: RunStart,
-): Promise<number> {
-  const began = performance.now();
-  const isThere = await Deno.stat(`${path}/last.safetensors`).then(() => true, () => false);
-  const { run, lock, state } = isThere
-    ? await reopenRun(path)
-    : { run: await createRunFolder(path, config), lock: undefined, state: undefined };
-  const { test } = await trainRun({
-    ...{ config, dataset, folder: run, lock },
-    start: state ? { resume: state } : start,
-    onEvent: (event) => {
-      if (event.type !== "epoch") return;
-      const { epoch, loss, accuracy, seconds } = event.line;
-      console.error(
-        `${path} ${epoch}: loss ${loss.toFixed(3)} ${accuracy.toFixed(4)} ${seconds} s`,
-      );
-    },
-  });
-  await lock?.release();
-  const seconds = Math.round((performance.now() - began) / 1000);
-  console.log(`${path}: top-1 ${(test!.accuracy * 100).toFixed(2)} % in ${seconds} s`);
-  return test!.accuracy;
-}
-
 await runTask(async () => {
   const command = newCommand("finetune", "Measure what fine-tuning gains over random weights.")
     .option("--backend <name>", "webgpu, wasm or cpu", "auto")
+    .option("--data <source>", "folder or archive of CIFAR-100; default: data/")
+    .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
     .option("--root <folder>", "where runs and the exported model lie", "runs/finetune")
     .option("--pretrain-epochs <n>", "epochs on the 80 classes", Number, 20)
     .option("--epochs <n>", "epochs on the 20 classes", Number, 20)
@@ -117,14 +91,15 @@ await runTask(async () => {
     .option("--test-limit <n>", "test images of each of the 20 classes", Number, 100)
     .option("--seed <n>", "of both", Number, 1);
   command.parse();
-  const { backend, root, pretrainEpochs, epochs, limit, testLimit, seed } = command
+  const { backend, data, md5, root, pretrainEpochs, epochs, limit, testLimit, seed } = command
     .opts() as Options;
   console.log((await selectBackend(backend)).reason);
   const whole = await loadDataset({
     dataset: "cifar100",
     labels: "fine",
     root: "data",
-    md5: "none",
+    data,
+    md5,
   });
   // Of the full 500 a fifth is all there is to test on.
   const many = classesOf(whole, (label) => !isFew(label), limit, Math.ceil(limit / 5));
@@ -140,7 +115,7 @@ await runTask(async () => {
     ...recipe,
     ...{ numClasses: 80, batchSize: 128, epochs: pretrainEpochs },
   });
-  await train(`${root}/pretrained`, pretraining, many);
+  await trainOrGoOn(`${root}/pretrained`, pretraining, many);
   const folder = `${root}/hf`;
   await Deno.remove(folder, { recursive: true }).catch(() => {});
   const state = await loadWeights(`${root}/pretrained/best.safetensors`);
@@ -159,7 +134,7 @@ await runTask(async () => {
     const path = `${root}/${name}`;
     // Always anew: they are short.
     await Deno.remove(path, { recursive: true }).catch(() => {});
-    results[name] = await train(path, parseRunConfig(config), few, start);
+    results[name] = await trainOrGoOn(path, parseRunConfig(config), few, start);
   }
   const gain = (name: string) => ((results[name]! - results.scratch!) * 100).toFixed(1);
   console.log(
