@@ -262,8 +262,12 @@ async function activate(
   // tfjs takes Deno for Node and would advertise its Node package on first use of the cpu backend.
   tf.env().set("IS_NODE", false);
   tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
-  // What speaks against it speaks against the backend, and tfjs meets it at once.
-  if (name === "wasm" && "Deno" in globalThis) await (heapIsShared ??= shareHeap().catch(() => {}));
+  if (name === "wasm" && "Deno" in globalThis) {
+    await (heapIsShared ??= shareHeap().catch((error) => {
+      // tfjs may not read its file either, and says so.
+      if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    }));
+  }
   if (await tf.setBackend(name)) {
     if (name === "wasm") openPool(threads);
     return;
