@@ -7,7 +7,7 @@
  * its favour. Dropout masks are its own (`tf.dropout`). The optimizer is `tf.train.adam` with the
  * decay by hand. tfjs rescales epsilon differently from TensorFlow, which changes no cost.
  */
-import type { RunConfig } from "../lib/config/run.ts";
+import { preset, type RunConfig } from "../lib/config/run.ts";
 import { tf } from "../lib/tfjs.ts";
 import type { Preprocessing } from "../lib/data/preprocessing.ts";
 
@@ -25,6 +25,36 @@ export interface HostBatch {
 export interface InitialWeight {
   shape: number[];
   data: Float32Array;
+}
+
+/** Fields that the port reads, or that no step costs more for. */
+const ported: ReadonlySet<string> = new Set<keyof RunConfig>([
+  ...["imageSize", "patchSize", "channels", "numClasses"] as const,
+  ...["projectionDim", "numHeads", "keyDim", "transformerLayers", "transformerUnits"] as const,
+  ...["mlpHeadUnits", "classToken", "layerNormEpsilon", "initializer"] as const,
+  ...["attentionDropout", "mlpDropout", "headDropout", "flip", "rotation", "zoom"] as const,
+  ...["learningRate", "beta1", "beta2", "epsilon", "weightDecay"] as const,
+  ...[
+    "decayConvention",
+    "decayExclude",
+    "batchSize",
+    "epochs",
+    "seed",
+    "dataset",
+    "labels",
+  ] as const,
+  ...["validationSplit", "limit"] as const,
+]);
+const portedPoolings = ["flatten", "mean", "token"];
+
+/** Fields of a configuration whose values the port does not know. */
+export function unportedFields(config: RunConfig): (keyof RunConfig)[] {
+  const known = preset("keras-cifar100");
+  return (Object.keys(config) as (keyof RunConfig)[]).filter((field) =>
+    field === "pooling"
+      ? !portedPoolings.includes(config.pooling)
+      : !ported.has(field) && String(config[field]) !== String(known[field])
+  );
 }
 
 /** Model, optimizer and training step. Belongs to the tfjs backend it was made under. */

@@ -19,7 +19,8 @@ export interface Report {
   versions: { deno: string; tfjs: string };
   /** Null without webgpu or timestamp queries. */
   peak: Peak | null;
-  steps: { tfjs: SideReport; ours: SideReport; speedup: number } | null;
+  /** Ours alone where the plain port does not know what is trained. */
+  steps: { tfjs: SideReport | null; ours: SideReport; speedup: number | null } | null;
   kernels: KernelRow[] | null;
   matmuls: MatmulRow[] | null;
   /** Products by shape, and the tile that was measured to be their fastest. */

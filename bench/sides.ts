@@ -19,7 +19,7 @@ import { DeviceSplit, inOrder } from "../lib/train/batches.ts";
 import { DeviceMetrics } from "../lib/train/metrics.ts";
 import { stepGradients, stepValues, TrainingStep } from "../lib/train/step.ts";
 import { tensorsOf } from "../lib/capture/repeated.ts";
-import { Baseline, type HostBatch, type InitialWeight } from "./baseline.ts";
+import { Baseline, type HostBatch, type InitialWeight, unportedFields } from "./baseline.ts";
 import { Meter, useMeter } from "./instrument.ts";
 
 /** One way to do a training step. */
@@ -39,7 +39,8 @@ export interface Side {
 
 /** Both sides, and what the report says of the model. */
 export interface Sides {
-  tfjs: Side;
+  /** Null where the port does not know what is trained. */
+  tfjs: Side | null;
   ours: Side;
   parameters: number;
   /** Bytes of the stored images of one batch. */
@@ -85,10 +86,13 @@ export async function createSides(config: RunConfig, dataset: ImageDataset): Pro
   const initial = await valuesOf(namedVariables(model));
   const oursSide = createOurs(model, shared, ours);
 
-  const tfjsName = gpu ? registerStockBackend(gpu) : ourBackend;
-  const tfjs = { backendName: tfjsName, meter: gpu ? meterOf(tfjsName) : ours.meter };
-  await activate(tfjs);
-  const tfjsSide = createBaseline(initial, shared, tfjs);
+  let tfjsSide: Side | null = null;
+  if (unportedFields(config).length === 0) {
+    const tfjsName = gpu ? registerStockBackend(gpu) : ourBackend;
+    const tfjs = { backendName: tfjsName, meter: gpu ? meterOf(tfjsName) : ours.meter };
+    await activate(tfjs);
+    tfjsSide = createBaseline(initial, shared, tfjs);
+  }
   useMeter(null);
   return {
     ours: oursSide,

@@ -131,7 +131,8 @@ async function measureSides(
   const dataset = createShapes({ train: 2 * config.batchSize, test: 1 });
   const sides = await createSides(config, dataset);
   report.parameters = sides.parameters;
-  const measured = await compareSides(compares ? [sides.tfjs, sides.ours] : [sides.ours], {
+  const all = sides.tfjs ? [sides.tfjs, sides.ours] : [sides.ours];
+  const measured = await compareSides(compares ? all : [sides.ours], {
     batchSize: config.batchSize,
     isSoftware,
     turns: compares ? steps : 0,
@@ -141,8 +142,9 @@ async function measureSides(
       progress(`${isWarmup ? "Warm-up" : "Step"} ${turn + 1}, ${name}`),
   });
   if (compares) {
-    const [tfjs, ours] = [measured.get("tfjs")!, measured.get("ours")!];
-    report.steps = { tfjs, ours, speedup: tfjs.msPerStep.median / ours.msPerStep.median };
+    const [tfjs, ours] = [measured.get("tfjs") ?? null, measured.get("ours")!];
+    const speedup = tfjs && tfjs.msPerStep.median / ours.msPerStep.median;
+    report.steps = { tfjs, ours, speedup };
   }
   if (profiles) {
     progress("Profiling a step");
@@ -153,7 +155,7 @@ async function measureSides(
       flush();
     }, sides);
   }
-  for (const side of [sides.tfjs, sides.ours]) {
+  for (const side of all) {
     await activate(side);
     side.dispose();
   }
@@ -162,7 +164,11 @@ async function measureSides(
 
 function stepsText({ preset, batchSize, parameters, steps }: Report): string {
   const { tfjs, ours, speedup } = steps!;
-  const line = (name: string, text: (side: SideReport) => string) => [name, text(tfjs), text(ours)];
+  const line = (name: string, text: (side: SideReport) => string) => [
+    name,
+    ...(tfjs ? [text(tfjs)] : []),
+    text(ours),
+  ];
   const gpuLine = (name: string, text: (gpu: NonNullable<SideReport["gpu"]>) => string) =>
     line(name, ({ gpu }) => gpu ? text(gpu) : "");
   const rows = [
@@ -184,10 +190,14 @@ function stepsText({ preset, batchSize, parameters, steps }: Report): string {
       : []),
     line("loss, last turn", ({ loss }) => loss.toFixed(3)),
   ];
-  return `\n${preset}, batch ${batchSize}, ${parameters.toLocaleString("en")} parameters: ` +
-    `${speedup.toFixed(2)} times as fast\n\n${
-      markdownTable(["training step", "plain tfjs", "ours"], rows)
-    }`;
+  const gain = speedup
+    ? `${speedup.toFixed(2)} times as fast`
+    : "the plain port does not know this model";
+  const head = ["training step", ...(tfjs ? ["plain tfjs"] : []), "ours"];
+  return `\n${preset}, batch ${batchSize}, ${
+    parameters.toLocaleString("en")
+  } parameters: ${gain}\n\n` +
+    markdownTable(head, rows);
 }
 
 function kernelsText(kernels: readonly KernelRow[], peak: Peak | null): string {
