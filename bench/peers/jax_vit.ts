@@ -8,11 +8,18 @@
  *
  * Settings, those that jax-js's README and examples have for speed: forward pass, gradients and
  * AdamW are one `jit`; weights and moments are moved into it; all is waited for with the
- * asynchronous calls, which is what lets its wasm run on all processors (`readSync` and what builds
- * on it keep to one); the loss is all that is read.
+ * asynchronous calls, which is what lets its wasm run on all processors (`dataSync` and `js` keep to
+ * one); the loss is all that is read.
  */
-import { blockUntilReady, defaultDevice, type Device, init, numpy as np, random } from "@jax-js/jax";
-import { TextLineStream } from "npm:deno-std@1.4.0/streams/text_line_stream.js";
+import {
+  blockUntilReady,
+  defaultDevice,
+  type Device,
+  init,
+  numpy as np,
+  random,
+} from "@jax-js/jax";
+import { TextLineStream } from "@std/streams/text-line-stream";
 import type { RunConfig } from "../../lib/config/run.ts";
 import { compileStep, correctedRate, notBuilt, type State, type Weights } from "./jax_model.ts";
 
