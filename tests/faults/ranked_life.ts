@@ -101,9 +101,9 @@ export class RankedLife {
 
   /**
    * Kills a rank and waits until nothing of the run is left; after `patience` milliseconds it kills that.
-   * @returns the milliseconds that it took, Infinity where something had to be killed.
+   * @returns the milliseconds that it took; null where something had to be killed.
    */
-  async kill(rank: number, patience: number): Promise<number> {
+  async kill(rank: number, patience: number): Promise<number | null> {
     const began = performance.now();
     kill(rank);
     while (performance.now() - began < patience) {
@@ -114,7 +114,7 @@ export class RankedLife {
     }
     for (const left of [this.child.pid, ...await ranksOf(this.path)]) kill(left);
     await this.ended();
-    return Infinity;
+    return null;
   }
 }
 
