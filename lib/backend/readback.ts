@@ -5,7 +5,7 @@
  * filling that takes longer than what is done with it.
  */
 import { tf } from "../tfjs.ts";
-import { currentGpu, withGpuCheck } from "./device.ts";
+import { withGpuCheck } from "./device.ts";
 import { flushBackend, webgpuInternals } from "./tfjs_internals.ts";
 
 /** Reads of one tensor of the webgpu backend after another. Owns a buffer; call `dispose`. */
