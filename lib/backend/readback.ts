@@ -1,10 +1,8 @@
 /**
- * Host memory into which a device's tensor is read again and again.
- *
- * tfjs makes a new array for each read. Where the same large tensor is read at each step, zeroing and
- * filling that takes longer than what is done with it.
+ * Host memory into which a device's tensor is read again and again. tfjs makes a new array for each
+ * read, and copies into it what the device has already copied.
  */
-import { tf } from "../tfjs.ts";
+import type { tf } from "../tfjs.ts";
 import { withGpuCheck } from "./device.ts";
 import { flushBackend, webgpuInternals } from "./tfjs_internals.ts";
 
