@@ -92,23 +92,24 @@ export class Repeated<I extends Inputs, O extends tf.Tensor | void> {
   /**
    * Computes one tensor and reads it.
    *
-   * @returns its values, a copy; those of an int32 or bool tensor as floats
+   * @param valuesOf reads it; by default a copy, that of an int32 or bool tensor as floats
    * @throws {UserError} when the device is lost or out of memory
    */
   async read(
     this: Repeated<I, tf.Tensor>,
     inputs: Record<keyof I, InputValues>,
+    valuesOf: (tensor: tf.Tensor) => Promise<Float32Array> = floatsOf,
   ): Promise<Float32Array> {
     const captured = await this.currentCapture(inputs);
     if (captured) {
       await this.pace.replay(captured, inputs);
-      const values = await floatsOf(captured.outputs);
+      const values = await valuesOf(captured.outputs);
       this.pace.noteDone();
       return values;
     }
     const output = tf.tidy(() => this.fn(tensorsOf<I>(inputs)));
     try {
-      return await floatsOf(output);
+      return await valuesOf(output);
     } finally {
       output.dispose();
     }

@@ -21,25 +21,36 @@ export interface Ranks {
 const SMALL = 1 << 16;
 
 /**
- * Sums several arrays of all ranks in place: the large ones where they lie, the others as one flat
- * buffer.
- * @param arrays of the same lengths on all ranks, in the same order
+ * Sums of the same arrays of all ranks, again and again: the large ones where they lie, the others as
+ * one flat buffer, which is made once.
  */
-export function sumAll(ranks: Ranks, arrays: readonly Float32Array[]): void {
-  const small = arrays.filter(({ length }) => length < SMALL);
-  const flat = new Float32Array(small.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const array of small) {
-    flat.set(array, at);
-    at += array.length;
+export class ArraySums {
+  private flat = new Float32Array(0);
+
+  constructor(private readonly ranks: Ranks) {}
+
+  /**
+   * Sums them in place.
+   * @param arrays of the same lengths on all ranks, in the same order
+   */
+  sum(arrays: readonly Float32Array[]): void {
+    let length = 0;
+    for (const array of arrays) if (array.length < SMALL) length += array.length;
+    if (length !== this.flat.length) this.flat = new Float32Array(length);
+    const { flat, ranks } = this;
+    let at = 0;
+    for (const array of arrays) {
+      if (array.length >= SMALL) continue;
+      flat.set(array, at);
+      at += array.length;
+    }
+    ranks.sum(flat);
+    at = 0;
+    for (const array of arrays) {
+      if (array.length < SMALL) array.set(flat.subarray(at, at += array.length));
+      else ranks.sum(array);
+    }
   }
-  ranks.sum(flat);
-  at = 0;
-  for (const array of small) {
-    array.set(flat.subarray(at, at + array.length));
-    at += array.length;
-  }
-  for (const array of arrays) if (array.length >= SMALL) ranks.sum(array);
 }
 
 /** The text that one rank has, on all of them; what others give is not used. */

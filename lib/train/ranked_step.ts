@@ -9,16 +9,17 @@
  *
  * On a host backend the gradients are summed where they lie. On webgpu they go through the host's
  * memory, since reads are asynchronous there and MPI knows no buffer of Deno's: one captured half of
- * the step ends in one flat tensor, which is read and summed, the other begins with it. Neither half
- * overlaps with the sum: wasm computes on the thread that calls MPI, and a captured half is one
- * submission.
+ * the step ends in one flat tensor, which is summed in the memory that it is read into, and the other
+ * half begins with it. Neither half overlaps with the sum; docs/distributed.md says why. Memory for
+ * all this is made by the first step.
  */
 import { splitModel } from "../models/trained.ts";
 import { tf } from "../tfjs.ts";
 import { hostFloats } from "../backend/host.ts";
+import { Readback } from "../backend/readback.ts";
 import { isShared } from "../backend/tfjs_internals.ts";
 import { type InputValues, Repeated, tensorsOf } from "../capture/repeated.ts";
-import { type Ranks, sumAll } from "../distributed/ranks.ts";
+import { ArraySums, type Ranks } from "../distributed/ranks.ts";
 import { accumulateMetrics, TOTALS_COLUMNS, zeroTotals } from "../kernels/accumulate_metrics.ts";
 import { blend } from "../kernels/optimizer/blend.ts";
 import type { HostMetrics } from "./metrics.ts";
@@ -27,12 +28,20 @@ import { gradientsOf, seedOfPart, type StepParts, type Training, updateValues } 
 
 type Inputs = Record<string, tf.Tensor>;
 
+/** Rows of the totals: the share's sums, and whether a rank has been told to stop. */
+const ROWS = 2;
+
+/** Place of the second among the totals. */
+const STOP = TOTALS_COLUMNS;
+
 /** Training steps of one rank among others. Owns captures on the device. */
 export class RankedStep implements Training {
   /** Whether one of the ranks had been told to stop when the last step was summed. */
   isStopped = false;
-  /** Sums of the last share: loss, hits, images. */
-  private readonly totals = zeroTotals(1);
+  /** What is summed beside the gradients. */
+  private readonly totals = zeroTotals(ROWS);
+  private readonly sums: ArraySums;
+  private readonly readback = new Readback();
   /** The share's gradients and totals, one after the other. */
   private readonly first: Repeated<Inputs, tf.Tensor>;
   /** The update by gradients that are its inputs. */
@@ -48,6 +57,7 @@ export class RankedStep implements Training {
     private readonly signal?: AbortSignal,
   ) {
     const prepare = () => parts.optimizer.prepare(parts.variables);
+    this.sums = new ArraySums(ranks);
     this.first = new Repeated((inputs) => this.flat(inputs), { captureAt: 1, prepare });
     this.second = new Repeated((inputs) => this.update(inputs), { captureAt: 1, prepare });
   }
@@ -61,58 +71,67 @@ export class RankedStep implements Training {
     await parts.train.ready(this.imagesOf(indices));
     const values = this.shareValues(indices, step);
     const isEmpty = this.sharesOf(indices).every(({ weight }) => weight === 0);
-    const stop = Float32Array.of(this.signal?.aborted ? 1 : 0);
-    const totals = tf.getBackend() === "webgpu"
-      ? await this.runOnDevice(values, step, isEmpty, stop)
-      : this.runOnHost(values, step, isEmpty, stop);
-    const [loss, top1, top5, images] = totals;
+    const [loss, top1, top5, images, stop] = tf.getBackend() === "webgpu"
+      ? await this.runOnDevice(values, step, isEmpty)
+      : this.runOnHost(values, step, isEmpty);
     if (images !== indices.length) {
       throw new Error(`${ranks.size} ranks computed ${images} images of ${indices.length}.`);
     }
     metrics.add({ loss: loss!, top1: top1!, top5: top5!, images });
-    this.isStopped = stop[0]! > 0;
+    this.isStopped = stop! > 0;
     parts.optimizer.advance();
   }
 
+  /** Both halves of a step, and the summed totals. */
   private async runOnDevice(
     values: Record<string, InputValues>,
     step: number,
     isEmpty: boolean,
-    stop: Float32Array,
-  ): Promise<Float32Array> {
-    const flat = await this.first.read(values);
-    const totals = flat.subarray(flat.length - TOTALS_COLUMNS);
-    if (isEmpty) totals.fill(0);
-    sumAll(this.ranks, [flat, stop]);
-    let from = 0;
-    const gradients = this.present.map(({ shape, size }, i): [string, InputValues] => {
-      const gradient = flat.subarray(from, from += size);
-      return [`gradient${i}`, { shape, values: gradient }];
-    });
-    await this.second.run({ ...Object.fromEntries(gradients), ...updateValues(this.parts, step) });
-    return totals;
+  ): Promise<number[]> {
+    const flat = await this.first.read(values, (tensor) => this.readback.read(tensor));
+    try {
+      const totals = flat.subarray(flat.length - ROWS * TOTALS_COLUMNS);
+      this.completeTotals(totals, isEmpty);
+      this.ranks.sum(flat);
+      const summed = [...totals];
+      let from = 0;
+      const gradients = this.present.map(({ shape, size }, i): [string, InputValues] => {
+        return [`gradient${i}`, { shape, values: flat.subarray(from, from += size) }];
+      });
+      const update = updateValues(this.parts, step);
+      await this.second.run({ ...Object.fromEntries(gradients), ...update });
+      return summed;
+    } finally {
+      this.readback.release();
+    }
   }
 
   private runOnHost(
     values: Record<string, InputValues>,
     step: number,
     isEmpty: boolean,
-    stop: Float32Array,
-  ): Float32Array {
-    return tf.tidy(() => {
+  ): number[] {
+    let summed: number[] = [];
+    tf.tidy(() => {
       const gradients = this.gradients(tensorsOf(values));
       const update = tensorsOf(updateValues(this.parts, step));
       // Views, which live until something is allocated.
       const totals = hostFloats(this.totals);
-      if (isEmpty) totals.fill(0);
-      sumAll(this.ranks, [...gradients.map(hostFloats), totals, stop]);
-      const summed = totals.slice();
+      this.completeTotals(totals, isEmpty);
+      this.sums.sum([...gradients.map(hostFloats), totals]);
+      summed = [...totals];
       this.update({
         ...Object.fromEntries(gradients.map((gradient, i) => [`gradient${i}`, gradient])),
         ...update,
       });
-      return summed as Float32Array & tf.TensorContainer;
     });
+    return summed;
+  }
+
+  /** Writes what the device does not know into the totals. */
+  private completeTotals(totals: Float32Array, isEmpty: boolean): void {
+    if (isEmpty) totals.fill(0);
+    totals[STOP] = this.signal?.aborted ? 1 : 0;
   }
 
   /** First half of a step, for a device. */
@@ -199,6 +218,7 @@ export class RankedStep implements Training {
     this.first.dispose();
     this.second.dispose();
     this.totals.dispose();
+    this.readback.dispose();
   }
 }
 

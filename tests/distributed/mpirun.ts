@@ -72,6 +72,9 @@ async function isInstalled({ command }: Launcher): Promise<boolean> {
 
 const installed = await Promise.all(launchers.map(isInstalled));
 
+/** The launchers that are there. */
+export const installedLaunchers: readonly Launcher[] = launchers.filter((_, i) => installed[i]);
+
 /** Registers `name [Open MPI]` and `name [MPICH]`. */
 export function forEachLibrary(name: string, test: (launcher: Launcher) => Promise<void>): void {
   launchers.forEach((launcher, i) => {

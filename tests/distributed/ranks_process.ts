@@ -2,12 +2,12 @@
 import { Mpi } from "../../lib/distributed/mpi.ts";
 import { findLibrary, sizeVariables } from "../../lib/distributed/libraries.ts";
 import {
+  ArraySums,
   assertSame,
   broadcastText,
   gatherTexts,
   inTurns,
   rankOnMachine,
-  sumAll,
   together,
 } from "../../lib/distributed/ranks.ts";
 import { UserError } from "../../lib/errors.ts";
@@ -26,9 +26,11 @@ const actions: Record<string, () => Promise<unknown>> = {
     const doubles = Float64Array.of(1 / 3 + mpi.rank);
     mpi.sum(floats);
     mpi.sum(doubles);
-    // One that is summed by itself between two that are packed.
+    // One that is summed by itself between two that are packed, after others.
+    const sums = new ArraySums(mpi);
+    sums.sum([new Float32Array(1), new Float32Array(7)]);
     const arrays = [3, 100_000, 2].map((length) => new Float32Array(length).fill(mpi.rank + 1));
-    sumAll(mpi, arrays);
+    sums.sum(arrays);
     const [shortest, longest] = arrays.map((array) => [Math.min(...array), Math.max(...array)]);
     return Promise.resolve({ floats: [...floats], doubles: [...doubles], shortest, longest });
   },

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { ArraySums, type Ranks } from "../../lib/distributed/ranks.ts";
 import { jsonLines } from "../tasks/run_task.ts";
 import { denoWithMpi, forEachLibrary, launch, type Launcher } from "./mpirun.ts";
 
@@ -57,4 +58,18 @@ forEachLibrary("a rank that aborts ends those that wait for it", async (launcher
   const { code, stdout } = await launch(launcher, { ranks: 2, command });
   assertEquals([code, stdout.includes("not ended")], [3, false]);
   assert(performance.now() - began < 10_000);
+});
+
+Deno.test("sums of the same arrays take the same memory each time", () => {
+  const summed: Float32Array[] = [];
+  const only: Ranks = {
+    ...{ rank: 0, size: 1, processor: "here", broadcast: () => {}, barrier: () => {} },
+    sum: (values) => void summed.push(values as Float32Array),
+  };
+  const sums = new ArraySums(only);
+  const arrays = [new Float32Array(2), new Float32Array(1 << 16), new Float32Array(3)];
+  sums.sum(arrays);
+  sums.sum(arrays);
+  assertEquals(summed.map(({ length }) => length), [5, 1 << 16, 5, 1 << 16]);
+  assert(summed[0] === summed[2] && summed[1] === arrays[1]);
 });

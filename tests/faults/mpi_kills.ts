@@ -2,100 +2,140 @@
  * Ranks that are killed, and ranks on webgpu: `train:mpi` under each launcher, for minutes.
  * What is killed is a `deno run` itself, so what its launcher sees is a process that ended by a
  * signal, as of one that ran out of memory.
+ *
+ * `deno task test:mpi -- --kills 4` kills fewer; with `--folder PATH` what is done stays there, and the
+ * same command goes on after the last kill.
  */
 import { assert, assertEquals } from "@std/assert";
+import { resolve } from "@std/path";
 import { inFolder } from "../checkpoint/folder.ts";
-import { forEachLibrary, launch, type Launcher, spawn } from "../distributed/mpirun.ts";
+import { forEachLibrary, launch, type Launcher } from "../distributed/mpirun.ts";
 import { trainMpi, weightsDigest } from "../distributed/train_mpi.ts";
 import { readHistory } from "../../lib/checkpoint/history.ts";
-import { jsonLines, runTask, smallRun } from "../tasks/run_task.ts";
+import { countOf, newCommand, parseArguments } from "../../tasks/cli.ts";
+import { exists, jsonLines, runTask, smallRun } from "../tasks/run_task.ts";
+import { delay, type Pace, RankedLife } from "./ranked_life.ts";
 
-const kills = 20;
+const options = parseArguments(
+  newCommand("test:mpi", "Kill ranks at random moments, and compare the end.")
+    .option("--kills <n>", "how many under each library", "20")
+    .option("--folder <path>", "keeps what is done, and goes on with it"),
+).opts();
+const kills = countOf("--kills", options.kills, "kills");
+
 /** Milliseconds in which all must have ended. */
 const patience = 10_000;
 
+/** Of the run; as many as make each life a few of them long. */
+const epochs = 6 * kills;
+
 const recipe = ["--augment", "flip|crop(2)|mixup(0.8)", "--ema", "0.9", "--clip-norm", "1"];
 
-/** Process ids of the ranks of a run, lowest first. */
-async function ranksOf(path: string): Promise<number[]> {
-  const found: number[] = [];
-  for await (const { name } of Deno.readDir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const words = await Deno.readTextFile(`/proc/${name}/cmdline`).catch(() => "");
-    // A launcher names the run on its command line, too.
-    if (/^[^\0]*\bdeno\0run\0/.test(words) && words.includes(path)) found.push(Number(name));
-  }
-  return found.sort((a, b) => a - b);
+/** Fifteen steps an epoch; a state is saved inside each. */
+const longRun = [
+  ...[...smallRun, ...recipe, "--limit", "240", "--batch-size", "16", "--epochs", `${epochs}`],
+  ...["--save-every", "5", "--json"],
+];
+
+/** What a kill was like, a line of `kills.jsonl`. */
+interface Kill {
+  /** Epochs that were done. */
+  epoch: number;
+  /** Until all had ended; null where something was left after the {@linkcode patience}. */
+  milliseconds: number | null;
 }
 
-/** Lets two ranks train until one of them is killed, at a random moment. */
-async function killOne(launcher: Launcher, args: readonly string[], path: string) {
-  const child = spawn(launcher, [trainMpi(2, args)]);
-  const output = child.output();
-  let ranks: number[] = [];
-  while (ranks.length < 2) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    ranks = await ranksOf(path);
+async function epochsOf(path: string): Promise<number> {
+  return await exists(`${path}/history.jsonl`)
+    ? (await readHistory(`${path}/history.jsonl`)).length
+    : 0;
+}
+
+/** The run that nobody kills, and its pace. */
+async function straightRun(launcher: Launcher, folder: string): Promise<Pace> {
+  if (await exists(`${folder}/pace.json`)) {
+    return JSON.parse(await Deno.readTextFile(`${folder}/pace.json`));
   }
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * 2500));
-  const victim = ranks[Math.floor(Math.random() * 2)]!;
-  try {
-    Deno.kill(victim, "SIGKILL");
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  const path = `${folder}/straight`;
+  if (await exists(path)) await Deno.remove(path, { recursive: true });
+  const life = new RankedLife(launcher, [...longRun, "--out", path], path);
+  await life.ranks();
+  await life.ended();
+  assertEquals(life.code, 0, await life.errors);
+  const pace = life.paceOf(epochs);
+  await Deno.writeTextFile(`${folder}/pace.json`, JSON.stringify(pace));
+  return pace;
+}
+
+/**
+ * Lets two ranks train until one of them is killed. Lives are drawn so that the kills left are spread over
+ * the epochs left but one, and each is too short for the end of the run: from 0 to twice its mean, in
+ * epochs, where the start counts as one. The fraction is one of an epoch's time.
+ * @param rest kills to come, this one among them
+ */
+async function killOne(
+  launcher: Launcher,
+  path: string,
+  pace: Pace,
+  rest: number,
+): Promise<Kill> {
+  const left = epochs - await epochsOf(path);
+  const draw = Math.random() * (1 + 2 * Math.max(0, left - 1) / (rest + 1));
+  const isBegun = await exists(`${path}/config.json`);
+  const place = isBegun ? ["--resume", path] : ["--out", path];
+  const args = isBegun ? ["--epochs", `${epochs}`, "--save-every", "5", "--json"] : longRun;
+  const life = new RankedLife(launcher, [...args, ...place], path);
+  const ranks = await life.ranks();
+  if (draw < 1) await delay(draw * pace.start);
+  else if (await life.reach(Math.floor(draw) - 1)) await delay(draw % 1 * pace.epoch);
+  assertEquals(life.code, undefined, `ended before its kill: ${await errorsOf(life)}`);
+  const milliseconds = await life.kill(ranks[Math.floor(Math.random() * 2)]!, patience);
+  assert(life.code !== 0, "a run whose rank was killed says that all is well");
+  return { epoch: await epochsOf(path), milliseconds };
+}
+
+/** Of a life that has ended; nothing of one that has not. */
+async function errorsOf(life: RankedLife): Promise<string> {
+  return life.code === undefined ? "" : await life.errors;
+}
+
+async function killAll(launcher: Launcher, folder: string): Promise<void> {
+  await Deno.mkdir(folder, { recursive: true });
+  const pace = await straightRun(launcher, folder);
+  const [path, record] = [`${folder}/killed`, `${folder}/kills.jsonl`];
+  const done: Kill[] = await exists(record) ? jsonLines(await Deno.readTextFile(record)) : [];
+  while (done.length < kills) {
+    const kill = await killOne(launcher, path, pace, kills - done.length);
+    done.push(kill);
+    await Deno.writeTextFile(record, `${JSON.stringify(kill)}\n`, { append: true });
+    const { epoch, milliseconds } = kill;
+    console.log(
+      `${launcher.library}, kill ${done.length} of ${kills}, in epoch ${epoch + 1} of ${epochs}: ` +
+        (milliseconds === null
+          ? `something was left after ${patience} ms`
+          : `all had ended after ${Math.round(milliseconds)} ms`),
+    );
   }
-  const began = performance.now();
-  const { code } = await output;
-  const milliseconds = performance.now() - began;
-  // A process may still be on its way out.
-  while ((await ranksOf(path)).length > 0 && performance.now() - began < patience) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  return { code, milliseconds, left: await ranksOf(path) };
+  assertEquals(done.filter(({ milliseconds }) => milliseconds === null), []);
+  const goOn = ["--resume", path, "--epochs", `${epochs}`, "--save-every", "5", "--json"];
+  const { code, stderr } = await launch(launcher, trainMpi(2, goOn));
+  assertEquals(code, 0, stderr);
+  const [found, expected] = await Promise.all([path, `${folder}/straight`].map(async (run) => {
+    const lines = await readHistory(`${run}/history.jsonl`);
+    const history = lines.map(({ seconds: _, date: __, ...line }) => line);
+    return { history, weights: await weightsDigest(run) };
+  }));
+  assertEquals(found, expected);
 }
 
 forEachLibrary(
   `${kills} killed ranks end all, and the run goes on to the same bytes`,
-  (launcher) =>
-    inFolder(async (folder) => {
-      const common = [...smallRun, ...recipe, "--limit", "240", "--batch-size", "16"];
-      const epochs = ["--epochs", "120", "--save-every", "5"];
-      const straight = await launch(
-        launcher,
-        trainMpi(2, [...common, ...epochs, "--out", `${folder}/straight`]),
-      );
-      assertEquals(straight.code, 0, straight.stderr);
-
-      const path = `${folder}/killed`;
-      let slowest = 0;
-      let killed = 0;
-      let finished = false;
-      while (killed < kills && !finished) {
-        const isBegun = await Deno.stat(`${path}/config.json`).then(() => true, () => false);
-        const place = isBegun ? ["--resume", path] : [...common, "--out", path];
-        const { code, milliseconds, left } = await killOne(launcher, [...place, ...epochs], path);
-        assertEquals(left, [], "ranks are left");
-        slowest = Math.max(slowest, milliseconds);
-        finished = code === 0;
-        if (!finished) killed++;
-      }
-      assert(slowest < patience, `${slowest} ms until the last had ended`);
-      assertEquals(killed, kills, "the run was done before");
-      const rest = await launch(launcher, trainMpi(2, ["--resume", path, ...epochs]));
-      assertEquals(rest.code, 0, rest.stderr);
-      assertEquals(await weightsDigest(path), await weightsDigest(`${folder}/straight`));
-      const [found, expected] = await Promise.all([path, `${folder}/straight`].map(async (run) => {
-        const lines = await readHistory(`${run}/history.jsonl`);
-        return lines.map(({ seconds: _, date: __, ...line }) => line);
-      }));
-      assertEquals(found, expected);
-      console.log(
-        `${kills} ranks killed under ${launcher.library}: all had ended ${
-          Math.round(slowest)
-        } ms ` +
-          `later at the latest, and the run is the one that was never killed`,
-      );
-    }),
+  (launcher) => {
+    const name = launcher.library.toLowerCase().replace(" ", "-");
+    return options.folder === undefined
+      ? inFolder((folder) => killAll(launcher, folder))
+      : killAll(launcher, resolve(options.folder, name));
+  },
 );
 
 forEachLibrary(

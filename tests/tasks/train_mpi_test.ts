@@ -1,14 +1,18 @@
 /** `train:mpi` as a user starts it, on wasm; `deno task test:mpi` does more, and on webgpu. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { inFolder } from "../data/fixtures.ts";
+import denoJson from "../../deno.json" with { type: "json" };
+import { inFolder, writeCifar } from "../data/fixtures.ts";
 import { forEachLibrary, launch } from "../distributed/mpirun.ts";
 import { trainMpi, weightsDigest } from "../distributed/train_mpi.ts";
-import { assertRefused, jsonLines, runTask, smallRun } from "./run_task.ts";
+import { assertRefused, jsonLines, projectRoot, runTask, smallRun } from "./run_task.ts";
 
-/** Two epochs of 3 steps, the last of 14 images; all that a step can have. */
+/**
+ * Two epochs of 4 steps, of parts of 11 images, which two ranks share unevenly; the last is of 11
+ * and 1, which leaves none for one rank. All that a step can have.
+ */
 const run = [
   ...smallRun,
-  ...["--limit", "78", "--batch-size", "20", "--accumulate", "2", "--epochs", "2"],
+  ...["--limit", "82", "--batch-size", "22", "--accumulate", "2", "--epochs", "2"],
   ...["--clip-norm", "0.5", "--ema", "0.9", "--drop-path", "0.1", "--head-dropout", "0.1"],
   ...["--augment", "flip|crop(2)|mixup(0.8)", "--seed", "3", "--json"],
 ];
@@ -70,6 +74,46 @@ forEachLibrary(
       assertEquals(other.code, 2, other.stderr);
       assertStringIncludes(other.stderr, "error: Rank 1: learningRate is 0.2 on ");
       assertEquals(await Array.fromAsync(Deno.readDir(folder)), []);
+    }),
+);
+
+forEachLibrary(
+  "ranks of other data, or of another version, are refused by rank and field",
+  (launcher) =>
+    inFolder(async (folder) => {
+      const sides = await Promise.all(["a", "b"].map(async (name) => {
+        const data = `${folder}/${name}`;
+        await Deno.mkdir(data);
+        await writeCifar(data, "cifar10");
+        return trainMpi(1, [...smallRun, "--dataset", "cifar10", "--data", data]);
+      }));
+      const changed = `${folder}/b/data_batch_3.bin`;
+      const bytes = await Deno.readFile(changed);
+      bytes[100]! ^= 1;
+      await Deno.writeFile(changed, bytes);
+      const data = await launch(launcher, ...sides);
+      assertEquals(data.code, 2, data.stderr);
+      assertStringIncludes(data.stderr, "error: Rank 1: checksum of the data is ");
+
+      // The same program, but for what its deno.json says.
+      const other = `${folder}/other`;
+      await Deno.mkdir(other);
+      for (const name of ["lib", "tasks"]) {
+        await Deno.symlink(projectRoot + name, `${other}/${name}`);
+      }
+      const config = { ...denoJson, version: "0.0.0-other" };
+      await Deno.writeTextFile(`${other}/deno.json`, JSON.stringify(config));
+      const { command } = trainMpi(1, smallRun);
+      const place = ["--config", `${other}/deno.json`, "--no-lock"];
+      const older = [...command.slice(0, 2), ...place, ...command.slice(2)]
+        .map((word) => word === "tasks/train.ts" ? `${other}/${word}` : word);
+      const version = await launch(
+        launcher,
+        trainMpi(1, smallRun),
+        { ranks: 1, command: older },
+      );
+      assertEquals(version.code, 2, version.stderr);
+      assertStringIncludes(version.stderr, 'error: Rank 1: deno-vit is "0.0.0-other" on ');
     }),
 );
 

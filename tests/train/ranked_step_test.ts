@@ -1,4 +1,4 @@
-/** A rank by itself: what it sums are its own numbers. Several are in tests/tasks/train_mpi_test.ts. */
+/** Ranks as the trainer has them; as a user starts them they are in tests/tasks/train_mpi_test.ts. */
 import { assert, assertEquals } from "@std/assert";
 import { preset, type RunConfig } from "../../lib/config/run.ts";
 import type { Ranks } from "../../lib/distributed/ranks.ts";
@@ -7,9 +7,12 @@ import { modelConfigOf } from "../../lib/config/run.ts";
 import { DeviceDataset } from "../../lib/train/device_dataset.ts";
 import { fit } from "../../lib/train/fit.ts";
 import { forEachBackend } from "../backends.ts";
+import { denoWithMpi, forEachLibrary, launch } from "../distributed/mpirun.ts";
 import { tinyModel, valuesOf } from "../models/tiny_model.ts";
+import { jsonLines } from "../tasks/run_task.ts";
 import { shapes, stillClock } from "./tiny_run.ts";
 
+/** A rank by itself: what it sums are its own numbers. */
 const only: Ranks = {
   ...{ rank: 0, size: 1, processor: "here" },
   ...{ sum: () => {}, broadcast: () => {}, barrier: () => {} },
@@ -40,4 +43,14 @@ forEachBackend("one rank trains as a process without ranks", async () => {
   });
   const furthest = Math.max(...ranked.weights.map((w, i) => Math.abs(w - plain.weights[i]!)));
   assert(furthest < 1e-4, `${furthest}`);
+});
+
+forEachLibrary("a step that is NaN on one rank is left out on all", async (launcher) => {
+  const command = denoWithMpi("../train/ranked_process.ts");
+  const { code, stdout, stderr } = await launch(launcher, { ranks: 2, command });
+  assertEquals(code, 0, stderr);
+  const [first, second] = jsonLines(stdout).sort((a, b) => a.rank - b.rank);
+  assertEquals(first.skipped, [0, 1, 1, 1, 1, 1, 1, 1]);
+  assertEquals(first.isFinite, true);
+  assertEquals({ ...second, rank: 0 }, first);
 });
