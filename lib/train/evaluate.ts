@@ -1,6 +1,7 @@
 import type { tf } from "../tfjs.ts";
 import { Repeated } from "../capture/repeated.ts";
 import { adviseBatch } from "../backend/device.ts";
+import { inPrecision, type Precision } from "../backend/precision.ts";
 import type { Ranks } from "../distributed/ranks.ts";
 import { type MetricSums, noSums } from "../checkpoint/progress.ts";
 import { assertWhole } from "../checks.ts";
@@ -13,6 +14,8 @@ import { evaluationStep, evaluationWithLogits } from "./step.ts";
 export interface EvaluateOptions {
   /** Images of one pass through the model. */
   batchSize: number;
+  /** What the large tensors of a pass are stored as, on webgpu; f32 by default. */
+  precision?: Precision;
   /** Told after each batch how many images are done. */
   onBatch?: (done: number, count: number) => void;
   /** Ends the evaluation before the next batch, by throwing its reason. */
@@ -142,14 +145,16 @@ export async function evaluateGuesses(
 /** Computes `step` for images in order, batch by batch, and hands on what it gives. */
 async function overBatches(
   split: DeviceSplit,
-  { batchSize, onBatch, signal, from = 0, to = split.count }:
+  { batchSize, precision = "f32", onBatch, signal, from = 0, to = split.count }:
     & EvaluateOptions
     & Partial<ReturnType<typeof rangeOf>>,
   step: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
   take: (values: Float32Array, start: number, images: number) => void,
 ): Promise<void> {
   assertWhole("batchSize", batchSize, 1);
-  const repeated = new Repeated(step);
+  const repeated = new Repeated((inputs: Record<string, tf.Tensor>) =>
+    inPrecision(precision, () => step(inputs))
+  );
   let done = from;
   try {
     const batches = [...inOrder(to, batchSize, from)];

@@ -1,5 +1,6 @@
 import { tf } from "../tfjs.ts";
 import { assertWhole } from "../checks.ts";
+import { inPrecision, type Precision } from "../backend/precision.ts";
 import { fitImage } from "../data/image/fit.ts";
 import type { RgbImage } from "../data/image/rgb_image.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
@@ -26,6 +27,8 @@ export interface PredictionContext {
   preprocessing: Preprocessing;
   /** In the order of the logits. */
   classNames: readonly string[];
+  /** What the large tensors of a pass are stored as, on webgpu; f32 by default. */
+  precision?: Precision;
 }
 
 /**
@@ -77,10 +80,13 @@ export class Classifier implements Disposable {
 
   constructor(model: tf.LayersModel, private readonly context: PredictionContext) {
     this.inputSize = model.inputs[0]!.shape[1]!;
-    this.probabilities = new Repeated(({ packed }) => {
-      const logits = model.apply(this.inputOf(packed), { training: false });
-      return tf.softmax(logits as tf.Tensor2D);
-    });
+    const { precision = "f32" } = context;
+    this.probabilities = new Repeated(({ packed }: { packed: tf.Tensor2D }) =>
+      inPrecision(precision, () => {
+        const logits = model.apply(this.inputOf(packed), { training: false });
+        return tf.softmax(logits as tf.Tensor2D);
+      })
+    );
   }
 
   /** Side in pixels of the data set's images. */
