@@ -33,7 +33,11 @@ await runTask(async () => {
       .argument("[images...]", "files of any size, folders, patterns, or - for standard input")
       .option("--weights <which>", weightsOfRun, "best")
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
-      .option("--precision <name>", "what large tensors are stored as: f32 or, on webgpu, f16", "f32")
+      .option(
+        "--precision <name>",
+        "what large tensors are stored as: f32 or, on webgpu, f16",
+        "f32",
+      )
       .option("--top <n>", "how many classes; default: 5, and 1 with --table")
       .addOption(new Option("--table", "print a line per image").conflicts(["csv", "json"]))
       .addOption(new Option("--csv", "print comma-separated values").conflicts(["json"]))

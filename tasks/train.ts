@@ -152,7 +152,9 @@ async function train(company: Company): Promise<number> {
   const { config, resume, initial } = start;
 
   const choice = await selectTogether(company, options.backend, start.computedOn, onNotice);
-  lines.remark(`Backend ${choice.reason}${config.precision === "f32" ? "" : `, ${config.precision}`}`);
+  lines.remark(
+    `Backend ${choice.reason}${config.precision === "f32" ? "" : `, ${config.precision}`}`,
+  );
   await company.together(() => checkPrecision(config.precision));
   if (start.trains) {
     await company.inTurns(() => tuneKernels(choice, config, options.tune, onNotice));

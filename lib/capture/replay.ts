@@ -6,8 +6,8 @@ import {
   type Command,
   isVirtual,
   Memory,
-  plannedBytes,
   planMemory,
+  plannedBytes,
   type VirtualBuffer,
 } from "./plan.ts";
 import { type InputSpec, type Recording, tensorsIn } from "./record.ts";

@@ -52,7 +52,15 @@ Deno.test("declarations name the f16 of their type, and f16 is enabled once", ()
 });
 
 Deno.test("what cannot be f16 is refused", () => {
-  assertThrows(() => halfWgsl(module(""), new Map([[1, 1]])), Error, "Binding 1 is no array of f32");
-  assertThrows(() => halfWgsl(module(""), new Map([[7, 1]])), Error, "Binding 7 is no array of f32");
+  assertThrows(
+    () => halfWgsl(module(""), new Map([[1, 1]])),
+    Error,
+    "Binding 1 is no array of f32",
+  );
+  assertThrows(
+    () => halfWgsl(module(""), new Map([[7, 1]])),
+    Error,
+    "Binding 7 is no array of f32",
+  );
   assertThrows(() => halfWgsl(module("y[i].x = 1.0;"), new Map([[2, 1]])), Error, "of y is stored");
 });

@@ -1,4 +1,10 @@
-import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertNotEquals,
+  assertThrows,
+} from "@std/assert";
 import { capture } from "../../lib/capture/capture.ts";
 import { tensorsOf } from "../../lib/capture/repeated.ts";
 import { checkConfig } from "../../lib/checkpoint/same_run.ts";
@@ -12,7 +18,7 @@ import { tf } from "../../lib/tfjs.ts";
 import { DeviceSplit } from "../../lib/train/batches.ts";
 import { checkStart } from "../../lib/train/check_start.ts";
 import { precisionHere, precisionOf } from "../../lib/train/precision.ts";
-import { stepGradients, type StepGradients, stepValues } from "../../lib/train/step.ts";
+import { type StepGradients, stepGradients, stepValues } from "../../lib/train/step.ts";
 import { forEachBackend } from "../backends.ts";
 import { inFolder } from "../checkpoint/folder.ts";
 import { unlessThere } from "../gpu_features.ts";
@@ -82,19 +88,23 @@ async function capturedStep(config: RunConfig) {
   };
 }
 
-forEachBackend("f16 takes 35 % less of the device for a step, and more where it is counted", async () => {
-  const config: RunConfig = { ...preset("tiny"), batchSize: 64 };
-  const bytes: number[] = [];
-  for (const precision of ["f32", "f16"] as const) {
-    const step = await capturedStep({ ...config, precision });
-    const { plannedBytes, f32Bytes } = step.captured.stats;
-    bytes.push(plannedBytes);
-    if (precision === "f32") assertEquals(f32Bytes, plannedBytes);
-    else assert(plannedBytes < 0.6 * f32Bytes && f32Bytes <= bytes[0]!, `${plannedBytes}`);
-    step.dispose();
-  }
-  assert(bytes[1]! < 0.65 * bytes[0]!, `${bytes} bytes`);
-}, onGpu);
+forEachBackend(
+  "f16 takes 35 % less of the device for a step, and more where it is counted",
+  async () => {
+    const config: RunConfig = { ...preset("tiny"), batchSize: 64 };
+    const bytes: number[] = [];
+    for (const precision of ["f32", "f16"] as const) {
+      const step = await capturedStep({ ...config, precision });
+      const { plannedBytes, f32Bytes } = step.captured.stats;
+      bytes.push(plannedBytes);
+      if (precision === "f32") assertEquals(f32Bytes, plannedBytes);
+      else assert(plannedBytes < 0.6 * f32Bytes && f32Bytes <= bytes[0]!, `${plannedBytes}`);
+      step.dispose();
+    }
+    assert(bytes[1]! < 0.65 * bytes[0]!, `${bytes} bytes`);
+  },
+  onGpu,
+);
 
 forEachBackend("a captured step in f16 has the bytes of a plain one", async () => {
   const small = { transformerLayers: 2, batchSize: 4, precision: "f16" } as const;
