@@ -7,6 +7,7 @@ import { type MetricSums, noSums } from "../checkpoint/progress.ts";
 import { assertWhole } from "../checks.ts";
 import { type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
+import { checkPrecision } from "./precision.ts";
 import { rangeOf } from "./shares.ts";
 import { evaluationStep, evaluationWithLogits } from "./step.ts";
 
@@ -31,8 +32,8 @@ export interface RankedEvaluateOptions extends EvaluateOptions {
 /**
  * Loss, top-1 and top-5 accuracy of a model on a split, without augmentation or dropout.
  *
- * @throws {UserError} when the batch size is no whole number from 1, when the device is lost or out of
- * memory
+ * @throws {UserError} when the batch size is no whole number from 1, when the device has not the
+ * precision, is lost or out of memory
  *
  * @example
  * ```ts
@@ -72,8 +73,8 @@ export async function evaluate(
  * Statistics of every image of a split: float32 `[count, 3]` row by row, its loss, 1 for a top-1
  * hit, 1 for a top-5 hit.
  *
- * @throws {UserError} when the batch size is no whole number from 1, when the device is lost or out of
- * memory
+ * @throws {UserError} when the batch size is no whole number from 1, when the device has not the
+ * precision, is lost or out of memory
  *
  * @example
  * ```ts
@@ -152,6 +153,7 @@ async function overBatches(
   take: (values: Float32Array, start: number, images: number) => void,
 ): Promise<void> {
   assertWhole("batchSize", batchSize, 1);
+  checkPrecision(precision);
   const repeated = new Repeated((inputs: Record<string, tf.Tensor>) =>
     inPrecision(precision, () => step(inputs))
   );

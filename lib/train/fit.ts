@@ -31,6 +31,7 @@ import {
   metricsOf,
   skippedSums,
 } from "./metrics.ts";
+import { checkPrecision } from "./precision.ts";
 import { RankedStep } from "./ranked_step.ts";
 import { assertSameWeights } from "./ranked_state.ts";
 import { type Training, TrainingStep } from "./step.ts";
@@ -103,7 +104,8 @@ const CAPACITY = 256;
  * device can no longer be read.
  *
  * @throws {Diverged} naming the step at which the loss became NaN or infinite
- * @throws {UserError} when the configuration is wrong, the device is lost or out of memory
+ * @throws {UserError} when the configuration is wrong, the device has not its precision, is lost or out
+ * of memory
  *
  * @example
  * ```ts
@@ -121,6 +123,7 @@ const CAPACITY = 256;
 export async function fit(options: FitOptions): Promise<FitResult> {
   const config = parseRunConfig(options.config);
   const parsed = { ...options, config };
+  checkPrecision(config.precision);
   const { model, data, signal, keeper, onEvent, ranks } = options;
   const { train, validation } = data;
   const { progress = startOfRun(), clock = systemClock } = options;
