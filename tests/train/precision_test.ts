@@ -127,9 +127,8 @@ forEachBackend("f16 takes 35 % less of the device for a step, and tells how much
 }, onGpu);
 
 forEachBackend("a captured step in f16 has the bytes of a plain one", async () => {
-  const step = new Step({
-    ...{ ...preset("tiny"), transformerLayers: 2, batchSize: 4, accumulate: 2, precision: "f16" },
-  });
+  const small = { transformerLayers: 2, batchSize: 4, accumulate: 2 };
+  const step = new Step({ ...preset("tiny"), ...small, precision: "f16" });
   const captured = await step.captured();
   captured.replay();
   const replayed = [];
