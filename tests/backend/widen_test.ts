@@ -3,6 +3,7 @@ import { halfOf } from "../../lib/backend/half.ts";
 import { webgpuInternals } from "../../lib/backend/tfjs_internals.ts";
 import { inPrecision, type Role } from "../../lib/backend/precision.ts";
 import { copied } from "../../lib/backend/widen.ts";
+import { squaredNorm } from "../../lib/kernels/optimizer/squared_norm.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import { unlessThere } from "../gpu_features.ts";
@@ -54,10 +55,13 @@ forEachBackend("gradients keep their digits far below an activation's least", as
 }, onGpu);
 
 forEachBackend("what is too large for f16 becomes infinite", async () => {
-  const [activation, gradient] = [halves([7e4, -7e4]), halves([5, NaN], "gradient")];
+  const [activation, gradient] = [halves([7e4, -7e4]), halves([5, 1], "gradient")];
   assertEquals([...await activation.data()], [Infinity, -Infinity]);
-  assertEquals([...await gradient.data()], [Infinity, NaN]);
-  tf.dispose([activation, gradient]);
+  assertEquals([...await gradient.data()], [Infinity, 1]);
+  // By which an update is left out.
+  const norm = squaredNorm([gradient]);
+  assertEquals([...await norm.data()], [Infinity]);
+  tf.dispose([activation, gradient, norm]);
 }, onGpu);
 
 forEachBackend("without f16 nothing is stored as it", async () => {
