@@ -22,6 +22,7 @@ export { preset, type PresetName, presets } from "./lib/config/presets.ts";
 export { modelConfigOf, parseRunConfig, type RunConfig } from "./lib/config/run.ts";
 export type { Origin } from "./lib/config/parse.ts";
 export type { ComputedOn } from "./lib/backend/computed_on.ts";
+export type { Precision } from "./lib/backend/precision.ts";
 export {
   type BackendChoice,
   type BackendDecision,

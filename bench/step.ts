@@ -36,6 +36,7 @@ const command = newCommand("bench", "Measure the training step beside a plain tf
   .option("--steps <integer>", "measured turns of each side", "3")
   .option("--warmup <integer>", "steps of each side before that", "2")
   .option("--backend <name>", "webgpu, wasm or cpu", "webgpu")
+  .option("--precision <name>", "what our side's large tensors are stored as: f32 or f16", "f32")
   .option("--parts <names>", "what to measure, separated by commas", partNames.join(","))
   .option("--repeats <integer>", "measurements of each matrix product", "5")
   .option("--json", "print one JSON object", false)
@@ -69,7 +70,8 @@ await runTask(async () => {
   say(`Backend ${choice.reason}`);
   const batchSize = options.batchSize ??
     (choice.isSoftware ? softwareBatch[options.preset]?.toString() : undefined);
-  const config = await readRunConfig({ preset: options.preset, batchSize });
+  const { precision } = options;
+  const config = await readRunConfig({ preset: options.preset, batchSize, precision });
   const gpu = currentGpu();
   const isTimed = gpu?.features.has("timestamp-query") ?? false;
   if (gpu && !isTimed) say("Without timestamp queries there are no figures of single kernels.");

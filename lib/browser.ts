@@ -28,6 +28,7 @@ export {
   selectBackend,
 } from "./backend/select.ts";
 export { assertGpuHealthy, checkGpu, type Gpu, GpuError } from "./backend/device.ts";
+export type { Precision } from "./backend/precision.ts";
 export { capture, type CaptureRequest, type Inputs as CaptureInputs } from "./capture/capture.ts";
 export { CaptureError } from "./capture/intercept.ts";
 export { Capture, type CaptureStats, type NumberArray } from "./capture/replay.ts";

@@ -2,6 +2,7 @@
 import { format as formatBytes } from "@std/fmt/bytes";
 import { join } from "@std/path";
 import { type Gpu, requestGpu, usefulFeatures } from "../lib/backend/device.ts";
+import { type Precision, precisions } from "../lib/backend/precision.ts";
 import { adapterAdvice, selectBackend } from "../lib/backend/select.ts";
 import { openRunFolder } from "../lib/checkpoint/run_folder.ts";
 import { modelConfigOf, preset, presets } from "../lib/config/run.ts";
@@ -36,6 +37,8 @@ interface Report {
     features: Record<string, boolean>;
     limits: Record<string, number>;
   } | null;
+  /** Values of --precision that this machine can train with; f16 on the webgpu backend alone. */
+  precisions: Precision[];
   /** The backend that `auto` takes, and why. */
   backend: { name: string; reason: string };
   /** MPI libraries in their usual places; others are named with `train:mpi --mpi`. */
@@ -74,6 +77,7 @@ async function examine(root: string): Promise<Report> {
     },
     memory: { total, available, processors: navigator.hardwareConcurrency },
     gpu: gpu && describeGpu(gpu),
+    precisions: precisions.filter((name) => name === "f32" || gpu?.features.has("shader-f16")),
     backend: { name, reason },
     mpi: (await librariesHere()).map(({ path }) => path),
     data,
@@ -119,7 +123,7 @@ async function hasAll(folder: string, files: readonly string[]): Promise<boolean
 }
 
 function show(report: Report): void {
-  const { versions, memory, gpu, backend, mpi, data, advice } = report;
+  const { versions, memory, gpu, precisions, backend, mpi, data, advice } = report;
   line("deno", `${versions.deno} (V8 ${versions.v8}, TypeScript ${versions.typescript})`);
   line("tfjs", versions.tfjs);
   line("system", `${versions.system}, ${memory.processors} processors`);
@@ -137,6 +141,7 @@ function show(report: Report): void {
   }
   for (const [name, folders] of Object.entries(data)) line(name, folders.join(", ") || "missing");
   line("MPI", mpi.join(", ") || "none in the usual places; only train:mpi needs one");
+  line("--precision", precisions.join(", or with webgpu "));
   line("auto takes", backend.reason);
   if (advice.length > 0) print("");
   for (const text of advice) print(`- ${text}`);

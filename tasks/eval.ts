@@ -15,6 +15,7 @@ import {
 import { classAccuracies, classTable } from "../lib/report/tables.ts";
 import { DeviceSplit } from "../lib/train/batches.ts";
 import { evaluateGuesses, sumsOf } from "../lib/train/evaluate.ts";
+import { precisionHere, precisionOf } from "../lib/train/precision.ts";
 import { splitDataset } from "../lib/train/device_dataset.ts";
 import { checkEvaluationData } from "../lib/train/evaluation_data.ts";
 import { metricsOf } from "../lib/train/metrics.ts";
@@ -45,6 +46,7 @@ await runTask(async () => {
       .option("--weights <which>", weightsOfRun, "best")
       .option("--split <which>", "test, train or val, the images that the run held out", "test")
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
+      .option("--precision <name>", "f32 or f16; default: the run's, where the backend has it")
       .option("--data <source>", "folder, archive or URL of the data set; default: data/")
       .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
       .option("--device-data <bytes>", deviceDataText, "auto")
@@ -66,6 +68,9 @@ await runTask(async () => {
   const limit = limitOf(options.limit);
   const { path, config, state } = await loadRunWeights(given, givenOption(command, "weights"));
   const choice = await selectBackend(options.backend);
+  const precision = options.precision === undefined
+    ? precisionHere(config.precision)
+    : precisionOf(options.precision);
   const lines = new Lines(screen, options.json, undefined, options.quiet);
   lines.remark(`Backend ${choice.reason}`);
   const dataset = await loadRunData(config, options, (text) => lines.notice(text));
@@ -92,6 +97,7 @@ await runTask(async () => {
   lines.evaluation("Evaluating", 0, images.count);
   const { statistics, guesses } = await evaluateGuesses(model, split, {
     batchSize: config.batchSize / config.accumulate,
+    precision,
     onBatch: (done, count) => lines.evaluation("Evaluating", done, count),
   });
   const result = metricsOf(sumsOf(statistics));
@@ -104,9 +110,9 @@ await runTask(async () => {
     Array.from({ length: images.count }, (_, i) => statistics[i * 3 + column]!);
   const { classNames } = dataset;
   const confusion = confusionMatrix(images.labels, guesses, classNames.length);
-  const precision = precisions(confusion);
+  const classPrecisions = precisions(confusion);
   const classes = classAccuracies(classNames, images.labels, hits(1), hits(2))
-    .map((accuracy, k) => ({ ...accuracy, precision: precision[k]!, recall: accuracy.top1 }));
+    .map((accuracy, k) => ({ ...accuracy, precision: classPrecisions[k]!, recall: accuracy.top1 }));
   const confused = confusedPairs(confusion, classNames, mostPairs);
   if (options.json) {
     const { loss, accuracy, top5 } = result;

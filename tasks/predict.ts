@@ -7,6 +7,7 @@ import { UserError } from "../lib/errors.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { blocks, csv, json, type PredictionFormat, table } from "../lib/report/predictions.ts";
 import { shellWord } from "../lib/report/summary.ts";
+import { precisionOf } from "../lib/train/precision.ts";
 import { Classifier } from "../lib/train/predict.ts";
 import {
   countOf,
@@ -32,6 +33,11 @@ await runTask(async () => {
       .argument("[images...]", "files of any size, folders, patterns, or - for standard input")
       .option("--weights <which>", weightsOfRun, "best")
       .option("--backend <name>", "auto, webgpu, wasm or cpu", "auto")
+      .option(
+        "--precision <name>",
+        "what large tensors are stored as: f32 or, on webgpu, f16",
+        "f32",
+      )
       .option("--top <n>", "how many classes; default: 5, and 1 with --table")
       .addOption(new Option("--table", "print a line per image").conflicts(["csv", "json"]))
       .addOption(new Option("--csv", "print comma-separated values").conflicts(["json"]))
@@ -57,8 +63,9 @@ await runTask(async () => {
   // Not among the lines of a table.
   const weights = await loadClassifier(given, which, (text) => console.error(text));
   await selectBackend(options.backend);
+  const precision = precisionOf(options.precision);
   const model = createViTClassifier(weights.config, { given: weights.weights });
-  using classifier = new Classifier(model, weights);
+  using classifier = new Classifier(model, { ...weights, precision });
   const format = formatOf(options, weights.classNames);
   const lines = new Lines(screen, options.json, undefined, options.quiet);
   // Their names alone, so that progress has an end.

@@ -14,6 +14,7 @@ import type { Guesses } from "../lib/train/evaluate.ts";
 import { testResultsOf } from "../lib/train/findings.ts";
 import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
+import { checkPrecision } from "../lib/train/precision.ts";
 import denoJson from "../deno.json" with { type: "json" };
 import { countOf, newCommand, oneOf, quietText, runTask } from "./cli.ts";
 import { type Company, inCompany } from "./company.ts";
@@ -151,7 +152,10 @@ async function train(company: Company): Promise<number> {
   const { config, resume, initial } = start;
 
   const choice = await selectTogether(company, options.backend, start.computedOn, onNotice);
-  lines.remark(`Backend ${choice.reason}`);
+  lines.remark(
+    `Backend ${choice.reason}${config.precision === "f32" ? "" : `, ${config.precision}`}`,
+  );
+  await company.together(() => checkPrecision(config.precision));
   if (start.trains) {
     await company.inTurns(() => tuneKernels(choice, config, options.tune, onNotice));
   }
@@ -264,11 +268,11 @@ async function train(company: Company): Promise<number> {
 function firstLine(
   run: RunFolder,
   { name, reason }: BackendChoice,
-  { epochs }: RunConfig,
+  { epochs, precision }: RunConfig,
   images: SplitCounts,
   step: number,
 ): Record<string, unknown> {
-  return { run: run.path, backend: name, reason, step, epochs, images };
+  return { run: run.path, backend: name, reason, precision, step, epochs, images };
 }
 
 function hintToTiny(duration: string): string {

@@ -7,6 +7,7 @@ import { ignoreWebgpu } from "./backends.ts";
 const gpu = ignoreWebgpu ? null : await requestGpu();
 const there = {
   "timestamp-query": gpu?.features.has("timestamp-query") ?? false,
+  "shader-f16": gpu?.features.has("shader-f16") ?? false,
   "subgroups of 8": gpu !== null && hasSubgroupsOf8(gpu),
 };
 gpu?.device.destroy();

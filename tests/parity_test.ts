@@ -1,9 +1,10 @@
-import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { encodeSafetensors, readSafetensorsFile } from "../lib/checkpoint/safetensors.ts";
 import type { SafetensorsFile, TensorData } from "../lib/checkpoint/safetensors.ts";
 import { UserError } from "../lib/errors.ts";
 import { forEachBackend } from "./backends.ts";
 import { inFolder } from "./checkpoint/folder.ts";
+import { unlessThere } from "./gpu_features.ts";
 import { failures, parityErrors } from "./parity.ts";
 import { assertRefused, runTask } from "./tasks/run_task.ts";
 
@@ -17,6 +18,16 @@ for (const name of ["small-flatten", "small-mean"]) {
     const parameters = errors.filter((error) => error.name.startsWith("grad.")).length;
     assertEquals(errors.length, 3 + 3 * parameters);
   });
+}
+
+for (const name of ["small-flatten", "small-mean"]) {
+  forEachBackend(`${name}.safetensors agrees with them in f16, within its tolerances`, async () => {
+    const errors = await parityErrors(pathOf(name), { precision: "f16" });
+    assertEquals(failures(errors), []);
+    const [f32] = (await parityErrors(pathOf(name))).filter(({ name }) => name === "output.logits");
+    const [f16] = errors.filter(({ name }) => name === "output.logits");
+    assert(f16!.relative > 4 * f32!.relative, "that was no f16");
+  }, { backends: ["webgpu"], lacks: unlessThere("shader-f16") });
 }
 
 forEachBackend("compact.safetensors agrees with reference values", async () => {

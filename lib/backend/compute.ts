@@ -8,7 +8,21 @@
  * cached by content); what changes per step belongs in a tensor.
  */
 import { type TensorInfo, tf, type WebGPUBackend } from "../tfjs.ts";
+import { halfOf, makeHalf } from "./half.ts";
+import { halfWgsl } from "./half_wgsl.ts";
+import { halfFactorOf, type Role } from "./precision.ts";
 import { isTimed, type WebgpuInternals, webgpuInternals } from "./tfjs_internals.ts";
+
+/** A tensor that a dispatch makes. */
+export interface NewOutput {
+  shape: number[];
+  dtype: "float32" | "int32";
+  /**
+   * What it is to the model, or a tensor that it is stored like: whether it is f16 where the
+   * precision is. Without it, it is stored as `dtype`.
+   */
+  stored?: Role | TensorInfo;
+}
 
 /** One dispatch of one WGSL module. */
 export interface Dispatch {
@@ -22,7 +36,7 @@ export interface Dispatch {
    * Read-write storage buffers, bound after the inputs. A shape and type makes a new tensor; an
    * existing tensor (with a `dataId`) is written in place.
    */
-  outputs: ({ shape: number[]; dtype: "float32" | "int32" } | TensorInfo)[];
+  outputs: (NewOutput | TensorInfo)[];
   /** The uniform block, as 32-bit words; its size is rounded up to 16 bytes. */
   uniforms?: Uint32Array;
   /** Workgroups in x, y, z. */
@@ -92,13 +106,14 @@ export function unsigned(...numbers: number[]): ["u", number][] {
 }
 
 /** Encodes one dispatch and returns its outputs. */
-export function dispatch(request: Dispatch): TensorInfo[] {
+export function dispatch(given: Dispatch): TensorInfo[] {
   const backend = webgpuBackend();
   const internals = webgpuInternals();
-  const outputs = request.outputs.map((output) =>
-    "dataId" in output ? output : backend.makeTensorInfo(output.shape, output.dtype)
+  const outputs = given.outputs.map((output) =>
+    "dataId" in output ? output : newOutput(output, backend, internals)
   );
-  const tensors = [...request.inputs, ...outputs];
+  const tensors = [...given.inputs, ...outputs];
+  const request = withHalves(given, tensors);
   for (const tensor of tensors) backend.uploadToGPU(tensor.dataId);
   // A cached host copy of a tensor written in place would be stale.
   for (const output of outputs) internals.tensorMap.get(output.dataId).values = null;
@@ -118,6 +133,35 @@ export function dispatch(request: Dispatch): TensorInfo[] {
   for (const tensor of tensors) internals.commandQueueOwnedIds.add(tensor.dataId);
   submitWhenFull(internals, request.key);
   return outputs;
+}
+
+function newOutput(
+  { shape, dtype, stored }: NewOutput,
+  backend: WebGPUBackend,
+  internals: WebgpuInternals,
+): TensorInfo {
+  const made = backend.makeTensorInfo(shape, dtype);
+  const factor = typeof stored === "string"
+    ? halfFactorOf(stored)
+    : stored && halfOf(stored)?.factor;
+  if (factor !== undefined) makeHalf(made, factor, internals);
+  return made;
+}
+
+/** The request with a module that reads and writes f16 where the tensors at its bindings are so. */
+function withHalves(request: Dispatch, tensors: readonly TensorInfo[]): Dispatch {
+  const halves = new Map<number, number>();
+  tensors.forEach((tensor, binding) => {
+    const half = halfOf(tensor);
+    if (half) halves.set(binding, half.factor);
+  });
+  if (halves.size === 0) return request;
+  const places = Array.from(halves, ([binding, factor]) => `${binding}x${factor}`);
+  return {
+    ...request,
+    key: `${request.key}/f16:${places}`,
+    wgsl: () => halfWgsl(request.wgsl(), halves),
+  };
 }
 
 function encode(

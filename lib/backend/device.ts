@@ -11,6 +11,7 @@
  */
 import { UserError } from "../errors.ts";
 import { tf, WebGPUBackend } from "../tfjs.ts";
+import { widening } from "./widen.ts";
 
 /** A WebGPU device with what we know of it. */
 export interface Gpu {
@@ -111,7 +112,7 @@ export async function requestGpu(options: GpuOptions = {}): Promise<Gpu | null> 
 /** Makes `gpu` the device of the tfjs backend "webgpu", in place of any earlier one. */
 export function registerWebgpu(gpu: Gpu): void {
   if (tf.findBackendFactory("webgpu")) tf.removeBackend("webgpu");
-  tf.registerBackend("webgpu", () => new WebGPUBackend(gpu.device, gpu.info), 3);
+  tf.registerBackend("webgpu", () => widening(new WebGPUBackend(gpu.device, gpu.info)), 3);
 }
 
 /** The GPU under the current tfjs backend; undefined on wasm, cpu and a device not ours. */

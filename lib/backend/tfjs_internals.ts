@@ -46,7 +46,10 @@ export interface WebgpuInternals {
   uploadToGPU(dataId: object): void;
   disposeData(dataId: object, force?: boolean): boolean;
   incRef(dataId: object): void;
+  read(dataId: object): Promise<unknown>;
   readSync(dataId: object): unknown;
+  /** Encodes an operation of tfjs's own; the inputs are bound after its output. */
+  runWebGPUProgram(program: unknown, inputs: TensorInfo[], ...rest: unknown[]): TensorInfo;
   ensureCommandEncoderReady(): void;
   endComputePassEncoder(): void;
   submitQueue(): void;

@@ -100,6 +100,8 @@ export async function capture<I extends Inputs, O>(
   const first = record(backend, inputs, call);
   tf.dispose(madeTensors(first.outputs));
   const second = record(backend, inputs, call);
+  // What the warm-up and the making of weights took would lie idle beside the capture's own memory.
+  emptyPool(backend);
   device.pushErrorScope("validation");
   let made: Capture<O> | undefined;
   try {
@@ -117,8 +119,6 @@ export async function capture<I extends Inputs, O>(
     }
   }
   for (const [name, values] of initial) made.write(name, values);
-  // What the warm-up took would lie idle beside the capture's own memory.
-  emptyPool(backend);
   return made;
 }
 

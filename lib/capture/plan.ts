@@ -23,6 +23,8 @@ export interface VirtualBuffer extends GPUBuffer {
   survives: boolean;
   /** The operation that asked for it. */
   readonly op: string;
+  /** Bytes that its values would have as float32, where they are f16. */
+  f32Size?: number;
 }
 
 /** A binding of a dispatch: a {@linkcode VirtualBuffer} or a buffer from before. */
@@ -90,6 +92,11 @@ export interface Plan {
   constantBytes: number;
   /** Bytes that buffers by lifetime would take if none shared memory. */
   unsharedBytes: number;
+}
+
+/** Bytes of all buffers of a plan. */
+export function plannedBytes({ shared, own, inputBytes, constantBytes }: Plan): number {
+  return [...shared, ...own, inputBytes, constantBytes].reduce((sum, size) => sum + size, 0);
 }
 
 interface Lifetime {

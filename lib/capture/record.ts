@@ -12,6 +12,7 @@
  * from the new buffer into the old one: so the next replay reads what this one wrote.
  */
 import { type TensorInfo, tf } from "../tfjs.ts";
+import { halfOf } from "../backend/half.ts";
 import {
   engine,
   flushBackend,
@@ -146,6 +147,7 @@ class Recorder implements Notes {
       survives: { value: false, writable: true },
       content: { value: undefined, writable: true },
       input: { value: undefined, writable: true },
+      f32Size: { value: undefined, writable: true },
     }) as VirtualBuffer;
     this.buffers.push(buffer);
     return buffer;
@@ -162,8 +164,10 @@ class Recorder implements Notes {
     if (!data.resource) {
       const bytes = 4 * tf.util.sizeFromShape(data.shape);
       if (this.made.has(dataId)) {
-        const buffer = this.newBuffer(bytes);
-        if (data.values) (buffer as VirtualBuffer).content = bytesOf(data);
+        const buffer = this.newBuffer(bytes) as VirtualBuffer;
+        if (data.values) buffer.content = bytesOf(data);
+        const half = halfOf({ dataId });
+        if (half) buffer.f32Size = 4 * half.size;
         data.resource = buffer;
       } else {
         data.resource = this.realBuffer(data, bytes);

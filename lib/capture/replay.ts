@@ -2,7 +2,14 @@
 import { tf } from "../tfjs.ts";
 import { flushBackend, type WebgpuInternals } from "../backend/tfjs_internals.ts";
 import { CaptureError, type External } from "./intercept.ts";
-import { type Command, isVirtual, Memory, planMemory } from "./plan.ts";
+import {
+  type Command,
+  isVirtual,
+  Memory,
+  planMemory,
+  plannedBytes,
+  type VirtualBuffer,
+} from "./plan.ts";
 import { type InputSpec, type Recording, tensorsIn } from "./record.ts";
 
 /** Size of a capture. */
@@ -19,6 +26,8 @@ export interface CaptureStats {
   plannedBytes: number;
   /** Bytes that they would have if no two intermediate results shared memory. */
   totalBytes: number;
+  /** Bytes that all buffers of the capture would have if those of f16 held float32. */
+  f32Bytes: number;
 }
 
 /**
@@ -95,6 +104,11 @@ export class Capture<O> {
       buffers: this.memory.count,
       plannedBytes: this.memory.bytes,
       totalBytes: plan.inputBytes + plan.constantBytes + own + plan.unsharedBytes,
+      f32Bytes: plannedBytes(
+        buffers.some(({ f32Size }) => f32Size !== undefined)
+          ? planMemory(buffers.map(asF32), commands, alignment)
+          : plan,
+      ),
     };
   }
 
@@ -205,6 +219,13 @@ export class Capture<O> {
       throw new CaptureError("The capture was disposed and cannot be used; capture again.");
     }
   }
+}
+
+/** A buffer of the size that float32 values would give it. */
+function asF32(buffer: VirtualBuffer): VirtualBuffer {
+  const { f32Size } = buffer;
+  if (f32Size === undefined) return buffer;
+  return Object.create(buffer, { size: { value: f32Size } }) as VirtualBuffer;
 }
 
 /** Numbers as tfjs hands them out and takes them. */

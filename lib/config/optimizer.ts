@@ -1,5 +1,6 @@
 /** The fields of AdamW. */
 import { z } from "../deps.ts";
+import { precisions } from "../backend/precision.ts";
 import { rate, younger } from "./fields.ts";
 
 const positive = z.number().positive();
@@ -49,5 +50,9 @@ export const optimizerFields = {
   ema: younger(rate, 0).describe(
     "decay of a running average of the weights (EMA), validated beside them, the better counting as " +
       "best; 0 means none; 0.99 to 0.999 lifts a constant rate most, and cosine to 0 hardly",
+  ),
+  precision: younger(z.enum(precisions), "f32").describe(
+    "what a step's large tensors are stored as; f16 where the device's memory is short, on webgpu " +
+      "and a GPU with shader-f16 alone: weights, sums and statistics stay f32",
   ),
 };

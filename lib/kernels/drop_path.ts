@@ -62,7 +62,7 @@ function webgpuDropPath({ x, stepKey, added }: Inputs, { rate, stream }: Attribu
     key: `drop_path/${width}${added ? "+added" : ""}${isOfPart(stepKey) ? "+part" : ""}`,
     wgsl: () => wgsl(width, added !== undefined, isOfPart(stepKey)),
     inputs: [x, stepKey, ...(added ? [added] : [])],
-    outputs: [{ shape: x.shape, dtype: "float32" }],
+    outputs: [{ shape: x.shape, dtype: "float32", stored: x }],
     uniforms: uniformWords([
       ...unsigned(threads, ofImage / width, stream, threshold),
       ["f", scale],

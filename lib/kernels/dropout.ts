@@ -98,7 +98,7 @@ function webgpuDropout({ x, stepKey }: Inputs, { rate, stream }: Attributes): Te
     key: `dropout/${width}${isPart ? "+part" : ""}`,
     wgsl: () => wgsl(width, isPart),
     inputs: [x, stepKey],
-    outputs: [{ shape: x.shape, dtype: "float32" }],
+    outputs: [{ shape: x.shape, dtype: "float32", stored: x }],
     uniforms: uniformWords([
       ...unsigned(threads, stream, threshold),
       ["f", scale],

@@ -87,7 +87,7 @@ const webgpu = {
       key: `scale_channels/${width}${factorWidth}${residual ? "+residual" : ""}`,
       wgsl: () => scaleWgsl(width, factorWidth, residual !== undefined),
       inputs: [x, factors, ...(residual ? [residual] : [])],
-      outputs: [{ shape: x.shape, dtype: "float32" }],
+      outputs: [{ shape: x.shape, dtype: "float32", stored: x }],
       uniforms: uniformWords(unsigned(threads, dim / width, Math.max(1, group / width))),
       workgroups: gridOf(Math.ceil(threads / LANES)),
     })[0]!;

@@ -1,15 +1,22 @@
 /** Sums over the leading dimension on the webgpu backend, in a fixed order. */
 import { dispatch, uniformWords } from "../backend/compute.ts";
+import type { Role } from "../backend/precision.ts";
 import { type TensorInfo, tf } from "../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "./grid.ts";
 
 /** Tensors of one dispatch: each takes two of the storage buffers, of which WebGPU grants 8. */
 const MOST = 4;
 
-/** Sums of tensors over their leading `count` parts, four tensors a dispatch. */
-export function sumLeading(parts: TensorInfo[], count: number): TensorInfo[] {
+/**
+ * Sums of tensors over their leading `count` parts, four tensors a dispatch.
+ * @param roles what the sums are to the model, where one may be stored as f16
+ */
+export function sumLeading(parts: TensorInfo[], count: number, roles: Role[] = []): TensorInfo[] {
   if (parts.length > MOST) {
-    return [...sumLeading(parts.slice(0, MOST), count), ...sumLeading(parts.slice(MOST), count)];
+    return [
+      ...sumLeading(parts.slice(0, MOST), count, roles.slice(0, MOST)),
+      ...sumLeading(parts.slice(MOST), count, roles.slice(MOST)),
+    ];
   }
   const sizes = parts.map((part) => tf.util.sizeFromShape(part.shape) / count);
   const threads = sizes.reduce((a, b) => a + b);
@@ -17,7 +24,11 @@ export function sumLeading(parts: TensorInfo[], count: number): TensorInfo[] {
     key: `sum_leading/${parts.length}`,
     wgsl: () => sumLeadingWgsl(parts.length),
     inputs: parts,
-    outputs: parts.map((part) => ({ shape: part.shape.slice(1), dtype: "float32" })),
+    outputs: parts.map((part, i) => ({
+      shape: part.shape.slice(1),
+      dtype: "float32",
+      stored: roles[i],
+    })),
     uniforms: uniformWords([["u", count], ...sizes.map((size): ["u", number] => ["u", size])]),
     workgroups: gridOf(Math.ceil(threads / 64)),
   });

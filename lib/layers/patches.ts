@@ -1,3 +1,4 @@
+import { stored } from "../kernels/stored.ts";
 import { tf } from "../tfjs.ts";
 import { firstShape, inputAndResidual, type InputShape, VitLayer } from "./layer.ts";
 
@@ -43,10 +44,11 @@ export class Patches extends VitLayer {
       const [batch, height, width, channels] = images.shape as [number, number, number, number];
       const p = this.patchSize;
       const [rows, columns] = [height / p, width / p];
-      return images // b (rows p) (columns p) c
+      const patches = images // b (rows p) (columns p) c
         .reshape([batch * rows, p, columns, p * channels]) // (b rows) p columns (p c)
         .transpose([0, 2, 1, 3]) // (b rows) columns p (p c)
         .reshape([batch, rows * columns, p * p * channels]); // b (rows columns) (p p c)
+      return stored(patches);
     });
   }
 

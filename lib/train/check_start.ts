@@ -7,6 +7,7 @@ import { UserError } from "../errors.ts";
 import { splitDataset } from "./device_dataset.ts";
 import { checkInitialWeights, type InitialWeights } from "./initial_weights.ts";
 import { assertStepFits } from "./memory.ts";
+import { checkPrecision } from "./precision.ts";
 
 /** Images of a run's splits. */
 export interface SplitCounts {
@@ -26,6 +27,7 @@ export function checkStart(
   dataset: ImageDataset,
   initial?: InitialWeights,
 ): SplitCounts {
+  checkPrecision(config.precision);
   const { train, validation, test } = splitDataset(dataset, config);
   checkClasses(config, dataset);
   if (initial) checkInitialWeights(initial, config);

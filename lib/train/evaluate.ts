@@ -1,11 +1,13 @@
 import type { tf } from "../tfjs.ts";
 import { Repeated } from "../capture/repeated.ts";
 import { adviseBatch } from "../backend/device.ts";
+import { inPrecision, type Precision } from "../backend/precision.ts";
 import type { Ranks } from "../distributed/ranks.ts";
 import { type MetricSums, noSums } from "../checkpoint/progress.ts";
 import { assertWhole } from "../checks.ts";
 import { type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
+import { checkPrecision } from "./precision.ts";
 import { rangeOf } from "./shares.ts";
 import { evaluationStep, evaluationWithLogits } from "./step.ts";
 
@@ -13,6 +15,8 @@ import { evaluationStep, evaluationWithLogits } from "./step.ts";
 export interface EvaluateOptions {
   /** Images of one pass through the model. */
   batchSize: number;
+  /** What the large tensors of a pass are stored as, on webgpu; f32 by default. */
+  precision?: Precision;
   /** Told after each batch how many images are done. */
   onBatch?: (done: number, count: number) => void;
   /** Ends the evaluation before the next batch, by throwing its reason. */
@@ -28,8 +32,8 @@ export interface RankedEvaluateOptions extends EvaluateOptions {
 /**
  * Loss, top-1 and top-5 accuracy of a model on a split, without augmentation or dropout.
  *
- * @throws {UserError} when the batch size is no whole number from 1, when the device is lost or out of
- * memory
+ * @throws {UserError} when the batch size is no whole number from 1, when the device has not the
+ * precision, is lost or out of memory
  *
  * @example
  * ```ts
@@ -69,8 +73,8 @@ export async function evaluate(
  * Statistics of every image of a split: float32 `[count, 3]` row by row, its loss, 1 for a top-1
  * hit, 1 for a top-5 hit.
  *
- * @throws {UserError} when the batch size is no whole number from 1, when the device is lost or out of
- * memory
+ * @throws {UserError} when the batch size is no whole number from 1, when the device has not the
+ * precision, is lost or out of memory
  *
  * @example
  * ```ts
@@ -142,14 +146,17 @@ export async function evaluateGuesses(
 /** Computes `step` for images in order, batch by batch, and hands on what it gives. */
 async function overBatches(
   split: DeviceSplit,
-  { batchSize, onBatch, signal, from = 0, to = split.count }:
+  { batchSize, precision = "f32", onBatch, signal, from = 0, to = split.count }:
     & EvaluateOptions
     & Partial<ReturnType<typeof rangeOf>>,
   step: (inputs: Record<string, tf.Tensor>) => tf.Tensor,
   take: (values: Float32Array, start: number, images: number) => void,
 ): Promise<void> {
   assertWhole("batchSize", batchSize, 1);
-  const repeated = new Repeated(step);
+  checkPrecision(precision);
+  const repeated = new Repeated((inputs: Record<string, tf.Tensor>) =>
+    inPrecision(precision, () => step(inputs))
+  );
   let done = from;
   try {
     const batches = [...inOrder(to, batchSize, from)];

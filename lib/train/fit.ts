@@ -31,6 +31,7 @@ import {
   metricsOf,
   skippedSums,
 } from "./metrics.ts";
+import { checkPrecision } from "./precision.ts";
 import { RankedStep } from "./ranked_step.ts";
 import { assertSameWeights } from "./ranked_state.ts";
 import { type Training, TrainingStep } from "./step.ts";
@@ -103,7 +104,8 @@ const CAPACITY = 256;
  * device can no longer be read.
  *
  * @throws {Diverged} naming the step at which the loss became NaN or infinite
- * @throws {UserError} when the configuration is wrong, the device is lost or out of memory
+ * @throws {UserError} when the configuration is wrong, the device has not its precision, is lost or out
+ * of memory
  *
  * @example
  * ```ts
@@ -121,6 +123,7 @@ const CAPACITY = 256;
 export async function fit(options: FitOptions): Promise<FitResult> {
   const config = parseRunConfig(options.config);
   const parsed = { ...options, config };
+  checkPrecision(config.precision);
   const { model, data, signal, keeper, onEvent, ranks } = options;
   const { train, validation } = data;
   const { progress = startOfRun(), clock = systemClock } = options;
@@ -152,6 +155,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   }
   const reader = new MetricsReader(options, progress, metrics, optimizer);
   let lastRead = -Infinity;
+  let tellsMemory = config.precision !== "f32";
   let epochBegan = clock.now();
 
   onEvent?.({ type: "start", step: progress.step, epochs: config.epochs, stepsPerEpoch: perEpoch });
@@ -171,6 +175,10 @@ export async function fit(options: FitOptions): Promise<FitResult> {
         training.prefetch(indices);
         training.prefetch(batchAt(order, progress.positionInEpoch + 1, config.batchSize));
         await training.run(indices, progress.step);
+        if (tellsMemory && training.memory) {
+          onEvent?.({ type: "notice", text: memoryText(training.memory) });
+          tellsMemory = false;
+        }
         progress.step++;
         progress.positionInEpoch++;
         const isLast = progress.positionInEpoch === perEpoch;
@@ -242,6 +250,13 @@ function isPatienceOver({ patience }: RunConfig, { epochsSinceBest = 0 }: Progre
   return patience > 0 && epochsSinceBest >= patience;
 }
 
+function memoryText({ plannedBytes, f32Bytes }: NonNullable<Training["memory"]>): string {
+  const [taken, saved] = [plannedBytes, f32Bytes - plannedBytes]
+    .map((bytes) => `${(bytes / 1e6).toFixed(1)} MB`);
+  return `A step takes ${taken} on the device beside weights and moments, ${saved} less than if its ` +
+    `tensors were f32.`;
+}
+
 /** Moves what the device has summed into the progress of the run. */
 class MetricsReader {
   private readonly skippedBefore: number;
@@ -280,7 +295,10 @@ async function validate(options: FitOptions, progress: Progress): Promise<Metric
   const onBatch = (done: number, count: number) => onEvent?.({ type: "validation", done, count });
   let held: Metrics;
   try {
-    held = await evaluate(model, data.validation!, { batchSize, onBatch, signal, ranks });
+    const { precision } = config;
+    held = await evaluate(model, data.validation!, {
+      ...{ batchSize, precision, onBatch, signal, ranks },
+    });
   } catch (error) {
     if (signal?.aborted) return "stopped";
     throw error;

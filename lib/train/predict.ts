@@ -1,11 +1,13 @@
 import { tf } from "../tfjs.ts";
 import { assertWhole } from "../checks.ts";
+import { inPrecision, type Precision } from "../backend/precision.ts";
 import { fitImage } from "../data/image/fit.ts";
 import type { RgbImage } from "../data/image/rgb_image.ts";
 import type { Preprocessing } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import { augmentBatch, packedWords } from "../kernels/augment_batch/augment_batch.ts";
+import { checkPrecision } from "./precision.ts";
 
 /** Images of one pass through the model, so that any number of files fits the device. */
 export const imagesAtOnce = 32;
@@ -26,6 +28,8 @@ export interface PredictionContext {
   preprocessing: Preprocessing;
   /** In the order of the logits. */
   classNames: readonly string[];
+  /** What the large tensors of a pass are stored as, on webgpu; f32 by default. */
+  precision?: Precision;
 }
 
 /**
@@ -33,7 +37,7 @@ export interface PredictionContext {
  *
  * An image is first brought to the size of the data set's images (antialiased, cropped or squashed
  * as those were), then prepared as evaluation does it: the model has seen nothing sharper.
- * @throws {UserError} when an image is not what it says it is
+ * @throws {UserError} when an image is not what it says it is, or the device has not the precision
  * @returns for each image its `count` likeliest classes, the likeliest first
  *
  * @example
@@ -75,12 +79,17 @@ export class Classifier implements Disposable {
   /** Side in pixels of the model's input. */
   private readonly inputSize: number;
 
+  /** @throws {UserError} when the device has not the context's precision */
   constructor(model: tf.LayersModel, private readonly context: PredictionContext) {
     this.inputSize = model.inputs[0]!.shape[1]!;
-    this.probabilities = new Repeated(({ packed }) => {
-      const logits = model.apply(this.inputOf(packed), { training: false });
-      return tf.softmax(logits as tf.Tensor2D);
-    });
+    const { precision = "f32" } = context;
+    checkPrecision(precision);
+    this.probabilities = new Repeated(({ packed }: { packed: tf.Tensor2D }) =>
+      inPrecision(precision, () => {
+        const logits = model.apply(this.inputOf(packed), { training: false });
+        return tf.softmax(logits as tf.Tensor2D);
+      })
+    );
   }
 
   /** Side in pixels of the data set's images. */

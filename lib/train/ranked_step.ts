@@ -17,6 +17,7 @@ import { splitModel } from "../models/trained.ts";
 import { tf } from "../tfjs.ts";
 import { hostFloats } from "../backend/host.ts";
 import { Readback } from "../backend/readback.ts";
+import { inPrecision } from "../backend/precision.ts";
 import { isShared } from "../backend/tfjs_internals.ts";
 import { type InputValues, Repeated, tensorsOf } from "../capture/repeated.ts";
 import { ArraySums, type Ranks } from "../distributed/ranks.ts";
@@ -147,17 +148,18 @@ export class RankedStep implements Training {
     const sums: tf.NamedTensorMap = {};
     for (let part = 0; `${part}.stepKey` in inputs; part++) {
       const own = ofPart(inputs, part);
-      const found = gradientsOf(
-        model,
-        variables,
-        train.batch(own, config.imageSize),
-        own.stepKey as tf.Tensor1D,
-        {
-          smoothing: config.labelSmoothing,
-          split: splitModel(model, config),
-          weight: (own.weight ?? own.noWeight) as tf.Scalar,
-        },
-      );
+      const found = inPrecision(config.precision, () =>
+        gradientsOf(
+          model,
+          variables,
+          train.batch(own, config.imageSize),
+          own.stepKey as tf.Tensor1D,
+          {
+            smoothing: config.labelSmoothing,
+            split: splitModel(model, config),
+            weight: (own.weight ?? own.noWeight) as tf.Scalar,
+          },
+        ));
       // Another rank counts the image that stands in.
       if (own.weight) stats.push(found.stats);
       const present = Object.entries(found.gradients).filter(([, gradient]) => gradient !== null);

@@ -269,6 +269,7 @@ class Run {
     try {
       return await evaluateGuesses(model, data.test, {
         batchSize: config.batchSize / config.accumulate,
+        precision: config.precision,
         onBatch: (done, count) => onEvent?.({ type: "test", done, count }),
         signal,
       });

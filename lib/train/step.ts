@@ -9,7 +9,8 @@
  */
 import { tf } from "../tfjs.ts";
 import { isShared } from "../backend/tfjs_internals.ts";
-import type { Capture } from "../capture/replay.ts";
+import { inPrecision } from "../backend/precision.ts";
+import type { Capture, CaptureStats } from "../capture/replay.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import { blend } from "../kernels/optimizer/blend.ts";
@@ -170,8 +171,18 @@ function keyOfPart(part: number): string {
   return part === 0 ? "stepKey" : `stepKey${part}`;
 }
 
-/** {@linkcode gradientsOf} for tensors of {@linkcode stepValues}, in parts where they accumulate. */
+/**
+ * {@linkcode gradientsOf} for tensors of {@linkcode stepValues}, in parts where they accumulate, and in
+ * the precision of the run.
+ */
 export function stepGradients(
+  parts: StepParts,
+  inputs: Record<string, tf.Tensor>,
+): StepGradients {
+  return inPrecision(parts.config.precision, () => gradientsOfStep(parts, inputs));
+}
+
+function gradientsOfStep(
   { config, model, variables, train }: StepParts,
   inputs: Record<string, tf.Tensor>,
 ): StepGradients {
@@ -241,6 +252,8 @@ export interface Training {
   prefetch(indices: Int32Array): void;
   /** Whether the run is to end after the steps done. */
   readonly isStopped: boolean;
+  /** Bytes that a step takes on the device beside weights and moments, where they are known. */
+  readonly memory?: Pick<CaptureStats, "plannedBytes" | "f32Bytes">;
   /**
    * Trains on one batch and adds its statistics to the metrics. The device may still be at work
    * when it returns.
@@ -272,6 +285,10 @@ export class TrainingStep implements Training {
   /** Reason why steps are not captured; null when they are. */
   get whyPlain(): string | null {
     return this.repeated.whyPlain;
+  }
+
+  get memory(): CaptureStats | undefined {
+    return this.repeated.captureOf({})?.stats;
   }
 
   /** The captured step of a batch of so many images, if there is one. */

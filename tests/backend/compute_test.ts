@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { dispatch, dispatchCount, uniformWords } from "../../lib/backend/compute.ts";
+import { dispatch, dispatchCount, uniformWords, webgpuBackend } from "../../lib/backend/compute.ts";
+import { inPrecision } from "../../lib/backend/precision.ts";
 import { type TensorInfo, tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
 import { unlessThere } from "../gpu_features.ts";
@@ -52,6 +53,37 @@ forEachBackend("a dispatch writes several outputs of its own types", async () =>
   assertEquals(await take(count!), [-4]);
   x.dispose();
 }, webgpuOnly);
+
+forEachBackend("a module of float32 reaches the device as it was written", () => {
+  const { device } = webgpuBackend();
+  const createShaderModule = device.createShaderModule.bind(device);
+  const codes: string[] = [];
+  device.createShaderModule = (descriptor) => {
+    codes.push(descriptor.code);
+    return createShaderModule(descriptor);
+  };
+  const wgsl = `
+@group(0) @binding(0) var<storage, read_write> made: array<f32>;
+@compute @workgroup_size(1) fn main() { made[0] = 1.0; }
+`;
+  const outputs = [{ shape: [1], dtype: "float32" as const, stored: "activation" as const }];
+  try {
+    const request = { wgsl: () => wgsl, inputs: [], outputs };
+    for (const precision of ["f32", "f16"] as const) {
+      const [made] = inPrecision(
+        precision,
+        () => dispatch({ ...request, key: "test_as_written", workgroups: [1, 1, 1] }),
+      );
+      tf.backend().disposeData(made!.dataId);
+    }
+  } finally {
+    device.createShaderModule = createShaderModule;
+  }
+  assertEquals(codes, [
+    wgsl,
+    `enable f16;\n${wgsl.replace("f32", "f16").replace("1.0;", "f16(1.0);")}`,
+  ]);
+}, { ...webgpuOnly, lacks: unlessThere("shader-f16") });
 
 forEachBackend("in place, the host's cached copy is not read again", async () => {
   const x = tf.tensor1d([1, 2, 3]);

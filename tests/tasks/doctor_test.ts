@@ -15,6 +15,7 @@ Deno.test("doctor --json prints one object with the choice of auto", async () =>
   assert(["webgpu", "wasm", "cpu"].includes(report.backend.name), stdout);
   assertEquals(report.data, { cifar100: [], cifar10: [] });
   assertEquals(report.versions.deno, Deno.version.deno);
+  assertEquals(report.precisions, report.gpu?.features["shader-f16"] ? ["f32", "f16"] : ["f32"]);
   assertStringIncludes(report.advice.join(), "deno task data --dataset cifar100");
 });
 

@@ -118,6 +118,7 @@ const refusals: Record<string, [args: string[], ...texts: string[]]> = {
   "a malformed checksum": [["--dataset", "cifar10", "--md5", "abc"], "--md5 abc"],
   "data that is not there": [["--dataset", "cifar10", "--data", "no/such"], "no/such"],
   "a configuration file that is not there": [["--config", "no.json"], "no.json"],
+  "f16 without WebGPU": [["--precision", "f16", "--backend", "cpu"], "take --backend webgpu"],
 };
 
 for (const [what, [args, ...texts]] of Object.entries(refusals)) {

@@ -66,4 +66,5 @@ export const kerasCifar100: RunConfig = {
   clipNorm: 0,
   ...{ freeze: "none", layerDecay: 1, headRate: 1 },
   ema: 0,
+  precision: "f32",
 };

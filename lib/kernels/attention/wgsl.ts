@@ -32,7 +32,7 @@ export function webgpuAttention(inputs: AttentionInputs, a: AttentionAttributes)
   return run(`attention${isPart ? "_part" : ""}`, forwardWgsl(isPart), a, stepKey !== undefined, {
     inputs: [query, key, value, ...(stepKey ? [stepKey] : [])],
     outputs: [
-      { shape: query.shape, dtype: "float32" },
+      { shape: query.shape, dtype: "float32", stored: "activation" },
       // Bits of floats; after them the key of the mask and its first head, so that the backward pass,
       // which stands at WebGPU's default limit of eight buffers, needs none for it.
       { shape: [heads * a.tokens + 3], dtype: "int32" },
@@ -45,7 +45,7 @@ export function webgpuAttentionGrad(
   { query, key, value, stepKey, attended, kept, upstream }: AttentionGradInputs,
   a: AttentionAttributes,
 ): TensorInfo[] {
-  const gradient = { shape: query.shape, dtype: "float32" } as const;
+  const gradient = { shape: query.shape, dtype: "float32", stored: "gradient" } as const;
   const drops = stepKey !== undefined;
   const [dQuery, deltas] = run("attention_query_grad", queryGradWgsl, a, drops, {
     inputs: [query, key, value, upstream, kept, attended],

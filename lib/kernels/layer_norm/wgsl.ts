@@ -6,6 +6,8 @@
  * its dgamma and dbeta; rows beyond one chunk take a second dispatch, which adds the chunks.
  */
 import { dispatch, uniformWords } from "../../backend/compute.ts";
+import { halfOf } from "../../backend/half.ts";
+import { webgpuInternals } from "../../backend/tfjs_internals.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
 import { sumLeading } from "../sum_leading.ts";
@@ -45,15 +47,46 @@ function rowType(dim: number): { width: 1 | 4; type: string; sum: (v: string) =>
     : { width: 1, type: "f32", sum: (v) => v };
 }
 
+/** By the data of normalized rows stored as f16: what they are made of. */
+const origins = new WeakMap<object, { inputs: Inputs; epsilon: number }>();
+
+/**
+ * Calls `use` with normalized rows for a backward pass. Those stored as f16 are made again, to the same
+ * bytes: the gradient of the normalization keeps what they are made of anyway, so that they need not
+ * be kept from the forward pass on.
+ *
+ * @param y any tensor; one that is no such rows is passed on
+ */
+export function withNormalized<T>(y: TensorInfo, use: (y: TensorInfo) => T): T {
+  const origin = origins.get(y.dataId);
+  if (!origin || !Object.values({ ...origin.inputs }).every(isAlive)) return use(y);
+  const again = webgpuForward(origin.inputs, origin.epsilon);
+  const result = use({ ...again[0]!, shape: y.shape });
+  for (const { dataId } of again) tf.backend().disposeData(dataId);
+  return result;
+}
+
+function isAlive({ dataId }: TensorInfo): boolean {
+  const { tensorMap } = webgpuInternals();
+  return tensorMap.has(dataId) && tensorMap.get(dataId).refCount > 0;
+}
+
 /** Makes y and the moments of the rows. */
-export function webgpuForward({ x, gamma, beta }: Inputs, epsilon: number): TensorInfo[] {
+export function webgpuForward(inputs: Inputs, epsilon: number): TensorInfo[] {
+  const outputs = normalized(inputs, epsilon);
+  const [y] = outputs;
+  if (halfOf(y!)) origins.set(y!.dataId, { inputs, epsilon });
+  return outputs;
+}
+
+function normalized({ x, gamma, beta }: Inputs, epsilon: number): TensorInfo[] {
   const { rows, dim } = rowsOf(x);
   return dispatch({
     key: `layer_norm/${dim}`,
     wgsl: () => forwardWgsl(dim),
     inputs: [x, gamma, beta],
     outputs: [
-      { shape: x.shape, dtype: "float32" },
+      { shape: x.shape, dtype: "float32", stored: "activation" },
       { shape: [rows, 2], dtype: "float32" },
     ],
     uniforms: uniformWords([["u", rows], ["f", epsilon]]),
@@ -105,7 +138,7 @@ export function webgpuBackward({ dy, x, gamma, moments, added }: GradInputs): Te
     wgsl: () => backwardWgsl(dim, added !== undefined),
     inputs: added ? [dy, x, gamma, moments, added] : [dy, x, gamma, moments],
     outputs: [
-      { shape: x.shape, dtype: "float32" },
+      { shape: x.shape, dtype: "float32", stored: "gradient" },
       { shape: sumShape, dtype: "float32" },
       { shape: sumShape, dtype: "float32" },
     ],

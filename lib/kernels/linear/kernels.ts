@@ -7,6 +7,7 @@ import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
 import { refuse, registerKernels, type Tensors } from "../register.ts";
 import { finishRows, multiplyInto, sumRows } from "./host.ts";
 import { plainLinear } from "./plain.ts";
+import { withNormalized } from "../layer_norm/wgsl.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { hostForward, hostGradKernels, hostGradX } from "../matmul/host.ts";
 import { simdForward, simdGradKernel, simdGradX, simdMultiply, simdSumRows } from "./simd.ts";
@@ -74,7 +75,7 @@ const webgpu = {
       key: `linear/slope/${width}`,
       wgsl: () => multiplyWgsl(width),
       inputs: [dy, slope],
-      outputs: [{ shape: slope.shape, dtype: "float32" }],
+      outputs: [{ shape: slope.shape, dtype: "float32", stored: "gradient" }],
       uniforms: uniformWords([["u", size / width]]),
       workgroups: gridOf(Math.ceil(size / width / 64)),
     });
@@ -97,7 +98,8 @@ const webgpu = {
     const depth = b.shape[0]!;
     const rows = tf.util.sizeFromShape(x.shape) / depth;
     // dkernel = x^T @ dz, summed over the rows of the batch.
-    return matmulOverRows({ layout: "tn", a: x, b, rows, depth, columns }, bias);
+    const product = { layout: "tn", b, rows, depth, columns } as const;
+    return withNormalized(x, (a) => matmulOverRows({ ...product, a }, bias));
   },
   VitSumLeading({ dy }: { dy: TensorInfo }, { shape }: { shape: number[] }): TensorInfo[] {
     const count = tf.util.sizeFromShape(dy.shape) / tf.util.sizeFromShape(shape);

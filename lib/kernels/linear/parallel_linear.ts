@@ -12,6 +12,7 @@ import { onTape } from "../lazy_gradient.ts";
 import { registerKernels, runKernel, type Tensors } from "../register.ts";
 import { finishRows, sumRows } from "./host.ts";
 import { plainLinear } from "./plain.ts";
+import { withNormalized } from "../layer_norm/wgsl.ts";
 import { matmul, matmulOverRows, matrixOf } from "../matmul/matmul.ts";
 import { simdForward, simdGradKernel, simdGradXOfMany, simdSumRows } from "./simd.ts";
 import { hostForward, hostGradKernels, hostGradXOfMany } from "../matmul/host.ts";
@@ -144,14 +145,15 @@ const webgpu = {
   ): TensorInfo[] {
     const dys = listOf(inputs, "dy", length).map((dy) => matrixOf(dy, columns));
     const depth = dys[0]!.shape[0]!;
-    const a = inputs.x;
-    const rows = tf.util.sizeFromShape(a.shape) / depth;
-    // Each dkernel = x^T @ its dy: one a, a part for each b.
-    const product = { layout: "tn", a, rows, depth, columns } as const;
-    if (canBind(1 + 3 * length)) return matmulOverRows({ ...product, b: dys }, bias);
-    const pairs = dys.map((b) => matmulOverRows({ ...product, b }, bias));
-    const dBiases = bias ? pairs.map(([, dBias]) => dBias!) : [];
-    return [...pairs.map(([dKernel]) => dKernel!), ...dBiases];
+    const rows = tf.util.sizeFromShape(inputs.x.shape) / depth;
+    return withNormalized(inputs.x, (a) => {
+      // Each dkernel = x^T @ its dy: one a, a part for each b.
+      const product = { layout: "tn", a, rows, depth, columns } as const;
+      if (canBind(1 + 3 * length)) return matmulOverRows({ ...product, b: dys }, bias);
+      const pairs = dys.map((b) => matmulOverRows({ ...product, b }, bias));
+      const dBiases = bias ? pairs.map(([, dBias]) => dBias!) : [];
+      return [...pairs.map(([dKernel]) => dKernel!), ...dBiases];
+    });
   },
 };
 

@@ -8,6 +8,7 @@
  */
 import { dispatch, uniformWords } from "../../backend/compute.ts";
 import { currentGpu } from "../../backend/device.ts";
+import type { Role } from "../../backend/precision.ts";
 import { randomWgsl } from "../../random.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { bitsWgsl, isOfPart } from "../dropout.ts";
@@ -115,7 +116,8 @@ export function matmul(product: Product, epilogue: Epilogue = {}): TensorInfo[] 
     factor && "factor",
     slope && "slope",
   ].filter((step) => step !== false && step !== undefined);
-  const output = { shape: [rows, columns], dtype: "float32" as const };
+  const stored: Role = layout === "nn" ? "activation" : "gradient";
+  const output = { shape: [rows, columns], dtype: "float32" as const, stored };
   const outputs = (layout === "nt" ? 1 : parts) + (slope ? 1 : 0);
   const group = workgroupTile(tile);
   const [widthA, width] = [widthOf(depth), widthOf(columns)];
@@ -222,8 +224,9 @@ export function matmulOverRows(product: Product, columnSums: boolean): TensorInf
   // Neighbours in the grid share what is long: a strip of b, or rows of the output.
   const downFirst = depth > rows;
   const splitShape = splits > 1 ? [splits] : [];
-  const outputs = (shape: number[]) =>
-    Array(parts).fill({ shape: [...splitShape, ...shape], dtype: "float32" as const });
+  const outputs = (shape: number[], stored?: Role) =>
+    Array(parts).fill({ shape: [...splitShape, ...shape], dtype: "float32" as const, stored });
+  const stored: Role = "kernelGradient";
   const kind = `tn${parts > 1 ? parts : ""}`;
   const results = dispatch({
     key: `matmul/${kind}/${widthA}${width}/${tileName(tile)}/${columnSums}${
@@ -246,7 +249,11 @@ export function matmulOverRows(product: Product, columnSums: boolean): TensorInf
           `y${output}[((split * u.rows + row) * u.columns + column) / ${width}u] = sum;`,
       }),
     inputs: [...[product.a].flat(), ...bs],
-    outputs: [...outputs([rows, columns]), ...(columnSums ? outputs([columns]) : [])],
+    outputs: [
+      // Parts of a sum are float32.
+      ...outputs([rows, columns], splits === 1 ? stored : undefined),
+      ...(columnSums ? outputs([columns]) : []),
+    ],
     uniforms: productUniforms(product, chunk),
     workgroups: [
       ...(downFirst ? [down, across] : [across, down]) as [number, number],
@@ -254,7 +261,7 @@ export function matmulOverRows(product: Product, columnSums: boolean): TensorInf
     ],
   });
   if (splits === 1) return results;
-  const whole = sumLeading(results, splits);
+  const whole = sumLeading(results, splits, Array(parts).fill(stored));
   for (const result of results) tf.backend().disposeData(result.dataId);
   return whole;
 }
