@@ -38,6 +38,10 @@ export const optimizerFields = {
     "what stays as it is: none; backbone, all but the head; or a number, so many blocks from the " +
       "first on and what makes the tokens; costs no gradient, no moments and no backward pass",
   ),
+  cacheFeatures: younger(z.boolean(), false).describe(
+    "compute what is frozen once an image instead of at each step, and train what follows on these " +
+      "features, which are kept in memory; wants --freeze and no augmentation",
+  ),
   layerDecay: younger(positive.max(1), 1).describe(
     "layer-wise decay: factor of the learning rate from each block to the one before it; 0.65 to " +
       "0.85 with --init-from, 1 from random weights",

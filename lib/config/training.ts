@@ -1,5 +1,5 @@
 /** What the fields of training must be to each other. */
-import { augmentationsOf } from "../augment/list.ts";
+import { augmentationsOf, augmentTextOf } from "../augment/list.ts";
 import { ofKind } from "../augment/listed.ts";
 import { UserError } from "../errors.ts";
 import { schedules } from "../optim/schedules.ts";
@@ -58,15 +58,7 @@ export function checkTraining(config: RunConfig, origin?: Origin): void {
         `${name("schedule")} ${schedule}; choose schedule cosine or linear, or leave it out.`,
     );
   }
-  const { freeze, transformerLayers } = config;
-  if (Number(freeze) > transformerLayers) {
-    throw new UserError(
-      `${
-        name("freeze")
-      } ${freeze} is more than the model's ${transformerLayers} blocks; choose at ` +
-        `most ${transformerLayers}, or backbone for all but the head.`,
-    );
-  }
+  checkFrozen(config, name);
   const mixes = ofKind(augmentationsOf(config), "mix").map((listed) => listed.name);
   if (mixes.length > 0 && batchSize === 1) {
     throw new UserError(
@@ -86,6 +78,35 @@ export function checkTraining(config: RunConfig, origin?: Origin): void {
       `${name("patience")} ${patience} waits for a better val_accuracy, and ` +
         `${name("validationSplit")} 0 holds no images out; set validationSplit, 0.1 for example, ` +
         `or leave patience out.`,
+    );
+  }
+}
+
+/** Checks what is frozen, and what hangs on that. */
+function checkFrozen(config: RunConfig, name: (key: keyof RunConfig) => string): void {
+  const { freeze, transformerLayers, cacheFeatures } = config;
+  if (Number(freeze) > transformerLayers) {
+    throw new UserError(
+      `${
+        name("freeze")
+      } ${freeze} is more than the model's ${transformerLayers} blocks; choose at ` +
+        `most ${transformerLayers}, or backbone for all but the head.`,
+    );
+  }
+  if (!cacheFeatures) return;
+  if (freeze === "none") {
+    throw new UserError(
+      `${name("cacheFeatures")} true keeps what a frozen part makes of each image, and ` +
+        `${
+          name("freeze")
+        } none freezes nothing; choose freeze backbone, or leave cacheFeatures out.`,
+    );
+  }
+  if (augmentationsOf(config).length > 0) {
+    throw new UserError(
+      `${name("cacheFeatures")} true computes each image's features once, and the augmentation ` +
+        `${augmentTextOf(config)} makes another image of it at each step; choose ` +
+        `${name("augment")} none, or leave cacheFeatures out.`,
     );
   }
 }

@@ -3,6 +3,7 @@
  * those that make tokens to those of the classifier.
  */
 import type { RunConfig } from "../config/run.ts";
+import { isTapeOn } from "../kernels/lazy_gradient.ts";
 import type { tf } from "../tfjs.ts";
 
 /** The fields of a run that decide it. */
@@ -60,6 +61,13 @@ export function rateFactors(
   );
 }
 
+/**
+ * What steps need of a model: a whole one has it, and the part of one that {@linkcode trainedPart}
+ * makes.
+ * @internal
+ */
+export type StepModel = Pick<tf.LayersModel, "apply" | "layers" | "inputs">;
+
 /** A model in two parts, one after the other. */
 export interface SplitModel {
   /** Layers before the first trained weight: nothing of them is wanted but what they give. */
@@ -69,7 +77,7 @@ export interface SplitModel {
 }
 
 /** The layers of a classifier in two parts; undefined where all of it is trained. */
-export function splitModel(model: tf.LayersModel, config: Training): SplitModel | undefined {
+export function splitModel(model: StepModel, config: Training): SplitModel | undefined {
   if (config.freeze === "none") return undefined;
   const layers = model.layers.filter((layer) => layer.getClassName() !== "InputLayer");
   let cut = layers.findIndex(({ weights }) =>
@@ -79,4 +87,37 @@ export function splitModel(model: tf.LayersModel, config: Training): SplitModel 
   );
   while (cut > 0 && layers[cut - 1]!.name === "pooling_dropout") cut--;
   return { frozen: layers.slice(0, cut), trained: layers.slice(cut) };
+}
+
+/**
+ * The trained part as a model of its own, whose input is what the frozen part gives; its variables are
+ * the whole model's.
+ */
+export function trainedPart({ inputs }: StepModel, { trained }: SplitModel): StepModel {
+  return {
+    // Of the whole model: they say how large its images are.
+    inputs,
+    layers: trained,
+    apply: (x, options) => applied(trained, x as tf.Tensor, options ?? {}),
+  };
+}
+
+/**
+ * The output of layers in a row. Off the tape, what lies between them is freed as soon as it is used.
+ * @param x stays the caller's
+ */
+export function applied(
+  layers: readonly tf.layers.Layer[],
+  x: tf.Tensor | tf.Tensor[],
+  options: Record<string, unknown>,
+): tf.Tensor | tf.Tensor[] {
+  let output = x;
+  for (const layer of layers) {
+    const input = output;
+    output = layer.apply(input, options) as tf.Tensor | tf.Tensor[];
+    if (isTapeOn()) continue;
+    const kept = new Set([x, output].flat());
+    for (const tensor of [input].flat()) if (!kept.has(tensor)) tensor.dispose();
+  }
+  return output;
 }
