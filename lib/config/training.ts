@@ -93,6 +93,7 @@ function checkFrozen(config: RunConfig, name: (key: keyof RunConfig) => string):
         `most ${transformerLayers}, or backbone for all but the head.`,
     );
   }
+  checkLora(config, name);
   if (!cacheFeatures) return;
   if (freeze === "none") {
     throw new UserError(
@@ -107,6 +108,41 @@ function checkFrozen(config: RunConfig, name: (key: keyof RunConfig) => string):
       `${name("cacheFeatures")} true computes each image's features once, and the augmentation ` +
         `${augmentTextOf(config)} makes another image of it at each step; choose ` +
         `${name("augment")} none, or leave cacheFeatures out.`,
+    );
+  }
+}
+
+/** Checks LoRA's rank, and that no other field says what is frozen. */
+function checkLora(config: RunConfig, name: (key: keyof RunConfig) => string): void {
+  const { lora, loraAlpha, projectionDim, numHeads, keyDim, freeze, cacheFeatures } = config;
+  if (lora === 0) {
+    if (loraAlpha === 0) return;
+    throw new UserError(
+      `${name("loraAlpha")} ${loraAlpha} scales what LoRA adds, and ${
+        name("lora")
+      } 0 adds nothing; ` +
+        `choose a rank, lora 8 for example, or leave loraAlpha out.`,
+    );
+  }
+  const most = Math.min(projectionDim, numHeads * keyDim);
+  if (lora > most) {
+    throw new UserError(
+      `${name("lora")} ${lora} is above ${most}, the rank that the kernels of queries and values ` +
+        `have themselves; choose at most ${most}, and 4 to 16 is usual.`,
+    );
+  }
+  if (freeze !== "none" && freeze !== "backbone") {
+    throw new UserError(
+      `${name("freeze")} ${freeze} keeps some blocks, and ${
+        name("lora")
+      } ${lora} all of them but ` +
+        `for what it adds; leave one of them out.`,
+    );
+  }
+  if (cacheFeatures) {
+    throw new UserError(
+      `${name("cacheFeatures")} true keeps what a frozen part makes of each image, and ` +
+        `${name("lora")} ${lora} trains from the first block on; leave one of them out.`,
     );
   }
 }

@@ -5,11 +5,12 @@
 import type { RunConfig } from "../config/run.ts";
 import { isTapeOn } from "../kernels/lazy_gradient.ts";
 import type { tf } from "../tfjs.ts";
+import { isAdapter } from "./lora.ts";
 
 /** The fields of a run that decide it. */
 export type Training = Pick<
   RunConfig,
-  "freeze" | "layerDecay" | "headRate" | "transformerLayers"
+  "freeze" | "lora" | "layerDecay" | "headRate" | "transformerLayers"
 >;
 
 /** Layers that are no part of a backbone. */
@@ -27,7 +28,8 @@ function depthOf(name: string, { transformerLayers }: Training): number {
 
 /** Whether a weight of that plain name is trained. */
 export function isTrained(name: string, config: Training): boolean {
-  const { freeze } = config;
+  const { freeze, lora } = config;
+  if (lora > 0) return isAdapter(name) || headScopes.test(name);
   if (freeze === "none") return true;
   return freeze === "backbone" ? headScopes.test(name) : depthOf(name, config) > Number(freeze);
 }
@@ -78,7 +80,7 @@ export interface SplitModel {
 
 /** The layers of a classifier in two parts; undefined where all of it is trained. */
 export function splitModel(model: StepModel, config: Training): SplitModel | undefined {
-  if (config.freeze === "none") return undefined;
+  if (config.freeze === "none" && config.lora === 0) return undefined;
   const layers = model.layers.filter((layer) => layer.getClassName() !== "InputLayer");
   let cut = layers.findIndex(({ weights }) =>
     weights.some((weight) =>

@@ -10,6 +10,7 @@ import { adviseBatch } from "../backend/device.ts";
 import type { Ranks } from "../distributed/ranks.ts";
 import { noSums, type Progress, startOfRun } from "../checkpoint/progress.ts";
 import { parseRunConfig, type RunConfig } from "../config/run.ts";
+import { isAdapter } from "../models/lora.ts";
 import { rateFactors, type StepModel, trainedVariables } from "../models/trained.ts";
 import { namedVariables } from "../models/vit_classifier.ts";
 import { UserError } from "../errors.ts";
@@ -127,6 +128,12 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   // Infinity is fine.
   if (!(readInterval >= 0)) throw new UserError(`readInterval cannot be ${readInterval}.`);
   const named = namedVariables(options.model);
+  if (config.lora > 0 && ![...named.keys()].some(isAdapter)) {
+    throw new UserError(
+      `lora ${config.lora} needs a model with its weights; give createViTClassifier the ` +
+        `configuration as adapters, or leave lora out.`,
+    );
+  }
   const { variables = [...trainedVariables(named, config).values()] } = options;
   const history: EpochLine[] = [];
   const kept = config.cacheFeatures && progress.epoch < config.epochs

@@ -13,6 +13,7 @@ import type { Capture } from "../capture/replay.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import { blend } from "../kernels/optimizer/blend.ts";
+import { askingFor } from "../kernels/lazy_gradient.ts";
 import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
 import { applied, type SplitModel, splitModel, type StepModel } from "../models/trained.ts";
 import type { AdamW } from "../optim/adamw.ts";
@@ -58,7 +59,7 @@ export function gradientsOf(
   return tf.tidy(() => {
     let stats: tf.Tensor2D | undefined;
     const features = split && applied(split.frozen, batch.images, { training: false });
-    const { grads } = tf.variableGrads(() => {
+    const forward = () => {
       const options = { training: true, stepKey };
       const logits = (split
         ? applied(split.trained, features!, options)
@@ -68,7 +69,9 @@ export function gradientsOf(
       // Kept through the inner tidy of variableGrads; a clone is what the outer one hands on.
       stats = tf.keep(result.stats);
       return weight ? result.loss.mul<tf.Scalar>(weight) : result.loss;
-    }, variables);
+    };
+    const { grads } = askingFor(variables, () =>
+      tf.variableGrads(forward, variables));
     const handedOn = stats!.clone();
     stats!.dispose();
     return { stats: handedOn, gradients: grads } as StepGradients & tf.TensorContainer;

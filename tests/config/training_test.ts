@@ -28,3 +28,31 @@ Deno.test("features are cached only where they stay what they are", () => {
       "another image of it at each step; choose augment none, or leave cacheFeatures out.",
   );
 });
+
+Deno.test("LoRA is refused where its rank is none, or another field says what is frozen", () => {
+  const origin = new Map([["lora", "--lora"], ["freeze", "--freeze"]]);
+  assertEquals(parseRunConfig({ ...preset("tiny"), lora: 64, freeze: "backbone" }).lora, 64);
+  const cases: [Partial<RunConfig>, string][] = [
+    [
+      { lora: 65 },
+      "--lora 65 is above 64, the rank that the kernels of queries and values have themselves; " +
+      "choose at most 64, and 4 to 16 is usual.",
+    ],
+    [
+      { lora: 8, freeze: "2" },
+      "--freeze 2 keeps some blocks, and --lora 8 all of them but for what it adds; leave one of " +
+      "them out.",
+    ],
+    [
+      { loraAlpha: 16 },
+      "loraAlpha 16 scales what LoRA adds, and --lora 0 adds nothing; choose a rank, lora 8 for " +
+      "example, or leave loraAlpha out.",
+    ],
+    [
+      { lora: 8, freeze: "backbone", cacheFeatures: true },
+      "cacheFeatures true keeps what a frozen part makes of each image, and --lora 8 trains from " +
+      "the first block on; leave one of them out.",
+    ],
+  ];
+  for (const [fields, text] of cases) assertEquals(refusal(fields, origin), text);
+});
