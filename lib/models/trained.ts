@@ -23,15 +23,20 @@ const headScopes = /^(classifier|head|pooling|pooling_dropout)(\.|$)/;
 function depthOf(name: string, { transformerLayers }: Training): number {
   const [, index] = /^blocks\.(\d+)\./.exec(name) ?? [];
   if (index !== undefined) return Number(index) + 1;
-  return /^norm\./.test(name) || headScopes.test(name) ? transformerLayers + 1 : 0;
+  return /^norm\./.test(name) || isOfHead(name) ? transformerLayers + 1 : 0;
+}
+
+/** Whether a weight of that plain name is of the head: of what follows the backbone. */
+export function isOfHead(name: string): boolean {
+  return headScopes.test(name);
 }
 
 /** Whether a weight of that plain name is trained. */
 export function isTrained(name: string, config: Training): boolean {
   const { freeze, lora } = config;
-  if (lora > 0) return isAdapter(name) || headScopes.test(name);
+  if (lora > 0) return isAdapter(name) || isOfHead(name);
   if (freeze === "none") return true;
-  return freeze === "backbone" ? headScopes.test(name) : depthOf(name, config) > Number(freeze);
+  return freeze === "backbone" ? isOfHead(name) : depthOf(name, config) > Number(freeze);
 }
 
 /**
@@ -41,7 +46,7 @@ export function isTrained(name: string, config: Training): boolean {
 export function rateFactorOf(name: string, config: Training): number {
   const { layerDecay, headRate, transformerLayers } = config;
   const decayed = layerDecay ** (transformerLayers + 1 - depthOf(name, config));
-  return headScopes.test(name) ? decayed * headRate : decayed;
+  return isOfHead(name) ? decayed * headRate : decayed;
 }
 
 /** The variables that are trained, by plain name. */
