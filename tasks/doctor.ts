@@ -11,6 +11,8 @@ import { librariesHere } from "../lib/distributed/libraries.ts";
 import { architectureOf } from "../lib/models/architecture.ts";
 import { createViTClassifier } from "../lib/models/vit_classifier.ts";
 import { tf } from "../lib/tfjs.ts";
+import { memoryText } from "../lib/train/memory_text.ts";
+import { stepMemory } from "../lib/train/step_memory.ts";
 import { newCommand, parseArguments, runTask } from "./cli.ts";
 import { print } from "./output.ts";
 
@@ -153,15 +155,19 @@ async function showModel(name: string, json?: true): Promise<void> {
     ? preset(name)
     : (await openRunFolder(name)).config;
   const { parameters, tokens, weights } = architectureOf(config);
+  const memory = stepMemory(config);
   if (json) {
     const shapes = Object.fromEntries(weights);
-    return print(JSON.stringify({ model: name, parameters, tokens, weights: shapes }, null, 2));
+    return print(
+      JSON.stringify({ model: name, parameters, tokens, memory, weights: shapes }, null, 2),
+    );
   }
   await selectBackend("cpu");
   createViTClassifier(modelConfigOf(config)).summary(96, [0.4, 0.75, 0.88, 1], print);
   print(
     `${tokens} tokens; ${parameters.toLocaleString("en")} parameters in ${weights.size} weights.`,
   );
+  print(memoryText(memory));
 }
 
 async function isFolder(path: string): Promise<boolean> {

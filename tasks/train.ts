@@ -11,6 +11,8 @@ import { bestEpoch, formatSummary, shellWord } from "../lib/report/summary.ts";
 import { tf } from "../lib/tfjs.ts";
 import { checkStart, type SplitCounts } from "../lib/train/check_start.ts";
 import type { Guesses } from "../lib/train/evaluate.ts";
+import { budgetText, memoryText } from "../lib/train/memory_text.ts";
+import { stepMemory } from "../lib/train/step_memory.ts";
 import { testResultsOf } from "../lib/train/findings.ts";
 import { trainRun } from "../lib/train/run.ts";
 import type { SaveEvery } from "../lib/train/saver.ts";
@@ -165,14 +167,26 @@ async function train(company: Company): Promise<number> {
   await company.assertSame({ data: dataset.name, "checksum of the data": dataset.identity });
   // Before the folder is made, or a refusal would come after its name.
   const counts = await company.together(() => checkStart(config, dataset, initial));
+  const share = Math.min(config.batchSize / config.accumulate, counts.train);
+  const memory = stepMemory(config, {
+    batch: Math.ceil(share / (company.ranks?.size ?? 1)),
+    isCaptured: choice.name === "webgpu",
+  });
   const { run, lock } = await company.together(start.open);
   const answers = !company.leads ? "not" : company.ranks ? "for all" : "alone";
   using stop = await listenForStop(json || options.quiet, answers);
   const began = performance.now();
   let broken: { error: unknown } | undefined;
   const result = await (async () => {
-    if (json) lines.say(JSON.stringify(firstLine(run, choice, config, counts, resume?.step ?? 0)));
-    else lines.remark(`Run folder ${run.path}`);
+    if (json) {
+      lines.say(JSON.stringify({
+        ...firstLine(run, choice, config, counts, resume?.step ?? 0),
+        ...(start.trains && { memory }),
+      }));
+    } else {
+      lines.remark(`Run folder ${run.path}`);
+      if (start.trains) lines.remark(`${memoryText(memory)} ${budgetText(config, memory)}`);
+    }
     if (port !== undefined && company.leads) {
       const page = owned.use(await serveBeside({ runs: [run.path], port }));
       onNotice(`Live page: ${page.url}`);

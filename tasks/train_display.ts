@@ -42,6 +42,8 @@ export class TrainDisplay {
         return this.step(event);
       case "validation":
         return this.lines.evaluation("Validating", event.done, event.count);
+      case "features":
+        return this.lines.evaluation("Computing features", event.done, event.count);
       case "test":
         return this.lines.evaluation("Testing", event.done, event.count);
       case "epoch":

@@ -239,15 +239,16 @@ export function largestBatch(bytesPerImage: number, limit: number = bufferLimit(
  * Asserts that a tensor fits the device, before it is made.
  *
  * @param tensor Its name, its size in bytes at `batchSize` images; 0 when it does not grow with the
- * batch.
+ * batch. Images beyond the batch that it has too are `more`.
  * @throws {UserError} naming the tensor, its size, the limit and the batch that would fit.
  */
 export function assertFits(
-  tensor: { name: string; bytes: number; batchSize: number },
+  tensor: { name: string; bytes: number; batchSize: number; more?: number },
   limit: number = bufferLimit(),
 ): void {
   if (tensor.bytes <= limit) return;
-  throw adviseBatch(new TooLarge(tensor.name, tensor.bytes, limit), tensor.batchSize);
+  const { name, bytes, batchSize, more } = tensor;
+  throw adviseBatch(new TooLarge(name, bytes, limit), batchSize, more);
 }
 
 /** Error of a tensor above the device's limit on one buffer. */
@@ -268,12 +269,13 @@ class TooLarge extends UserError {
 /**
  * An error as it is, but that of a tensor above the device's limit names the batch that fits.
  * @param batchSize images of the batch that the tensor was made for; 0 when it has none
+ * @param more images that the tensor has beyond those of the batch
  */
-export function adviseBatch(error: unknown, batchSize: number): unknown {
+export function adviseBatch(error: unknown, batchSize: number, more = 0): unknown {
   if (!(error instanceof TooLarge) || batchSize === 0) return error;
   const { tensor, bytes, limit } = error;
-  const fits = largestBatch(bytes / batchSize, limit);
-  if (fits === 0) return error;
+  const fits = largestBatch(bytes / (batchSize + more), limit) - more;
+  if (fits <= 0) return error;
   const advice = `take a batch of at most ${fits} instead of ${batchSize} (--batch-size ${fits})`;
   return new TooLarge(tensor, bytes, limit, advice);
 }

@@ -12,6 +12,7 @@ import { preprocessingFault } from "../data/preprocessing.ts";
 import { UserError } from "../errors.ts";
 import { shown } from "../shown.ts";
 import { architectureOf } from "../models/architecture.ts";
+import { adapterShapes } from "../models/lora.ts";
 import { isTrained } from "../models/trained.ts";
 import type { HistoryLine } from "./history.ts";
 import type { TensorEntry } from "./safetensors_header.ts";
@@ -116,9 +117,9 @@ function* preprocessingContradictions({ preprocessing, config }: Described): Gen
 
 /**
  * Checks the tensors that a file's header declares against the configuration, before any is read:
- * exactly the model's weights, and for a whole state both moments of each that is trained (or none at
- * step 0) and,
- * where the run keeps them, their running averages.
+ * exactly the model's weights, and for a whole state those of LoRA, which other files have merged, both
+ * moments of each that is trained (or none at step 0) and, where the run keeps them, their running
+ * averages.
  * @throws {UserError} naming the first tensor that is missing, too much, or of another shape.
  */
 export function checkTensors(
@@ -140,7 +141,8 @@ export function checkTensors(
       `it has ${entries.length} tensors, but ${transformerLayers} transformerLayers take more`,
     );
   }
-  const weights = architectureOf(config).weights;
+  const plain = architectureOf(config).weights;
+  const weights = kind === "state" ? new Map([...plain, ...adapterShapes(plain, config)]) : plain;
   const needed = new Map(weights);
   const { first, second } = momentPrefixes;
   const isMoment = (name: string) => name.startsWith(first) || name.startsWith(second);

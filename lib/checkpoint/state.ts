@@ -16,6 +16,7 @@ import {
 import type { TensorData } from "./safetensors.ts";
 import type { SafetensorsHeader } from "./safetensors_header.ts";
 import { writeFileAtomic } from "../files.ts";
+import { mergeAdapters } from "../models/lora.ts";
 import {
   type FloatTensor,
   progressSchema,
@@ -77,11 +78,12 @@ export async function saveState(
 }
 
 /**
- * Saves weights without moments, a third of a whole state's size.
+ * Saves weights without moments, a third of a whole state's size; what LoRA adds is merged into them.
  * @throws {UserError} if the file cannot be written; an older file of that name stays as it was.
  */
 export async function saveWeights(path: string, state: WeightsState): Promise<void> {
-  await write(path, "weights", namedWeights(state.weights), state);
+  const weights = mergeAdapters(state.weights, state.config);
+  await write(path, "weights", namedWeights(weights), state);
 }
 
 /**
@@ -124,7 +126,7 @@ export async function loadState(path: string): Promise<TrainingState & Loaded> {
 
 /**
  * Loads the weights of a whole state or of a file of weights, or the running averages of a whole
- * state; only they are read and verified.
+ * state; only they are read and verified. What LoRA adds is merged into them.
  * @throws {UserError} if the file is absent, damaged or foreign, contradicts itself, or has no averages.
  *
  * @example
@@ -156,7 +158,7 @@ export async function loadWeights(
   }
   const weights = new Map<string, FloatTensor>();
   for (const [name, tensor] of tensors) weights.set(name.slice(prefix.length), floatTensor(tensor));
-  return { ...state, weights };
+  return { ...state, weights: mergeAdapters(weights, state.config) };
 }
 
 function isReserved(name: string): boolean {

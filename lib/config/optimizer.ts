@@ -39,6 +39,17 @@ export const optimizerFields = {
     "what stays as it is: none; backbone, all but the head; or a number, so many blocks from the " +
       "first on and what makes the tokens; costs no gradient, no moments and no backward pass",
   ),
+  cacheFeatures: younger(z.boolean(), false).describe(
+    "compute what is frozen once an image instead of at each step, and train what follows on these " +
+      "features, which are kept in memory; wants --freeze and no augmentation",
+  ),
+  lora: younger(z.int().min(0).max(4096), 0).describe(
+    "LoRA: rank of the two small kernels that are trained beside those of each attention's queries and " +
+      "values, with the head and nothing else; 0 for none, 4 to 16 is usual",
+  ),
+  loraAlpha: younger(z.number().min(0).max(1e6), 0).describe(
+    "alpha of LoRA: what the small kernels add is multiplied by alpha / rank; 0 for the rank",
+  ),
   layerDecay: younger(positive.max(1), 1).describe(
     "layer-wise decay: factor of the learning rate from each block to the one before it; 0.65 to " +
       "0.85 with --init-from, 1 from random weights",

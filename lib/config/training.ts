@@ -1,5 +1,5 @@
 /** What the fields of training must be to each other. */
-import { augmentationsOf } from "../augment/list.ts";
+import { augmentationsOf, augmentTextOf } from "../augment/list.ts";
 import { ofKind } from "../augment/listed.ts";
 import { UserError } from "../errors.ts";
 import { schedules } from "../optim/schedules.ts";
@@ -58,15 +58,7 @@ export function checkTraining(config: RunConfig, origin?: Origin): void {
         `${name("schedule")} ${schedule}; choose schedule cosine or linear, or leave it out.`,
     );
   }
-  const { freeze, transformerLayers } = config;
-  if (Number(freeze) > transformerLayers) {
-    throw new UserError(
-      `${
-        name("freeze")
-      } ${freeze} is more than the model's ${transformerLayers} blocks; choose at ` +
-        `most ${transformerLayers}, or backbone for all but the head.`,
-    );
-  }
+  checkFrozen(config, name);
   const mixes = ofKind(augmentationsOf(config), "mix").map((listed) => listed.name);
   if (mixes.length > 0 && batchSize === 1) {
     throw new UserError(
@@ -86,6 +78,71 @@ export function checkTraining(config: RunConfig, origin?: Origin): void {
       `${name("patience")} ${patience} waits for a better val_accuracy, and ` +
         `${name("validationSplit")} 0 holds no images out; set validationSplit, 0.1 for example, ` +
         `or leave patience out.`,
+    );
+  }
+}
+
+/** Checks what is frozen, and what hangs on that. */
+function checkFrozen(config: RunConfig, name: (key: keyof RunConfig) => string): void {
+  const { freeze, transformerLayers, cacheFeatures } = config;
+  if (Number(freeze) > transformerLayers) {
+    throw new UserError(
+      `${
+        name("freeze")
+      } ${freeze} is more than the model's ${transformerLayers} blocks; choose at ` +
+        `most ${transformerLayers}, or backbone for all but the head.`,
+    );
+  }
+  checkLora(config, name);
+  if (!cacheFeatures) return;
+  if (freeze === "none") {
+    throw new UserError(
+      `${name("cacheFeatures")} true keeps what a frozen part makes of each image, and ` +
+        `${
+          name("freeze")
+        } none freezes nothing; choose freeze backbone, or leave cacheFeatures out.`,
+    );
+  }
+  if (augmentationsOf(config).length > 0) {
+    throw new UserError(
+      `${name("cacheFeatures")} true computes each image's features once, and the augmentation ` +
+        `${augmentTextOf(config)} makes another image of it at each step; choose ` +
+        `${name("augment")} none, or leave cacheFeatures out.`,
+    );
+  }
+}
+
+/** Checks LoRA's rank, and that no other field says what is frozen. */
+function checkLora(config: RunConfig, name: (key: keyof RunConfig) => string): void {
+  const { lora, loraAlpha, projectionDim, numHeads, keyDim, freeze, cacheFeatures } = config;
+  if (lora === 0) {
+    if (loraAlpha === 0) return;
+    throw new UserError(
+      `${name("loraAlpha")} ${loraAlpha} scales what LoRA adds, and ${
+        name("lora")
+      } 0 adds nothing; ` +
+        `choose a rank, lora 8 for example, or leave loraAlpha out.`,
+    );
+  }
+  const most = Math.min(projectionDim, numHeads * keyDim);
+  if (lora > most) {
+    throw new UserError(
+      `${name("lora")} ${lora} is above ${most}, the rank that the kernels of queries and values ` +
+        `have themselves; choose at most ${most}, and 4 to 16 is usual.`,
+    );
+  }
+  if (freeze !== "none" && freeze !== "backbone") {
+    throw new UserError(
+      `${name("freeze")} ${freeze} keeps some blocks, and ${
+        name("lora")
+      } ${lora} all of them but ` +
+        `for what it adds; leave one of them out.`,
+    );
+  }
+  if (cacheFeatures) {
+    throw new UserError(
+      `${name("cacheFeatures")} true keeps what a frozen part makes of each image, and ` +
+        `${name("lora")} ${lora} trains from the first block on; leave one of them out.`,
     );
   }
 }

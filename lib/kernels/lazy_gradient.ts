@@ -21,6 +21,28 @@ export function isTapeOn(): boolean {
   return engine().isTapeOn();
 }
 
+/** The variables whose gradients are asked for; undefined for all. */
+let asked: ReadonlySet<tf.Tensor> | undefined;
+
+/** Computes with the gradients of these variables alone in mind; see {@linkcode wantsGradient}. */
+export function askingFor<T>(variables: readonly tf.Variable[], fn: () => T): T {
+  const before = asked;
+  asked = new Set(variables);
+  try {
+    return fn();
+  } finally {
+    asked = before;
+  }
+}
+
+/**
+ * Whether the gradient of an operation's input may be asked for: not that of a variable which stays
+ * as it is. For what is costly and computed outside of its thunk.
+ */
+export function wantsGradient(tensor: tf.Tensor): boolean {
+  return asked === undefined || !(tensor instanceof tf.Variable) || asked.has(tensor);
+}
+
 /** Runs an operation and puts it on the tape. */
 export function onTape<T extends tf.Tensor | tf.Tensor[]>(operation: Operation<T>): T {
   let isList = false;

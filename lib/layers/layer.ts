@@ -119,6 +119,11 @@ export abstract class VitLayer extends tf.layers.Layer {
    */
   protected randomWeight(name: string, shape: number[], limit: number): tf.LayerVariable {
     if (this.initializer === "truncatedNormal") return this.truncatedWeight(name, shape);
+    return this.uniformWeight(name, shape, limit);
+  }
+
+  /** A weight uniform in [-limit, limit), whatever the initializer. */
+  protected uniformWeight(name: string, shape: number[], limit: number): tf.LayerVariable {
     const key = this.keyOf(name);
     return this.weight(name, shape, (index) => (2 * randomUniform(key, index) - 1) * limit);
   }

@@ -18,6 +18,16 @@ import {
 interface Projection {
   kernel: tf.LayerVariable;
   bias?: tf.LayerVariable;
+  /** LoRA's A and B. */
+  adapter?: { a: tf.LayerVariable; b: tf.LayerVariable };
+}
+
+/** Low-rank adaptation of queries and values; see lora.ts of `lib/models/`. */
+export interface AdapterConfig {
+  /** Columns of A and rows of B. */
+  rank: number;
+  /** What A @ B is multiplied by. */
+  scale: number;
 }
 
 /**
@@ -60,6 +70,8 @@ export class MultiHeadAttention extends VitLayer {
   readonly locality: boolean;
   /** Whether queries, keys and values have biases. */
   readonly qkvBias: boolean;
+  /** Low-rank adaptation, where it has one. */
+  readonly adapter?: AdapterConfig;
   private query!: Projection;
   private key!: Projection;
   private value!: Projection;
@@ -75,6 +87,7 @@ export class MultiHeadAttention extends VitLayer {
       dropoutRate?: number;
       locality?: boolean;
       qkvBias?: boolean;
+      adapter?: AdapterConfig;
     },
   ) {
     super(config);
@@ -85,6 +98,7 @@ export class MultiHeadAttention extends VitLayer {
     this.layerScale = config.layerScale ?? 0;
     this.locality = config.locality ?? false;
     this.qkvBias = config.qkvBias ?? true;
+    this.adapter = config.adapter;
   }
 
   /** Makes the weights for a shape of inputs. */
@@ -101,6 +115,15 @@ export class MultiHeadAttention extends VitLayer {
     this.output_ = this.projection("output", inner, dim, outLimit, true);
     if (this.locality) this.scale = this.constantWeight("scale", [numHeads], 1);
     this.gamma = this.layerScaleWeight(dim, this.layerScale);
+    if (this.adapter) {
+      const { rank } = this.adapter;
+      for (const [name, projection] of [["query", this.query], ["value", this.value]] as const) {
+        projection.adapter = {
+          a: this.uniformWeight(`${name}.lora_a`, [dim, rank], 1 / Math.sqrt(dim)),
+          b: this.constantWeight(`${name}.lora_b`, [rank, inner], 0),
+        };
+      }
+    }
     super.build(inputShape);
   }
 
@@ -118,6 +141,17 @@ export class MultiHeadAttention extends VitLayer {
     };
   }
 
+  /** The kernel of a projection, `[dim, heads * keyDim]`, with what LoRA adds. */
+  private kernelOf({ kernel, adapter }: Projection): tf.Tensor2D {
+    const plain = kernel.read() as tf.Tensor2D;
+    if (!adapter) return plain;
+    const { scale } = this.adapter!;
+    const a = adapter.a.read();
+    return linear(scale === 1 ? a : a.mul(scale), adapter.b.read() as tf.Tensor2D, null, {
+      residual: plain,
+    }) as tf.Tensor2D;
+  }
+
   /** Shape of the output for a shape of inputs. */
   override computeOutputShape(inputShape: InputShape): tf.Shape {
     return firstShape(inputShape);
@@ -132,7 +166,7 @@ export class MultiHeadAttention extends VitLayer {
       // b n d -> b n (h k), three times
       const [query, key, value] = parallelLinear(
         x,
-        projections.map(({ kernel }) => kernel.read() as tf.Tensor2D),
+        projections.map((projection) => this.kernelOf(projection)),
         projections.flatMap(({ bias }) => bias ? [bias.read() as tf.Tensor1D] : []),
       ) as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
       // b h n n within the kernel
@@ -161,9 +195,10 @@ export class MultiHeadAttention extends VitLayer {
    */
   attentionWeights(x: tf.Tensor3D): tf.Tensor4D {
     return tf.tidy(() => {
-      const [query, key] = [this.query, this.key].map(({ kernel, bias }) =>
-        linear(x, kernel.read() as tf.Tensor2D, bias ? bias.read() as tf.Tensor1D : null)
-      ) as [tf.Tensor3D, tf.Tensor3D];
+      const [query, key] = [this.query, this.key].map((projection) => {
+        const { bias } = projection;
+        return linear(x, this.kernelOf(projection), bias ? bias.read() as tf.Tensor1D : null);
+      }) as [tf.Tensor3D, tf.Tensor3D];
       const scaled = this.scale ? scaleChannels(query, this.scale.read() as tf.Tensor1D) : query;
       const { numHeads, locality: maskDiagonal } = this;
       return attentionWeights(scaled, key, { numHeads, maskDiagonal });
@@ -172,13 +207,15 @@ export class MultiHeadAttention extends VitLayer {
 
   /** Settings as a stored model has them. */
   override getConfig(): tf.serialization.ConfigDict {
-    const { numHeads, keyDim, dropoutRate, dropPathRate, layerScale, locality, qkvBias } = this;
+    const { numHeads, keyDim, dropoutRate, dropPathRate, layerScale, locality, qkvBias, adapter } =
+      this;
     // Younger than 0.1.0, whose models keep their bytes.
     const younger: tf.serialization.ConfigDict = {
       ...(dropPathRate > 0 && { dropPathRate }),
       ...(layerScale > 0 && { layerScale }),
       ...(locality && { locality }),
       ...(qkvBias ? {} : { qkvBias }),
+      ...(adapter && { adapter: { ...adapter } }),
     };
     return { ...super.getConfig(), numHeads, keyDim, dropoutRate, ...younger };
   }

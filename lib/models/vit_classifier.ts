@@ -8,6 +8,7 @@ import { LayerNormalization } from "../layers/layer_normalization.ts";
 import { Mlp } from "../layers/mlp.ts";
 import { MultiHeadAttention } from "../layers/multi_head_attention.ts";
 import { architectureOf } from "./architecture.ts";
+import { type LoraFields, loraScale } from "./lora.ts";
 
 /**
  * A Vision Transformer for classification (Dosovitskiy et al., 2020), in the form of the Keras
@@ -23,6 +24,8 @@ import { architectureOf } from "./architecture.ts";
  * @param options.seed seed of the initial weights
  * @param options.given weights that begin with these values, by plain name; random numbers are drawn
  * for the others alone
+ * @param options.adapters a run's configuration: with its `lora` each attention has the weights of a
+ * low-rank adaptation
  * @throws {UserError} when the configuration is wrong, or describes an absurdly large model
  *
  * @example
@@ -36,12 +39,15 @@ import { architectureOf } from "./architecture.ts";
  */
 export function createViTClassifier(
   config: ViTConfig,
-  options: { seed?: number; given?: GivenWeights } = {},
+  options: { seed?: number; given?: GivenWeights; adapters?: LoraFields } = {},
 ): tf.LayersModel {
   const c = parseViTConfig(config);
   const { tokenizer, pooling, classToken, prefix, heads } = architectureOf(c);
   const seed = options.seed ?? 0;
-  const { given } = options;
+  const { given, adapters } = options;
+  const adapter = adapters && adapters.lora > 0
+    ? { rank: adapters.lora, scale: loraScale(adapters) }
+    : undefined;
   const start = { seed, initializer: c.initializer, given };
   const epsilon = c.layerNormEpsilon;
 
@@ -72,6 +78,7 @@ export function createViTClassifier(
       dropoutRate: c.attentionDropout,
       locality: c.localityAttention,
       qkvBias: c.qkvBias,
+      adapter,
       ...branch,
     }).apply(normedAndResidual(`${name}.norm1`, tokens)) as tf.SymbolicTensor;
     tokens = new Mlp({

@@ -57,6 +57,23 @@ export interface ImageRange {
   readonly images: number;
 }
 
+/**
+ * What steps take their batches from: a split's images, or their features (features.ts).
+ * @internal
+ */
+export type BatchSource = Pick<
+  DeviceSplit,
+  | "count"
+  | "prefetch"
+  | "ready"
+  | "trainingValues"
+  | "evaluationValues"
+  | "imagesOf"
+  | "shareValues"
+  | "batch"
+  | "partOf"
+>;
+
 /** Milliseconds that steps have waited for images to be read so far, for benches. */
 export let waitedForDataMs = 0;
 

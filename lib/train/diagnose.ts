@@ -7,6 +7,7 @@
  */
 import { tf } from "../tfjs.ts";
 import { tensorsOf } from "../capture/repeated.ts";
+import type { StepModel } from "../models/trained.ts";
 import { batchAt, epochOrder, stepsPerEpoch } from "./batches.ts";
 import { stepGradients, type StepParts, stepValues } from "./step.ts";
 
@@ -91,7 +92,7 @@ async function badOf(
 }
 
 /** Keeps what each layer returns until the function that it gives is called. */
-function watchLayers(model: tf.LayersModel, outputs: [string, tf.Tensor][]): () => void {
+function watchLayers(model: StepModel, outputs: [string, tf.Tensor][]): () => void {
   const layers = model.layers.filter((layer) => layer.getClassName() !== "InputLayer");
   for (const layer of layers) {
     const call = layer.call.bind(layer);

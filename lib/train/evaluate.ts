@@ -2,10 +2,11 @@ import type { tf } from "../tfjs.ts";
 import { Repeated } from "../capture/repeated.ts";
 import { adviseBatch } from "../backend/device.ts";
 import { inPrecision, type Precision } from "../backend/precision.ts";
+import type { StepModel } from "../models/trained.ts";
 import type { Ranks } from "../distributed/ranks.ts";
 import { type MetricSums, noSums } from "../checkpoint/progress.ts";
 import { assertWhole } from "../checks.ts";
-import { type DeviceSplit, inOrder } from "./batches.ts";
+import { type BatchSource, type DeviceSplit, inOrder } from "./batches.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
 import { checkPrecision } from "./precision.ts";
 import { rangeOf } from "./shares.ts";
@@ -49,8 +50,8 @@ export interface RankedEvaluateOptions extends EvaluateOptions {
  * ```
  */
 export async function evaluate(
-  model: tf.LayersModel,
-  split: DeviceSplit,
+  model: StepModel,
+  split: BatchSource,
   options: RankedEvaluateOptions,
 ): Promise<Metrics> {
   const { ranks } = options;
@@ -90,8 +91,8 @@ export async function evaluate(
  * ```
  */
 export async function evaluateEach(
-  model: tf.LayersModel,
-  split: DeviceSplit,
+  model: StepModel,
+  split: BatchSource,
   options: EvaluateOptions,
 ): Promise<Float32Array> {
   const statistics = new Float32Array(split.count * 3);
@@ -144,8 +145,8 @@ export async function evaluateGuesses(
 }
 
 /** Computes `step` for images in order, batch by batch, and hands on what it gives. */
-async function overBatches(
-  split: DeviceSplit,
+export async function overBatches(
+  split: BatchSource,
   { batchSize, precision = "f32", onBatch, signal, from = 0, to = split.count }:
     & EvaluateOptions
     & Partial<ReturnType<typeof rangeOf>>,
@@ -177,7 +178,8 @@ async function overBatches(
   }
 }
 
-function imageSizeOf(model: tf.LayersModel): number {
+/** Side of the images that a model takes. */
+export function imageSizeOf(model: StepModel): number {
   return model.inputs[0]!.shape[1]!;
 }
 

@@ -71,8 +71,8 @@ export type RunEvent =
   /** Training begins or goes on at a step; its first step, which compiles kernels, follows. */
   | { type: "start"; step: number; epochs: number; stepsPerEpoch: number }
   | StepEvent
-  /** So many images of the validation or test split are evaluated. */
-  | { type: "validation" | "test"; done: number; count: number }
+  /** So many images of the validation or test split are evaluated, or have their features. */
+  | { type: "validation" | "test" | "features"; done: number; count: number }
   | { type: "epoch"; line: EpochLine; isBest: boolean }
   /** The state of a step is whole in its file. */
   | { type: "save"; step: number }

@@ -10,18 +10,20 @@ import { adviseBatch } from "../backend/device.ts";
 import type { Ranks } from "../distributed/ranks.ts";
 import { noSums, type Progress, startOfRun } from "../checkpoint/progress.ts";
 import { parseRunConfig, type RunConfig } from "../config/run.ts";
-import { rateFactors, trainedVariables } from "../models/trained.ts";
+import { isAdapter } from "../models/lora.ts";
+import { rateFactors, type StepModel, trainedVariables } from "../models/trained.ts";
 import { namedVariables } from "../models/vit_classifier.ts";
 import { UserError } from "../errors.ts";
 import { AdamW } from "../optim/adamw.ts";
 import { scheduleFactor } from "../optim/schedules.ts";
 import { WeightAverage } from "../optim/weight_average.ts";
-import { batchAt, epochOrder, stepsPerEpoch } from "./batches.ts";
+import { batchAt, type BatchSource, epochOrder, stepsPerEpoch } from "./batches.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { DeviceDataset } from "./device_dataset.ts";
 import { Diverged } from "./diverged.ts";
 import { evaluate } from "./evaluate.ts";
 import type { EpochLine, RunEvent } from "./events.ts";
+import { keepFeatures } from "./features.ts";
 import {
   addSums,
   type BatchMetrics,
@@ -122,18 +124,29 @@ const CAPACITY = 256;
  */
 export async function fit(options: FitOptions): Promise<FitResult> {
   const config = parseRunConfig(options.config);
-  const parsed = { ...options, config };
   checkPrecision(config.precision);
-  const { model, data, signal, keeper, onEvent, ranks } = options;
-  const { train, validation } = data;
+  const { signal, keeper, onEvent, ranks } = options;
   const { progress = startOfRun(), clock = systemClock } = options;
   const { readInterval = tf.getBackend() === "webgpu" ? 250 : 0 } = options;
   // Infinity is fine.
   if (!(readInterval >= 0)) throw new UserError(`readInterval cannot be ${readInterval}.`);
-  const named = namedVariables(model);
+  const named = namedVariables(options.model);
+  if (config.lora > 0 && ![...named.keys()].some(isAdapter)) {
+    throw new UserError(
+      `lora ${config.lora} needs a model with its weights; give createViTClassifier the ` +
+        `configuration as adapters, or leave lora out.`,
+    );
+  }
   const { variables = [...trainedVariables(named, config).values()] } = options;
-  const perEpoch = stepsPerEpoch(config.batchSize, train.count);
   const history: EpochLine[] = [];
+  const kept = config.cacheFeatures && progress.epoch < config.epochs
+    ? await keepFeatures({ ...options, config })
+    : undefined;
+  if (kept === "stopped") return { complete: false, history };
+  const { model, data }: Pick<Fitted, "model" | "data"> = kept ?? options;
+  const parsed: Fitted = { ...options, config, model, data };
+  const { train, validation } = data;
+  const perEpoch = stepsPerEpoch(config.batchSize, train.count);
 
   using owned = new DisposableStack();
   const own = <T extends { dispose(): unknown }>(part: T): T =>
@@ -286,8 +299,14 @@ class MetricsReader {
   }
 }
 
+/** Options as the loop has them: of the images or their features, and of the model that takes them. */
+interface Fitted extends Omit<FitOptions, "model" | "data"> {
+  model: StepModel;
+  data: { train: BatchSource; validation: BatchSource | null };
+}
+
 /** Means of the images held out, by the weights of now; `stopped` when the signal aborted meanwhile. */
-async function validate(options: FitOptions, progress: Progress): Promise<Metrics | "stopped"> {
+async function validate(options: Fitted, progress: Progress): Promise<Metrics | "stopped"> {
   const { config, model, data, onEvent, ranks } = options;
   // A rank alone cannot leave what all do.
   const signal = ranks ? undefined : options.signal;

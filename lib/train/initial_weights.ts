@@ -8,6 +8,7 @@ import { ioError } from "../io_error.ts";
 import { modelFields, type ViTConfig } from "../config/model.ts";
 import { modelConfigOf, type RunConfig } from "../config/run.ts";
 import { UserError } from "../errors.ts";
+import { isAdapter } from "../models/lora.ts";
 import { loadPlainWeights, plainFormat } from "../export/portable_model.ts";
 import { type LayoutName, layouts, type Preparation } from "../foreign/layouts.ts";
 import { atImageSize, findForeign, loadForeign } from "../foreign/load.ts";
@@ -168,10 +169,10 @@ export async function assignInitialWeights(
   checkInitialWeights(initial, config);
   const difference = classifierDifference(initial, config, classNames);
   const weights = new Map(atSizeOf(initial, config));
-  if (difference !== null) {
-    const fresh = [...variables].filter(([name]) => isOfClassifier(name));
-    for (const [name, weight] of await readVariables(new Map(fresh))) weights.set(name, weight);
-  }
+  const fresh = [...variables].filter(([name]) =>
+    isAdapter(name) || (difference !== null && isOfClassifier(name))
+  );
+  for (const [name, weight] of await readVariables(new Map(fresh))) weights.set(name, weight);
   assignVariables(variables, weights, initial.source);
   return difference && `The classifier starts from random weights: ${difference}.`;
 }

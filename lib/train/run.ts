@@ -20,6 +20,7 @@ import { loadState, loadWeights } from "../checkpoint/state.ts";
 import type { DatasetIdentity, TrainingState } from "../checkpoint/training_state.ts";
 import { modelConfigOf, parseRunConfig, type RunConfig } from "../config/run.ts";
 import type { ImageDataset } from "../data/dataset.ts";
+import { withIdleAdapters } from "../models/lora.ts";
 import { trainedVariables } from "../models/trained.ts";
 import { createViTClassifier, namedVariables } from "../models/vit_classifier.ts";
 import { AdamW } from "../optim/adamw.ts";
@@ -148,7 +149,9 @@ export async function trainRun(given: RunOptions): Promise<RunResult> {
   using owned = new DisposableStack();
   const data = owned.use(new DeviceDataset(dataset, config));
   const known = resume?.weights ?? (initial && givenWeights(initial));
-  const model = createViTClassifier(modelConfigOf(config), { seed: config.seed, given: known });
+  const model = createViTClassifier(modelConfigOf(config), {
+    ...{ seed: config.seed, given: known, adapters: config },
+  });
   owned.defer(() => void model.dispose());
   const optimizer = new AdamW({ ...config, skipNonFinite: options.onNan === "skip" });
   owned.defer(() => optimizer.dispose());
@@ -265,7 +268,8 @@ class Run {
     // Once a run and in no sum: the others have done their part.
     if (!leads(this.options)) return null;
     const { options: { config, folder, onEvent, signal }, model, data, variables } = this;
-    assignVariables(variables, (await loadWeights(folder.best)).weights, folder.best);
+    const { weights } = await loadWeights(folder.best);
+    assignVariables(variables, withIdleAdapters(weights, config), folder.best);
     try {
       return await evaluateGuesses(model, data.test, {
         batchSize: config.batchSize / config.accumulate,
@@ -333,7 +337,9 @@ class Run {
       restoreState(state, variables, optimizer);
       return state.step;
     }
-    const fresh = createViTClassifier(modelConfigOf(config), { seed: config.seed });
+    const fresh = createViTClassifier(modelConfigOf(config), {
+      ...{ seed: config.seed, adapters: config },
+    });
     try {
       assignVariables(variables, await readVariables(namedVariables(fresh)), "of the start");
     } finally {

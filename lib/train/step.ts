@@ -14,13 +14,13 @@ import type { Capture, CaptureStats } from "../capture/replay.ts";
 import { type InputValues, Repeated } from "../capture/repeated.ts";
 import type { RunConfig } from "../config/run.ts";
 import { blend } from "../kernels/optimizer/blend.ts";
-import { isTapeOn } from "../kernels/lazy_gradient.ts";
+import { askingFor } from "../kernels/lazy_gradient.ts";
 import { softmaxCrossEntropy } from "../kernels/softmax_cross_entropy.ts";
-import { type SplitModel, splitModel } from "../models/trained.ts";
+import { applied, type SplitModel, splitModel, type StepModel } from "../models/trained.ts";
 import type { AdamW } from "../optim/adamw.ts";
 import { scheduleFactor } from "../optim/schedules.ts";
 import type { WeightAverage } from "../optim/weight_average.ts";
-import { type Batch, type DeviceSplit, stepsPerEpoch } from "./batches.ts";
+import { type Batch, type BatchSource, stepsPerEpoch } from "./batches.ts";
 import type { DeviceMetrics } from "./metrics.ts";
 
 /** Statistics of a batch before the update, and what the update takes. */
@@ -51,7 +51,7 @@ export interface GradientOptions {
  * @param stepKey int32 `[2]`, (seed, step): keys the dropout masks; of a part of a batch `[3]`
  */
 export function gradientsOf(
-  model: tf.LayersModel,
+  model: StepModel,
   variables: tf.Variable[],
   batch: Batch,
   stepKey: tf.Tensor1D,
@@ -60,7 +60,7 @@ export function gradientsOf(
   return tf.tidy(() => {
     let stats: tf.Tensor2D | undefined;
     const features = split && applied(split.frozen, batch.images, { training: false });
-    const { grads } = tf.variableGrads(() => {
+    const forward = () => {
       const options = { training: true, stepKey };
       const logits = (split
         ? applied(split.trained, features!, options)
@@ -70,40 +70,22 @@ export function gradientsOf(
       // Kept through the inner tidy of variableGrads; a clone is what the outer one hands on.
       stats = tf.keep(result.stats);
       return weight ? result.loss.mul<tf.Scalar>(weight) : result.loss;
-    }, variables);
+    };
+    const { grads } = askingFor(variables, () =>
+      tf.variableGrads(forward, variables));
     const handedOn = stats!.clone();
     stats!.dispose();
     return { stats: handedOn, gradients: grads } as StepGradients & tf.TensorContainer;
   });
 }
 
-/**
- * The output of layers in a row. Off the tape, what lies between them is freed as soon as it is used.
- * @param x stays the caller's
- */
-function applied(
-  layers: readonly tf.layers.Layer[],
-  x: tf.Tensor | tf.Tensor[],
-  options: Record<string, unknown>,
-): tf.Tensor | tf.Tensor[] {
-  let output = x;
-  for (const layer of layers) {
-    const input = output;
-    output = layer.apply(input, options) as tf.Tensor | tf.Tensor[];
-    if (isTapeOn()) continue;
-    const kept = new Set([x, output].flat());
-    for (const tensor of [input].flat()) if (!kept.has(tensor)) tensor.dispose();
-  }
-  return output;
-}
-
 /** Statistics of a batch in evaluation, of the plain labels: float32 `[batch, 3]` as in {@linkcode StepGradients}. */
-export function evaluationStep(model: tf.LayersModel, batch: Batch): tf.Tensor2D {
+export function evaluationStep(model: StepModel, batch: Batch): tf.Tensor2D {
   return tf.tidy(() => evaluated(model, batch).stats);
 }
 
 /** {@linkcode evaluationStep}, and to its right the logits: float32 `[batch, 3 + classes]`. */
-export function evaluationWithLogits(model: tf.LayersModel, batch: Batch): tf.Tensor2D {
+export function evaluationWithLogits(model: StepModel, batch: Batch): tf.Tensor2D {
   return tf.tidy(() => {
     const { stats, logits } = evaluated(model, batch);
     return tf.concat2d([stats, logits], 1);
@@ -111,7 +93,7 @@ export function evaluationWithLogits(model: tf.LayersModel, batch: Batch): tf.Te
 }
 
 /** The forward pass of an evaluation; both tensors are the caller's. */
-function evaluated(model: tf.LayersModel, { images, labels }: Batch) {
+function evaluated(model: StepModel, { images, labels }: Batch) {
   const logits = model.apply(images, { training: false }) as tf.Tensor2D;
   return { logits, stats: softmaxCrossEntropy(logits, labels.first).stats };
 }
@@ -119,12 +101,12 @@ function evaluated(model: tf.LayersModel, { images, labels }: Batch) {
 /** Parts that a training step works on; all of it stays the caller's. */
 export interface StepParts {
   config: RunConfig;
-  model: tf.LayersModel;
+  model: StepModel;
   variables: tf.Variable[];
   optimizer: AdamW;
   /** Of the variables, updated with them; none where there is none. */
   average?: WeightAverage;
-  train: DeviceSplit;
+  train: BatchSource;
 }
 
 /** The values of a step, from which its tensors are made; a function of the parts and the step. */

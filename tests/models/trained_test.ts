@@ -6,7 +6,9 @@ import { selectBackend } from "../../lib/backend/select.ts";
 import { tinyModel } from "./tiny_model.ts";
 
 const model = { ...tinyModel, transformerLayers: 3 };
-const training: Training = { freeze: "none", layerDecay: 1, headRate: 1, transformerLayers: 3 };
+const training: Training = {
+  ...{ freeze: "none", lora: 0, layerDecay: 1, headRate: 1, transformerLayers: 3 },
+};
 const names = [...architectureOf(model).weights.keys()];
 const trained = (freeze: string) =>
   new Set(

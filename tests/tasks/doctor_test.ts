@@ -29,10 +29,12 @@ Deno.test("doctor --model shows the layers of a preset and of a run, and names t
     const stdout = await runTaskWell("doctor", ["--model", name]);
     assertStringIncludes(stdout, "blocks.0.attention (VitMultiHe");
     assertStringIncludes(stdout, `${parameters} parameters in`);
+    assertStringIncludes(stdout, " images needs ");
   }
   const [object] = jsonLines(
     (await runTaskWell("doctor", ["--model", "tiny", "--json"])).replaceAll("\n", ""),
   );
+  assert(object.memory.total > 12 * object.parameters);
   assertEquals([object.parameters, object.weights["classifier.kernel"]], [147_748, [64, 100]]);
   assertRefused(await runTask("doctor", ["--model", "tinny"]), '"tinny"', '"tiny"');
 });

@@ -54,9 +54,30 @@ Deno.test("on a processor a tensor above 4 GiB is refused", () => {
   );
 });
 
+Deno.test("a mixed batch has one image more, and the batch that fits one less", () => {
+  const config: RunConfig = {
+    ...tinyRun,
+    imageSize: 64,
+    patchSize: 32,
+    augment: "flip|mixup(0.8)",
+  };
+  const image = 64 * 64 * 3 * 4;
+  assertStepFits(config, 20, 21 * image);
+  const refused = () => assertStepFits(config, 21, 21 * image);
+  const { message } = assertThrows(refused, UserError);
+  assertEquals(
+    message,
+    "A tensor of a step, the images [batch, size, size, channels] = [22, 64, 64, 3], would take " +
+      "1.0 MiB, above this GPU's limit of 1032192 bytes a buffer; take a batch of at most 20 instead " +
+      "of 21 (--batch-size 20).",
+  );
+  assertStepFits({ ...config, augment: "flip" }, 21, 21 * image);
+});
+
 /** Each makes another tensor the largest. */
 const variants: Record<string, Partial<RunConfig>> = {
   images: {},
+  "mixed images": { augment: "mixup(0.8)" },
   queries: { numHeads: 8, keyDim: 16 },
   "tokens of one MLP layer": { transformerUnits: [128, 8] },
   "the head's layer": { mlpHeadUnits: [450], numClasses: 100, batchSize: 120 },
@@ -69,8 +90,8 @@ forEachBackend("the largest tensor of a real step is the one that is checked", a
   for (const [name, fields] of Object.entries(variants)) {
     const config: RunConfig = { ...tinyRun, ...fields };
     const batch = config.batchSize;
-    const sizes = stepTensors(config).map(({ shape, perImage }) =>
-      shape.reduce((product, extent) => product * extent, perImage ? batch : 1)
+    const sizes = stepTensors(config).map(({ shape, perImage, more = 0 }) =>
+      shape.reduce((product, extent) => product * extent, perImage ? batch + more : 1)
     );
     const model = createViTClassifier(modelConfigOf(config));
     const optimizer = new AdamW();

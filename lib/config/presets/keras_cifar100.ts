@@ -64,7 +64,7 @@ export const kerasCifar100: RunConfig = {
   beta2: 0.999,
   epsilon: 1e-7,
   clipNorm: 0,
-  ...{ freeze: "none", layerDecay: 1, headRate: 1 },
+  ...{ freeze: "none", cacheFeatures: false, lora: 0, loraAlpha: 0, layerDecay: 1, headRate: 1 },
   ema: 0,
   precision: "f32",
 };

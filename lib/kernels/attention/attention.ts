@@ -75,6 +75,11 @@ export function attention(
 /** Beyond this size a call's weights are computed again rather than kept for the backward pass. */
 const KEPT_BYTES = 32 * 2 ** 20;
 
+/** Whether host backends keep so many weights of a call, `[batch, heads, tokens, tokens]`. */
+export function keepsWeights(count: number): boolean {
+  return 4 * count <= KEPT_BYTES;
+}
+
 function attributesOf(
   tensors: tf.Tensor3D[],
   { numHeads, dropout, maskDiagonal = false }: AttentionOptions,
@@ -113,7 +118,7 @@ function attributesOf(
     maskDiagonal,
     stream: dropout?.stream ?? 0,
     ...dropoutNumbers(dropout?.rate ?? 0),
-    keeps: weights * 4 <= KEPT_BYTES,
+    keeps: keepsWeights(weights),
   };
 }
 

@@ -12,7 +12,7 @@
  */
 import { tf } from "../../tfjs.ts";
 import { type Dropout, dropoutNumbers, dropsAny } from "../dropout.ts";
-import { isTapeOn, onTape } from "../lazy_gradient.ts";
+import { isTapeOn, onTape, wantsGradient } from "../lazy_gradient.ts";
 import { runKernel, withoutNulls } from "../register.ts";
 import type { Attributes } from "./kernels.ts";
 import "./kernels.ts";
@@ -87,6 +87,9 @@ export function linearChain(
   const weights = Object.fromEntries(
     layers.flatMap(({ kernel, bias }, i) => [[`kernel${i}`, kernel], [`bias${i}`, bias]]),
   );
+  const isLearned = layers.map(({ kernel, bias }) =>
+    wantsGradient(kernel) || (bias !== null && wantsGradient(bias))
+  );
   return onTape({
     inputs: withoutNulls<tf.Tensor>({ x, ...weights, residual }),
     forward: (save) => {
@@ -124,13 +127,15 @@ export function linearChain(
       const slope = slopeOf[last];
       let dz = slope ? runKernel("VitLinearSlope", { dy, slope })[0]! : dy;
       for (let i = last; i >= 0; i--) {
-        // Here and not in a thunk, because one kernel makes the gradients of two inputs.
-        const [dKernel, dBias] = runKernel("VitLinearGradKernel", { x: inputs[i], dz }, {
-          columns: kernels[i]!.shape[1],
-          bias: layers[i]!.bias !== null,
-        });
-        thunks[`kernel${i}`] = () => dKernel!;
-        thunks[`bias${i}`] = () => dBias!;
+        if (isLearned[i]) {
+          // Here and not in a thunk, because one kernel makes the gradients of two inputs.
+          const [dKernel, dBias] = runKernel("VitLinearGradKernel", { x: inputs[i], dz }, {
+            columns: kernels[i]!.shape[1],
+            bias: layers[i]!.bias !== null,
+          });
+          thunks[`kernel${i}`] = () => dKernel!;
+          thunks[`bias${i}`] = () => dBias!;
+        }
         if (i > 0) dz = gradX(i, dz, slopeOf[i - 1]);
       }
       const first = dz;
