@@ -185,7 +185,9 @@ async function train(company: Company): Promise<number> {
       }));
     } else {
       lines.remark(`Run folder ${run.path}`);
-      if (start.trains) lines.remark(`${memoryText(memory)} ${budgetText(config, memory)}`);
+      if (start.trains) {
+        lines.remark(`${memoryText(memory, config.precision)} ${budgetText(config, memory)}`);
+      }
     }
     if (port !== undefined && company.leads) {
       const page = owned.use(await serveBeside({ runs: [run.path], port }));

@@ -7,12 +7,13 @@ import type { StepMemory } from "./step_memory.ts";
 
 /**
  * A sentence such as `A step of 64 images needs 830 MB: weights 36.3 MB, gradients 36.3 MB, moments
- * 72.6 MB, activations 721 MB.`
+ * 72.6 MB, activations 721 MB.` A step in another precision needs less, which is known once it is
+ * captured.
  */
-export function memoryText({ batch, total, ...parts }: StepMemory): string {
+export function memoryText({ batch, total, ...parts }: StepMemory, precision = "f32"): string {
   const { weights, gradients, moments, activations } = parts;
-  return `A step of ${batch === 1 ? "1 image" : `${batch} images`} needs ${
-    bytes(total)
+  return `A step of ${batch === 1 ? "1 image" : `${batch} images`} needs ${bytes(total)}${
+    precision === "f32" ? "" : " in f32"
   }: weights ` +
     `${bytes(weights)}, gradients ${bytes(gradients)}, moments ${bytes(moments)}, activations ` +
     `${bytes(activations)}.`;
