@@ -64,7 +64,7 @@ function answering(program: string, options: Deno.CommandOptions) {
   return {
     send: (line: string) => writer.write(new TextEncoder().encode(`${line}\n`)),
     /** The next line; undefined where it has ended. */
-    answer: async (): Promise<string | undefined> => (await lines.read()).value,
+    answer: async () => (await lines.read()).value as string | undefined,
     close: () => void writer.close().catch(() => {}),
   };
 }
