@@ -108,12 +108,15 @@ export class RankedLife {
     kill(rank);
     while (performance.now() - began < patience) {
       if (this.code !== undefined && (await ranksOf(this.path)).length === 0) {
-        return performance.now() - began;
+        const milliseconds = performance.now() - began;
+        await this.errors;
+        return milliseconds;
       }
       await delay(LOOK);
     }
     for (const left of [this.child.pid, ...await ranksOf(this.path)]) kill(left);
     await this.ended();
+    await this.errors;
     return null;
   }
 }
