@@ -8,6 +8,7 @@ import { selectBackend } from "../lib/backend/select.ts";
 import { presets, type RunConfig } from "../lib/config/run.ts";
 import { createShapes } from "../lib/data/shapes.ts";
 import { UserError } from "../lib/errors.ts";
+import { type Form, forceForm, forms, isForm } from "../lib/kernels/forms.ts";
 import { markdownTable } from "../lib/report/tables.ts";
 import { tf } from "../lib/tfjs.ts";
 import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
@@ -38,6 +39,10 @@ const command = newCommand("bench", "Measure the training step beside a plain tf
   .option("--backend <name>", "webgpu, wasm or cpu", "webgpu")
   .option("--precision <name>", "what our side's large tensors are stored as: f32 or f16", "f32")
   .option("--parts <names>", "what to measure, separated by commas", partNames.join(","))
+  .option(
+    "--form <name>",
+    `of attention, normalization and sums on webgpu: ${forms.join(" or ")}; default: thread`,
+  )
   .option("--repeats <integer>", "measurements of each matrix product", "5")
   .option("--json", "print one JSON object", false)
   .option("--report <file>", "write that object, with all that is known of the adapter, to runs/…")
@@ -66,6 +71,7 @@ await runTask(async () => {
   };
 
   installMeters();
+  if (options.form !== undefined) forceForm(formOf(options.form));
   const choice = await selectBackend(options.backend);
   say(`Backend ${choice.reason}`);
   const batchSize = options.batchSize ??
@@ -258,6 +264,11 @@ function partsOf(text: string): Set<string> {
     throw new UserError(`Unknown part "${wrong}"; take some of ${partNames.join(", ")}.`);
   }
   return new Set(names);
+}
+
+function formOf(text: string): Form {
+  if (isForm(text)) return text;
+  throw new UserError(`Option --form cannot be "${text}"; take ${forms.join(" or ")}.`);
 }
 
 function integerOf(name: string, text: string, least: number): number {

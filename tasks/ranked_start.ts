@@ -5,6 +5,7 @@ import { runFolder } from "../lib/checkpoint/run_folder.ts";
 import type { RunConfig } from "../lib/config/run.ts";
 import { broadcastText, rankOnMachine, type Ranks } from "../lib/distributed/ranks.ts";
 import { UserError } from "../lib/errors.ts";
+import { formsInUse, keepForms } from "../lib/kernels/forms.ts";
 import { runsFolder } from "./cli.ts";
 import type { Company } from "./company.ts";
 import { readRunConfig } from "./run_options.ts";
@@ -51,6 +52,11 @@ export async function prepareTogether(
 
 function toldOf({ base, trains, computedOn }: RunStart): Told {
   return { base, trains, computedOn };
+}
+
+/** All ranks compute in the forms that rank 0 has, which a checkpoint keeps. */
+export function shareForms({ ranks }: Company): void {
+  if (ranks) keepForms(JSON.parse(broadcastText(ranks, JSON.stringify(formsInUse()))));
 }
 
 /** A rank without images would compute for nothing, in every step. */

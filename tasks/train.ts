@@ -27,7 +27,7 @@ import { serveBeside } from "./live_thread.ts";
 import { OutputClosed } from "./output.ts";
 import { askToReach, askToWrite } from "./permissions.ts";
 import { addRunOptions } from "./run_options.ts";
-import { prepareTogether, selectTogether } from "./ranked_start.ts";
+import { prepareTogether, selectTogether, shareForms } from "./ranked_start.ts";
 import { listenForStop } from "./signals.ts";
 import { TrainDisplay } from "./train_display.ts";
 import { TrainRecords } from "./train_records.ts";
@@ -159,7 +159,10 @@ async function train(company: Company): Promise<number> {
   );
   await company.together(() => checkPrecision(config.precision));
   if (start.trains) {
-    await company.inTurns(() => tuneKernels(choice, config, options.tune, onNotice));
+    await company.inTurns(() =>
+      tuneKernels(choice, config, options.tune, onNotice, start.computedOn)
+    );
+    shareForms(company);
   }
   const dataset = await company.inTurns(() =>
     loadRunData(config, options, onNotice, company.leads)

@@ -9,6 +9,8 @@ export const computedOnSchema = z.strictObject({
   backend: z.string(),
   /** The adapter's description, on webgpu; how kernels of `lib/simd` round, on wasm. */
   adapter: z.string().optional(),
+  /** The kernels' forms by the names of shapes, where they were measured; see `kernels/forms.ts`. */
+  forms: z.record(z.string(), z.string()).optional(),
 });
 
 /** @internal */

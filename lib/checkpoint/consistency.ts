@@ -79,7 +79,9 @@ function* contradictions(state: Described): Generator<string> {
     "dataset.name": [dataset.name],
     "dataset.identity": [dataset.identity],
     versions: Object.values(state.versions),
-    computedOn: Object.values(state.computedOn ?? {}),
+    computedOn: Object.values(state.computedOn ?? {}).flatMap((value) =>
+      typeof value === "string" ? value : Object.entries(value).flat()
+    ),
   };
   for (const [field, texts] of Object.entries(names)) {
     const long = texts.find((text) => text.length > maxName);

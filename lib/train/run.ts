@@ -5,6 +5,7 @@
 import type { tf } from "../tfjs.ts";
 import { checkGpu, currentGpu, GpuError } from "../backend/device.ts";
 import { computedOn } from "../backend/select.ts";
+import { formsInUse } from "../kernels/forms.ts";
 import { FailedTogether, type Ranks } from "../distributed/ranks.ts";
 import { lockRun, type RunLock } from "../checkpoint/lock.ts";
 import { type Progress, progressOf, startOfRun } from "../checkpoint/progress.ts";
@@ -286,6 +287,7 @@ class Run {
   private async snapshot(): Promise<TrainingState> {
     const { options: { config, dataset, versions = {} }, data, progress } = this;
     const read = await readState(this.variables, this.trained, this.optimizer, this.average);
+    const forms = formsInUse();
     for (const [name, weight] of read.weights) {
       // The loss of the next step would show it, but by then the weights that were good are lost.
       if (!isAllFinite(weight.data)) throw new Diverged(`weight ${name}`, progress.step, config);
@@ -299,7 +301,7 @@ class Run {
       preprocessing: data.preprocessing,
       classNames: dataset.classNames,
       versions,
-      computedOn: computedOn(),
+      computedOn: { ...computedOn(), ...(Object.keys(forms).length > 0 && { forms }) },
     };
   }
 

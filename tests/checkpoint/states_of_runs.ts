@@ -43,6 +43,9 @@ export function stateAt(step: number): TrainingState {
     },
     classNames: ["apple", "aquarium_fish"],
     versions: { "deno-vit": "0.1.0", tfjs: "4.22.0" },
-    computedOn: { backend: "webgpu", adapter: "Card 9" },
+    computedOn: {
+      ...{ backend: "webgpu", adapter: "Card 9" },
+      forms: { "attention/256x144x4x64": "workgroup" },
+    },
   };
 }

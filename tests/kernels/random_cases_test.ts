@@ -15,6 +15,7 @@ import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts"
 import { dropThreshold, keepScale, randomBits, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 import { forEachBackend } from "../backends.ts";
+import { forEachForm } from "./forms.ts";
 import { erf, normals } from "./linear/reference.ts";
 
 /** Draws a whole number, both ends included. */
@@ -367,8 +368,12 @@ function assertGradients(
   });
 }
 
+/** Operations whose kernels have two forms on webgpu. */
+const haveForms = ["attention", "layerNorm"];
+
 Object.entries(operations).forEach(([name, make], operation) => {
-  forEachBackend(`${name} on random shapes, magnitudes and poisoned memory`, async (backend) => {
+  const register = haveForms.includes(name) ? forEachForm : forEachBackend;
+  register(`${name} on random shapes, magnitudes and poisoned memory`, async (backend) => {
     for (let trial = 0; trial < TRIALS[backend]; trial++) {
       const key = streamKey(5, operation, trial);
       let drawn = 0;

@@ -1,9 +1,12 @@
 /**
- * Attention on webgpu in the manner of FlashAttention (Dao et al., 2022): scores and weights live
- * in registers only. The forward pass goes over the keys with a running maximum and sum (online
- * softmax) and keeps, of each row, the logarithm of its sum. The backward pass computes the weights
- * again from it: one kernel goes over the keys for dQuery, one over the queries for dKey and dValue.
- * Nothing is added across threads, so equal inputs give equal bytes.
+ * Attention on webgpu in the manner of FlashAttention (Dao et al., 2022): scores and weights never
+ * reach memory. The forward pass goes over the keys with a running maximum and sum (online softmax)
+ * and keeps, of each row, the logarithm of its sum. The backward pass computes the weights again from
+ * it: one kernel goes over the keys for dQuery, one over the queries for dKey and dValue. Nothing is
+ * added across threads, so equal inputs give equal bytes.
+ *
+ * Here are the dispatches of both forms (see `../forms.ts`), and the code of the form `thread`, where
+ * scores and weights live in registers; `tiled_wgsl.ts` has the other.
  *
  * A thread owns a few rows (queries, or keys in the last kernel) and streams the rows of the other
  * side past them: every loaded vector serves all owned rows. That is what counts on a software
@@ -21,15 +24,20 @@ import { currentGpu } from "../../backend/device.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import type { AttentionAttributes, AttentionGradInputs, AttentionInputs } from "./host.ts";
 import { isOfPart } from "../dropout.ts";
-import { type AttentionPlan, kernelWgsl, LANES } from "./writer.ts";
+import { chooseForm, type Form } from "../forms.ts";
 import { gridOf } from "../grid.ts";
+import { tiledForward, tiledKeyValueGrad, tiledQueryGrad } from "./tiled_wgsl.ts";
+import { COLUMNS, tiledRows, tilesOfHead } from "./tiled_writer.ts";
+import { type AttentionPlan, kernelWgsl, LANES, scoreScale, unitScale } from "./writer.ts";
 
 /** Forward: the result, and the rows' statistics for the backward pass. */
 export function webgpuAttention(inputs: AttentionInputs, a: AttentionAttributes): TensorInfo[] {
   const { query, key, value, stepKey } = inputs;
   const heads = a.batch * a.numHeads;
   const isPart = stepKey !== undefined && isOfPart(stepKey);
-  return run(`attention${isPart ? "_part" : ""}`, forwardWgsl(isPart), a, stepKey !== undefined, {
+  const form = chooseForm({ kernel: "attention", ...a });
+  const wgsl = (form === "thread" ? forwardWgsl : tiledForward)(isPart);
+  return run(`attention${isPart ? "_part" : ""}`, form, wgsl, a, stepKey !== undefined, {
     inputs: [query, key, value, ...(stepKey ? [stepKey] : [])],
     outputs: [
       { shape: query.shape, dtype: "float32", stored: "activation" },
@@ -47,11 +55,15 @@ export function webgpuAttentionGrad(
 ): TensorInfo[] {
   const gradient = { shape: query.shape, dtype: "float32", stored: "gradient" } as const;
   const drops = stepKey !== undefined;
-  const [dQuery, deltas] = run("attention_query_grad", queryGradWgsl, a, drops, {
+  const form = chooseForm({ kernel: "attention_grad", ...a });
+  const [ofQuery, ofKeyValue] = form === "thread"
+    ? [queryGradWgsl, keyValueGradWgsl]
+    : [tiledQueryGrad, tiledKeyValueGrad];
+  const [dQuery, deltas] = run("attention_query_grad", form, ofQuery, a, drops, {
     inputs: [query, key, value, upstream, kept, attended],
     outputs: [gradient, { shape: [a.batch * a.numHeads * a.tokens], dtype: "float32" }],
   });
-  const [dKey, dValue] = run("attention_key_value_grad", keyValueGradWgsl, a, drops, {
+  const [dKey, dValue] = run("attention_key_value_grad", form, ofKeyValue, a, drops, {
     inputs: [query, key, value, upstream, kept, deltas!],
     outputs: [gradient, gradient],
   });
@@ -61,22 +73,33 @@ export function webgpuAttentionGrad(
 
 function run(
   name: string,
+  form: Form,
   wgsl: (plan: AttentionPlan) => string,
   a: AttentionAttributes,
   drops: boolean,
   tensors: Pick<Parameters<typeof dispatch>[0], "inputs" | "outputs">,
 ): TensorInfo[] {
   const { batch, tokens, numHeads, keyDim, maskDiagonal, stream, threshold, scale } = a;
+  const heads = batch * numHeads;
   const isSoftware = currentGpu()?.isSoftware ?? false;
-  const sizes = { tokens, numHeads, keyDim, drops, ...tileOf(keyDim, tokens, isSoftware) };
+  const tile = form === "thread"
+    ? tileOf(keyDim, tokens, isSoftware)
+    : { rows: tiledRows(keyDim), columns: COLUMNS };
+  const sizes = { tokens, numHeads, keyDim, drops, ...tile };
   const plan = { ...sizes, masksDiagonal: maskDiagonal };
-  const threads = batch * numHeads * Math.ceil(tokens / plan.rows);
+  // One is cut into threads, the other into workgroups.
+  const threads = heads * Math.ceil(tokens / plan.rows);
+  const [first, blocks] = form === "thread"
+    ? [threads, Math.ceil(threads / LANES)]
+    : [heads, heads * tilesOfHead(plan)];
   return dispatch({
-    key: `${name}/${Object.values(sizes).map(Number).join()}${maskDiagonal ? "/diagonal" : ""}`,
+    key: `${name}${form === "thread" ? "" : "_shared"}/${Object.values(sizes).map(Number).join()}${
+      maskDiagonal ? "/diagonal" : ""
+    }`,
     wgsl: () => wgsl(plan),
     ...tensors,
-    uniforms: uniformWords([["u", threads], ["u", stream], ["u", threshold], ["f", scale]]),
-    workgroups: gridOf(Math.ceil(threads / LANES)),
+    uniforms: uniformWords([["u", first], ["u", stream], ["u", threshold], ["f", scale]]),
+    workgroups: gridOf(blocks),
   });
 }
 
@@ -96,9 +119,6 @@ function tileOf(
   const rows = Math.max(1, Math.floor(Math.min(8, room, tokens)));
   return { rows, columns: keyDim <= 32 ? Math.min(2, tokens) : 1 };
 }
-
-const unitScale = ({ keyDim }: AttentionPlan) => `${1 / Math.sqrt(keyDim)}`;
-const scoreScale = ({ keyDim }: AttentionPlan) => `${Math.LOG2E / Math.sqrt(keyDim)}`;
 
 /** `text(0)`, `text(1)`, … for the columns taken at once. */
 const columnsOf = ({ columns }: AttentionPlan, text: (c: number) => string): string[] =>

@@ -1,6 +1,7 @@
 /**
- * Turns the templates of the three attention kernels into WGSL: what they share (bindings, who owns
- * which rows, the loop over the other side's rows), and the copies that the compiler should not make.
+ * Turns the templates of the three attention kernels of `wgsl.ts` into WGSL: what they share
+ * (bindings, who owns which rows, the loop over the other side's rows), and the copies that the
+ * compiler should not make.
  *
  * A template is WGSL in which `#` marks what is replaced here:
  *
@@ -55,6 +56,27 @@ export interface KernelTemplate {
   stored: string;
 }
 
+/** What a score is multiplied by, times log2(e). */
+export const scoreScale = ({ keyDim }: AttentionPlan) => `${Math.LOG2E / Math.sqrt(keyDim)}`;
+/** What a score is multiplied by. */
+export const unitScale = ({ keyDim }: AttentionPlan) => `${1 / Math.sqrt(keyDim)}`;
+
+/** WGSL: the buffers of a kernel, and its uniform. */
+export function bindingsWgsl(
+  { keyDim }: AttentionPlan,
+  { read, write }: Pick<KernelTemplate, "read" | "write">,
+): string {
+  const declared = (buffer: string) => {
+    const [name, type = keyDim % 4 === 0 ? "vec4<f32>" : "f32"] = buffer.split(": ");
+    return `${name}: array<${type}>;`;
+  };
+  return [
+    ...read.map((buffer) => `var<storage, read> ${declared(buffer)}`),
+    ...write.map((buffer) => `var<storage, read_write> ${declared(buffer)}`),
+    "var<uniform> u: Uniforms;",
+  ].map((line, at) => `@group(0) @binding(${at}) ${line}`).join("\n");
+}
+
 /** The WGSL of a kernel. */
 export function kernelWgsl(plan: AttentionPlan, template: KernelTemplate): string {
   const { tokens, numHeads, keyDim, rows, columns, drops } = plan;
@@ -62,15 +84,6 @@ export function kernelWgsl(plan: AttentionPlan, template: KernelTemplate): strin
   const unit = isWide ? keyDim / 4 : keyDim;
   const rowAt = (i: string) => `head_base + ${i} * ${numHeads * unit}u`;
   const blocks = Math.ceil(tokens / rows);
-  const declared = (buffer: string) => {
-    const [name, type = isWide ? "vec4<f32>" : "f32"] = buffer.split(": ");
-    return `${name}: array<${type}>;`;
-  };
-  const bindings = [
-    ...template.read.map((buffer) => `var<storage, read> ${declared(buffer)}`),
-    ...template.write.map((buffer) => `var<storage, read_write> ${declared(buffer)}`),
-    "var<uniform> u: Uniforms;",
-  ].map((line, at) => `@group(0) @binding(${at}) ${line}`).join("\n");
   // The last thread of a head may own rows beyond the last token, and the last turn of the loop take
   // some in; both read the last token's instead, and what comes of it is not stored or counts 0.
   const otherToken = (c: number) => {
@@ -84,7 +97,7 @@ export function kernelWgsl(plan: AttentionPlan, template: KernelTemplate): strin
   };
   const text = /* wgsl */ `
 struct Uniforms { threads: u32, stream: u32, threshold: u32, keep_scale: f32 }
-${bindings}
+${bindingsWgsl(plan, template)}
 ${drops ? randomWgsl : ""}${gridWgsl}
 ${gridMainWgsl(LANES)} {
   let thread = block_of(workgroup, workgroups) * ${LANES}u + lane;

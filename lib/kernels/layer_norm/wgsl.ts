@@ -1,16 +1,20 @@
 /**
- * The WGSL form of layer_norm.ts.
+ * The WGSL of layer_norm.ts: the dispatches of both forms (see `../forms.ts`), and the code of the
+ * form `thread`; `workgroup_wgsl.ts` has the other.
  *
  * The backward pass is one dispatch of two kinds of workgroups. Those before `row_blocks` make dx,
  * a lane a row. Each of the others owns one column (four, as a vector) of a chunk of rows and sums
  * its dgamma and dbeta; rows beyond one chunk take a second dispatch, which adds the chunks.
  */
-import { dispatch, uniformWords } from "../../backend/compute.ts";
+import { dispatch, uniformWords, unsigned } from "../../backend/compute.ts";
 import { halfOf } from "../../backend/half.ts";
 import { webgpuInternals } from "../../backend/tfjs_internals.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
+import { chooseForm, type FormedShape } from "../forms.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
-import { sumLeading } from "../sum_leading.ts";
+import { sumLeading, sumShapes } from "../sum_leading.ts";
+import { backwardBindings, forwardBindings, rowType } from "./code.ts";
+import * as shared from "./workgroup_wgsl.ts";
 
 /** The inputs of the forward kernel. */
 export interface Inputs {
@@ -39,13 +43,6 @@ export function rowsOf(x: TensorInfo): { rows: number; dim: number } {
 const LANES = 64;
 /** Rows whose sums one workgroup makes: 64 a lane, few enough to need no second dispatch sooner. */
 const CHUNK_ROWS = 64 * LANES;
-
-/** A row is read in vectors where its length allows it. */
-function rowType(dim: number): { width: 1 | 4; type: string; sum: (v: string) => string } {
-  return dim % 4 === 0
-    ? { width: 4, type: "vec4<f32>", sum: (v) => `dot(${v}, vec4<f32>(1.0))` }
-    : { width: 1, type: "f32", sum: (v) => v };
-}
 
 /** By the data of normalized rows stored as f16: what they are made of. */
 const origins = new WeakMap<object, { inputs: Inputs; epsilon: number }>();
@@ -81,16 +78,17 @@ export function webgpuForward(inputs: Inputs, epsilon: number): TensorInfo[] {
 
 function normalized({ x, gamma, beta }: Inputs, epsilon: number): TensorInfo[] {
   const { rows, dim } = rowsOf(x);
+  const isShared = chooseForm({ kernel: "layer_norm", rows, dim }) === "workgroup";
   return dispatch({
-    key: `layer_norm/${dim}`,
-    wgsl: () => forwardWgsl(dim),
+    key: `layer_norm${isShared ? "_shared" : ""}/${dim}`,
+    wgsl: () => isShared ? shared.forwardWgsl(dim) : forwardWgsl(dim),
     inputs: [x, gamma, beta],
     outputs: [
       { shape: x.shape, dtype: "float32", stored: "activation" },
       { shape: [rows, 2], dtype: "float32" },
     ],
     uniforms: uniformWords([["u", rows], ["f", epsilon]]),
-    workgroups: gridOf(Math.ceil(rows / LANES)),
+    workgroups: gridOf(isShared ? shared.forwardBlocks(rows, dim) : Math.ceil(rows / LANES)),
   });
 }
 
@@ -98,13 +96,7 @@ function forwardWgsl(dim: number): string {
   const { width, type, sum } = rowType(dim);
   const steps = dim / width;
   return /* wgsl */ `
-struct Uniforms { rows: u32, epsilon: f32 }
-@group(0) @binding(0) var<storage, read> x: array<${type}>;
-@group(0) @binding(1) var<storage, read> gamma: array<${type}>;
-@group(0) @binding(2) var<storage, read> beta: array<${type}>;
-@group(0) @binding(3) var<storage, read_write> y: array<${type}>;
-@group(0) @binding(4) var<storage, read_write> moments: array<vec2<f32>>;
-@group(0) @binding(5) var<uniform> u: Uniforms;
+${forwardBindings(type)}
 ${gridWgsl}${gridMainWgsl(LANES)} {
   let row = block_of(workgroup, workgroups) * ${LANES}u + lane;
   if (row >= u.rows) { return; }
@@ -130,20 +122,21 @@ ${gridWgsl}${gridMainWgsl(LANES)} {
 /** Makes dx (with `added`, if given), dgamma and dbeta. */
 export function webgpuBackward({ dy, x, gamma, moments, added }: GradInputs): TensorInfo[] {
   const { rows, dim } = rowsOf(x);
-  const chunks = Math.ceil(rows / CHUNK_ROWS);
-  const rowBlocks = Math.ceil(rows / LANES);
+  const isShared = chooseForm({ kernel: "layer_norm_grad", rows, dim }) === "workgroup";
+  const cut = isShared ? shared.backwardCut(rows, dim) : backwardCut(rows, dim);
+  const { chunks } = cut;
   const sumShape = chunks === 1 ? [dim] : [chunks, dim];
   const [dx, ...sums] = dispatch({
-    key: `layer_norm_grad/${dim}${added ? "+residual" : ""}`,
-    wgsl: () => backwardWgsl(dim, added !== undefined),
+    key: `layer_norm_grad${isShared ? "_shared" : ""}/${dim}${added ? "+residual" : ""}`,
+    wgsl: () => (isShared ? shared.backwardWgsl : backwardWgsl)(dim, added !== undefined),
     inputs: added ? [dy, x, gamma, moments, added] : [dy, x, gamma, moments],
     outputs: [
       { shape: x.shape, dtype: "float32", stored: "gradient" },
       { shape: sumShape, dtype: "float32" },
       { shape: sumShape, dtype: "float32" },
     ],
-    uniforms: uniformWords([["u", rows], ["u", rowBlocks], ["u", chunks]]),
-    workgroups: gridOf(rowBlocks + chunks * dim / rowType(dim).width),
+    uniforms: uniformWords(unsigned(rows, cut.rowBlocks, chunks, cut.chunkRows)),
+    workgroups: gridOf(cut.blocks),
   });
   if (chunks === 1) return [dx!, ...sums];
   const totals = sumLeading(sums, chunks);
@@ -151,21 +144,25 @@ export function webgpuBackward({ dy, x, gamma, moments, added }: GradInputs): Te
   return [dx!, ...totals];
 }
 
+/** The shapes of the sums of chunks in either form, for {@linkcode sumLeading}. */
+export function sumShapesOfGradient(rows: number, dim: number): FormedShape[] {
+  return [backwardCut, shared.backwardCut].map((cut) => cut(rows, dim).chunks)
+    .filter((chunks) => chunks > 1)
+    .flatMap((chunks) => sumShapes([dim, dim], chunks));
+}
+
+function backwardCut(rows: number, dim: number): ReturnType<typeof shared.backwardCut> {
+  const chunks = Math.ceil(rows / CHUNK_ROWS);
+  const rowBlocks = Math.ceil(rows / LANES);
+  const blocks = rowBlocks + chunks * dim / rowType(dim).width;
+  return { rowBlocks, chunks, chunkRows: CHUNK_ROWS, blocks };
+}
+
 function backwardWgsl(dim: number, residual: boolean): string {
   const { width, type, sum } = rowType(dim);
   const steps = dim / width;
-  const outputs = residual ? 5 : 4;
   return /* wgsl */ `
-struct Uniforms { rows: u32, row_blocks: u32, chunks: u32 }
-@group(0) @binding(0) var<storage, read> dy: array<${type}>;
-@group(0) @binding(1) var<storage, read> x: array<${type}>;
-@group(0) @binding(2) var<storage, read> gamma: array<${type}>;
-@group(0) @binding(3) var<storage, read> moments: array<vec2<f32>>;
-${residual ? `@group(0) @binding(4) var<storage, read> added: array<${type}>;` : ""}
-@group(0) @binding(${outputs}) var<storage, read_write> dx: array<${type}>;
-@group(0) @binding(${outputs + 1}) var<storage, read_write> d_gamma: array<${type}>;
-@group(0) @binding(${outputs + 2}) var<storage, read_write> d_beta: array<${type}>;
-@group(0) @binding(${outputs + 3}) var<uniform> u: Uniforms;
+${backwardBindings(type, residual)}
 var<workgroup> gamma_sums: array<${type}, ${LANES}>;
 var<workgroup> beta_sums: array<${type}, ${LANES}>;
 ${gridWgsl}

@@ -203,6 +203,16 @@ export function splitCount({ rows, depth, columns }: ProductShape, outputs: numb
   );
 }
 
+/** How the rows of a tn product are cut: into how many parts, each of how many rows. */
+export function cutOfRows(
+  product: ProductShape,
+  outputs: number,
+): { chunk: number; splits: number } {
+  const { depth } = product;
+  const chunk = Math.ceil(depth / splitCount(product, outputs) / 8) * 8;
+  return { chunk, splits: Math.ceil(depth / chunk) };
+}
+
 /**
  * A product in layout tn, in one dispatch, or two where its rows are split.
  *
@@ -217,9 +227,7 @@ export function matmulOverRows(product: Product, columnSums: boolean): TensorInf
   const group = workgroupTile(tile);
   const across = Math.ceil(columns / group.columns);
   const down = Math.ceil(rows / group.rows);
-  const wanted = splitCount(product, parts);
-  const chunk = Math.ceil(depth / wanted / 8) * 8;
-  const splits = Math.ceil(depth / chunk);
+  const { chunk, splits } = cutOfRows(product, parts);
   const [widthA, width] = [widthOf(rows), widthOf(columns)];
   // Neighbours in the grid share what is long: a strip of b, or rows of the output.
   const downFirst = depth > rows;

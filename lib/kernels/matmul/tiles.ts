@@ -1,5 +1,6 @@
 /** Cuts of matrix products into threads and workgroups, and the choice of one for a product. */
 import { currentGpu, type Gpu } from "../../backend/device.ts";
+import { sizeClass } from "../forms.ts";
 
 /**
  * Operand of a @ b that lies transposed in memory: n neither way, t transposed, a's letter first. A
@@ -81,8 +82,9 @@ export const measuredTiles = new Map<string, TileName>();
 
 /** Names a product's shape in {@linkcode measuredTiles}; batches of similar sizes share a name. */
 export function productKey({ layout, rows, depth, columns, parts = 1 }: ProductShape): string {
-  const rounded = (size: number) => 2 ** Math.ceil(Math.log2(size));
-  const shape = layout === "tn" ? [rows, rounded(depth), columns] : [rounded(rows), depth, columns];
+  const shape = layout === "tn"
+    ? [rows, sizeClass(depth), columns]
+    : [sizeClass(rows), depth, columns];
   return `${layout}/${shape.join("x")}${parts > 1 ? `x${parts}` : ""}`;
 }
 

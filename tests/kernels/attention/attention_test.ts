@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { UserError } from "../../../lib/errors.ts";
 import { attention } from "../../../lib/kernels/attention/attention.ts";
-import type { Dropout } from "../../../lib/kernels/dropout.ts";
+import { type Dropout, dropoutNumbers } from "../../../lib/kernels/dropout.ts";
+import { runKernel } from "../../../lib/kernels/register.ts";
 import {
   dropThreshold,
   keepScale,
@@ -11,6 +12,7 @@ import {
 } from "../../../lib/random.ts";
 import { tf } from "../../../lib/tfjs.ts";
 import { forEachBackend } from "../../backends.ts";
+import { forEachForm, inForm } from "../forms.ts";
 
 interface Case {
   batch: number;
@@ -21,6 +23,8 @@ interface Case {
   scale?: number;
   rate?: number;
   maskDiagonal?: boolean;
+  /** The place of the first image in a whole batch. */
+  first?: number;
 }
 
 const SEED = 7;
@@ -103,10 +107,10 @@ function reference(c: Case): Float64Array[] {
 
 /** The result without and with a tape, and the gradients of query, key and value. */
 async function computed(c: Case): Promise<Float32Array[]> {
-  const { batch, tokens, heads, keyDim, rate = 0, maskDiagonal } = c;
+  const { batch, tokens, heads, keyDim, rate = 0, maskDiagonal, first } = c;
   const shape: [number, number, number] = [batch, tokens, heads * keyDim];
   const tensors = operands(c).map((values) => tf.tensor3d(values, shape));
-  const stepKey = tf.tensor1d([SEED, STEP], "int32");
+  const stepKey = tf.tensor1d([SEED, STEP, ...(first === undefined ? [] : [first])], "int32");
   const dropout: Dropout = { rate, stream: STREAM, stepKey };
   const run = (...args: tf.Tensor[]) => {
     const [query, key, value] = args as [tf.Tensor3D, tf.Tensor3D, tf.Tensor3D];
@@ -164,18 +168,18 @@ const dropped: Case[] = [
   { batch: 1, tokens: 144, heads: 4, keyDim: 64, rate: 0.1 },
 ];
 
-forEachBackend("attention and its gradients agree with the definition in float64", async () => {
+forEachForm("attention and its gradients agree with the definition in float64", async () => {
   for (const shape of plain) await assertAgrees(shape);
 });
 
-forEachBackend(
+forEachForm(
   "attention drops the weights whose random bits are below the threshold",
   async () => {
     for (const shape of dropped) await assertAgrees(shape);
   },
 );
 
-forEachBackend("attention with a masked diagonal agrees, with dropout and without", async () => {
+forEachForm("attention with a masked diagonal agrees, with dropout and without", async () => {
   const maskDiagonal = true;
   for (
     const shape of [
@@ -186,7 +190,7 @@ forEachBackend("attention with a masked diagonal agrees, with dropout and withou
   ) await assertAgrees({ ...shape, maskDiagonal });
 });
 
-forEachBackend("of two tokens with a masked diagonal each takes the other's value", async () => {
+forEachForm("of two tokens with a masked diagonal each takes the other's value", async () => {
   const c = { batch: 3, tokens: 2, heads: 2, keyDim: 3, maskDiagonal: true };
   const [attended] = await computed(c);
   const value = operands(c)[2]!;
@@ -195,20 +199,62 @@ forEachBackend("of two tokens with a masked diagonal each takes the other's valu
   assert(worstError(attended!, Float64Array.from(swapped)) < 1e-6);
 });
 
-forEachBackend("attention stays finite and exact when one key takes all the weight", async () => {
+forEachForm("attention stays finite and exact when one key takes all the weight", async () => {
   const c = { batch: 1, tokens: 65, heads: 4, keyDim: 16, rate: 0.1, scale: 30 };
   // Scores near 3000 carry rounding errors of 1e-4, which the exponential turns into relative ones.
   await assertAgrees(c, { value: 1e-3, gradient: 1e-3 });
 });
 
-forEachBackend("attention of tiny queries averages the values", async () => {
+forEachForm("attention of tiny queries averages the values", async () => {
   await assertAgrees({ batch: 2, tokens: 65, heads: 4, keyDim: 16, rate: 0.1, scale: 1e-6 });
 });
 
-forEachBackend("attention gives equal bytes twice", async () => {
+forEachForm("attention gives equal bytes twice", async () => {
   const c = { batch: 2, tokens: 65, heads: 4, keyDim: 16, rate: 0.1 };
   assertEquals(await computed(c), await computed(c));
 });
+
+forEachBackend("both forms drop the same weights, of a part of a batch too", async () => {
+  const c = { batch: 2, tokens: 37, heads: 3, keyDim: 12, rate: 0.4, first: 5 };
+  const [threads, groups] = [
+    await inForm("thread", () => computed(c)),
+    await inForm("workgroup", () => computed(c)),
+  ];
+  threads.forEach((values, i) => {
+    const error = worstError(groups[i]!, Float64Array.from(values));
+    assert(error < 1e-5, `${["value", "value", "dQuery", "dKey", "dValue"][i]} off by ${error}`);
+  });
+}, { backends: ["webgpu"] });
+
+forEachBackend("the statistics of either form serve the gradients of the other", async () => {
+  const c = { batch: 1, tokens: 40, heads: 2, keyDim: 8, rate: 0.2 };
+  const expected = reference(c);
+  const [query, key, value, upstream] = operands(c).map((values) =>
+    tf.tensor3d(values, [c.batch, c.tokens, c.heads * c.keyDim])
+  );
+  const stepKey = tf.tensor1d([SEED, STEP], "int32");
+  const inputs = { query, key, value, stepKey };
+  const attributes = {
+    ...{ batch: c.batch, tokens: c.tokens, numHeads: c.heads, keyDim: c.keyDim },
+    ...{ maskDiagonal: false, keeps: false, stream: STREAM, ...dropoutNumbers(c.rate) },
+  };
+  for (const [forward, backward] of [["thread", "workgroup"], ["workgroup", "thread"]] as const) {
+    const [attended, kept] = await inForm(
+      forward,
+      () => runKernel("VitAttention", inputs, attributes),
+    );
+    const grads = await inForm(
+      backward,
+      () => runKernel("VitAttentionGrad", { ...inputs, attended, kept, upstream }, attributes),
+    );
+    for (const [i, tensor] of [attended!, ...grads].entries()) {
+      const error = worstError(await tensor.data<"float32">(), expected[i]!);
+      assert(error < 1e-5, `${["attended", "dQuery", "dKey", "dValue"][i]} off by ${error}`);
+    }
+    tf.dispose([attended!, kept!, grads]);
+  }
+  tf.dispose([query!, key!, value!, upstream!, stepKey]);
+}, { backends: ["webgpu"] });
 
 forEachBackend("attention computes weights again when there are too many to keep", async () => {
   // The weights of one image are kept, those of 2100 (33 MiB) are not; the first image's numbers,

@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { layerNorm, layerNormResidual } from "../../../lib/kernels/layer_norm/layer_norm.ts";
+import { runKernel } from "../../../lib/kernels/register.ts";
 import { randomUniform, streamKey } from "../../../lib/random.ts";
 import { tf } from "../../../lib/tfjs.ts";
 import { forEachBackend } from "../../backends.ts";
+import { forEachForm, inForm } from "../forms.ts";
 
 const EPSILON = 1e-6;
 
@@ -88,9 +90,10 @@ const cases: [shape: number[], scale: number, offset: number][] = [
   [[129, 4], 1e-3, 0],
   [[2, 3, 12], 1e4, 0],
   [[33, 132], 1, 100],
+  [[5, 300], 1, 0],
 ];
 
-forEachBackend("layerNorm and its gradients agree with the definition in float64", async () => {
+forEachForm("layerNorm and its gradients agree with the definition in float64", async () => {
   for (const [shape, scale, offset] of cases) {
     const size = tf.util.sizeFromShape(shape);
     const dim = shape.at(-1)!;
@@ -109,7 +112,7 @@ forEachBackend("layerNorm and its gradients agree with the definition in float64
   }
 });
 
-forEachBackend("layerNorm sums dgamma and dbeta over many chunks of rows", async () => {
+forEachForm("layerNorm sums dgamma and dbeta over many chunks of rows", async () => {
   const shape = [70_000, 4];
   const x = numbers(280_000, 5);
   const dy = numbers(280_000, 6);
@@ -125,7 +128,7 @@ forEachBackend("layerNorm sums dgamma and dbeta over many chunks of rows", async
   }
 });
 
-forEachBackend(
+forEachForm(
   "layerNormResidual passes x on without a copy, and adds the two gradients",
   async () => {
     for (const [shape, scale, offset] of cases.slice(0, 4)) {
@@ -198,7 +201,7 @@ forEachBackend("layerNormResidual's x may go before its residual", async () => {
   tf.dispose([gamma, beta, y, residual, other]);
 });
 
-forEachBackend("layerNorm of a constant row is beta", async () => {
+forEachForm("layerNorm of a constant row is beta", async () => {
   const x = tf.fill([3, 8], 5);
   const gamma = tf.fill([8], 2) as tf.Tensor1D;
   const beta = tf.range(0, 8) as tf.Tensor1D;
@@ -208,7 +211,7 @@ forEachBackend("layerNorm of a constant row is beta", async () => {
   tf.dispose([x, gamma, beta, y]);
 });
 
-forEachBackend("layerNorm gives equal bytes twice", async () => {
+forEachForm("layerNorm gives equal bytes twice", async () => {
   const args = [
     numbers(64 * 200, 1),
     numbers(64, 2),
@@ -219,6 +222,34 @@ forEachBackend("layerNorm gives equal bytes twice", async () => {
   const second = await computed([200, 64], ...args, EPSILON);
   assertEquals(first, second);
 });
+
+forEachBackend("the moments of either form serve the gradients of the other", async () => {
+  const [rows, dim] = [70, 48];
+  const [x, dy] = [numbers(rows * dim, 1), numbers(rows * dim, 4)];
+  const [gamma, beta] = [numbers(dim, 2, 1, 0.5), numbers(dim, 3)];
+  const expected = reference(x, gamma, beta, dy, EPSILON);
+  for (const [forward, backward] of [["thread", "workgroup"], ["workgroup", "thread"]] as const) {
+    const inputs = [tf.tensor2d(x, [rows, dim]), tf.tensor1d(gamma), tf.tensor1d(beta)];
+    const [y, moments] = await inForm(
+      forward,
+      () => runKernel("VitLayerNorm", named(inputs), { epsilon: EPSILON, residual: false }),
+    );
+    const upstream = tf.tensor2d(dy, [rows, dim]);
+    const grads = await inForm(
+      backward,
+      () => runKernel("VitLayerNormGrad", { ...named(inputs), dy: upstream, moments }),
+    );
+    for (const [i, tensor] of [y!, ...grads].entries()) {
+      const actual = await tensor.data<"float32">();
+      assertNear(actual, expected[i]!, 1e-5, `${["y", "dx", "dgamma", "dbeta"][i]}`);
+    }
+    tf.dispose([inputs, upstream, y!, moments!, grads]);
+  }
+}, { backends: ["webgpu"] });
+
+function named([x, gamma, beta]: tf.Tensor[]): Record<string, tf.Tensor> {
+  return { x: x!, gamma: gamma!, beta: beta! };
+}
 
 forEachBackend("layerNorm refuses a gamma of another length", () => {
   tf.tidy(() => {

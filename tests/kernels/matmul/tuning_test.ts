@@ -1,5 +1,4 @@
 import { assert, assertEquals } from "@std/assert";
-import { currentGpu } from "../../../lib/backend/device.ts";
 import {
   candidateTiles,
   hasSubgroupsOf8,
@@ -7,13 +6,8 @@ import {
   productKey,
   type ProductShape,
 } from "../../../lib/kernels/matmul/tiles.ts";
-import {
-  loadTuning,
-  millisecondsByClock,
-  saveTuning,
-  tune,
-  untunedProducts,
-} from "../../../lib/kernels/matmul/tuning.ts";
+import { tune, untunedProducts } from "../../../lib/kernels/matmul/tuning.ts";
+import { millisecondsByClock } from "../../../lib/kernels/measure.ts";
 import { forEachBackend } from "../../backends.ts";
 
 const product: ProductShape = { layout: "nn", rows: 40, depth: 12, columns: 20 };
@@ -24,15 +18,13 @@ const others: ProductShape[] = [
 ];
 const onWebgpu = { backends: ["webgpu"] } as const;
 
-/** Runs with no tile measured before or after, and with a file that does not exist yet. */
-async function fresh(run: (path: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
+/** Runs with no tile measured before or after. */
+async function fresh(run: () => Promise<void>): Promise<void> {
   measuredTiles.clear();
   try {
-    await run(`${folder}/cache/tuning.json`);
+    await run();
   } finally {
     measuredTiles.clear();
-    await Deno.remove(folder, { recursive: true });
   }
 }
 
@@ -81,62 +73,4 @@ forEachBackend("a failed measurement leaves no tile behind", () =>
     const failure = await tune([product], { measure: () => Promise.reject(new Error("no")) })
       .catch((error: Error) => error.message);
     assertEquals([failure, measuredTiles.size], ["no", 0]);
-  }), onWebgpu);
-
-forEachBackend(
-  "tuning is kept in a file, for the same adapter and version",
-  () =>
-    fresh(async (path) => {
-      assertEquals(await loadTuning(path, "1"), 0);
-      measuredTiles.set(key, "plainSmall");
-      await saveTuning(path, "1");
-      measuredTiles.clear();
-      assertEquals(await loadTuning(path, "2"), 0);
-      assertEquals(measuredTiles.size, 0);
-      assertEquals(await loadTuning(path, "1"), 1);
-      assertEquals([...measuredTiles], [[key, "plainSmall"]]);
-
-      const gpu = currentGpu() as unknown as { description: string };
-      const { description } = gpu;
-      try {
-        gpu.description = "another adapter";
-        measuredTiles.clear();
-        assertEquals(await loadTuning(path, "1"), 0);
-        measuredTiles.set(key, "shared");
-        await saveTuning(path, "1");
-      } finally {
-        gpu.description = description;
-      }
-      assertEquals(await loadTuning(path, "1"), 1);
-      assertEquals(measuredTiles.get(key), "plainSmall");
-      const folder = path.slice(0, path.lastIndexOf("/"));
-      assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name), ["tuning.json"]);
-    }),
-  onWebgpu,
-);
-
-forEachBackend("a broken tuning file counts as empty and is rebuilt", () =>
-  fresh(async (path) => {
-    measuredTiles.set(key, "plain");
-    await saveTuning(path, "1");
-    const whole = await Deno.readTextFile(path);
-    for (
-      const broken of [
-        whole.slice(0, whole.length / 2),
-        "",
-        "[1]",
-        "null",
-        whole.replace('"plain"', "7"),
-        whole.replace('"plain"', '"no such tile"'),
-        whole.replace('"plain"', '"toString"'),
-      ]
-    ) {
-      measuredTiles.clear();
-      await Deno.writeTextFile(path, broken);
-      assertEquals(await loadTuning(path, "1"), 0, broken);
-      assertEquals(measuredTiles.size, 0);
-      measuredTiles.set(key, "plain");
-      await saveTuning(path, "1");
-      assertEquals(await Deno.readTextFile(path), whole);
-    }
   }), onWebgpu);
