@@ -1,5 +1,6 @@
 /** Everything about an adapter that one of its owners can send: one file. */
 import { currentGpu } from "../lib/backend/device.ts";
+import { formsInUse } from "../lib/kernels/forms.ts";
 import { measuredTiles } from "../lib/kernels/matmul/tiles.ts";
 import { tf } from "../lib/tfjs.ts";
 import type { SideReport } from "./compare.ts";
@@ -25,6 +26,8 @@ export interface Report {
   matmuls: MatmulRow[] | null;
   /** Products by shape, and the tile that was measured to be their fastest. */
   tiles: Record<string, string>;
+  /** Forms of the other kernels, by shape, as the steps took them. */
+  forms: Record<string, string>;
 }
 
 /** An adapter as its driver describes it. */
@@ -45,14 +48,15 @@ export function newReport(preset: string, batchSize: number): Report {
     machine: { ...osOf(), processors: navigator.hardwareConcurrency },
     versions: { deno: Deno.version.deno, tfjs: tf.version.tfjs },
     ...{ peak: null, steps: null, kernels: null, matmuls: null },
-    tiles: {},
+    ...{ tiles: {}, forms: {} },
   };
 }
 
-/** The report with the tiles that were chosen while it was made. */
-export const withTiles = (report: Report): Report => ({
+/** The report with what was chosen while it was made. */
+export const withChoices = (report: Report): Report => ({
   ...report,
   tiles: Object.fromEntries(measuredTiles),
+  forms: formsInUse(),
 });
 
 const osOf = () => ({ os: Deno.build.os, arch: Deno.build.arch });

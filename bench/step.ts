@@ -8,7 +8,11 @@ import { selectBackend } from "../lib/backend/select.ts";
 import { presets, type RunConfig } from "../lib/config/run.ts";
 import { createShapes } from "../lib/data/shapes.ts";
 import { UserError } from "../lib/errors.ts";
-import { type Form, forceForm, forms, isForm } from "../lib/kernels/forms.ts";
+import { tuneForms, untunedForms } from "../lib/kernels/form_tuning.ts";
+import { forceForm, type Form, forms, isForm } from "../lib/kernels/forms.ts";
+import { tune, untunedProducts } from "../lib/kernels/matmul/tuning.ts";
+import { trainingForms } from "../lib/models/formed_shapes.ts";
+import { trainingProducts } from "../lib/models/matrix_products.ts";
 import { markdownTable } from "../lib/report/tables.ts";
 import { tf } from "../lib/tfjs.ts";
 import { newCommand, parseArguments, runTask } from "../tasks/cli.ts";
@@ -19,7 +23,7 @@ import { installMeters, useMeter } from "./instrument.ts";
 import { type MatmulRow, measureMatmuls } from "./matmul.ts";
 import { measurePeak, type Peak } from "./peak.ts";
 import { type KernelRow, profileStep } from "./profile.ts";
-import { newReport, type Report, withTiles } from "./report.ts";
+import { newReport, type Report, withChoices } from "./report.ts";
 import { activate, createSides, flush } from "./sides.ts";
 
 /** Batches that the baseline gets through in seconds on a software adapter. */
@@ -91,6 +95,12 @@ await runTask(async () => {
     );
   }
 
+  if (gpu && !gpu.isSoftware) {
+    progress("Measuring tiles and forms");
+    // As training does, so that its kernels are measured; nothing is kept.
+    await tune(untunedProducts(trainingProducts(config)));
+    await tuneForms(untunedForms(trainingForms(config)));
+  }
   const report = newReport(options.preset, config.batchSize);
   report.peak = peak;
   if (parts.has("steps") || profiles) {
@@ -112,7 +122,7 @@ await runTask(async () => {
     report.matmuls = await measureMatmuls(config, repeats);
     say(matmulsText(report.matmuls, peak!));
   }
-  const text = JSON.stringify(withTiles(report), null, 2);
+  const text = JSON.stringify(withChoices(report), null, 2);
   if (options.json) print(text);
   if (options.report) {
     await Deno.writeTextFile(options.report, `${text}\n`);
