@@ -78,8 +78,7 @@ await runTask(async () => {
   });
   const base: Partial<RunConfig> = {
     ...preset("compact"),
-    ...{ limit, epochs, validationSplit: 0 },
-    ...{ schedule: "cosine", warmupEpochs: epochs / 10, labelSmoothing: 0.1, clipNorm: 1 },
+    ...{ limit, epochs, validationSplit: 0, warmupEpochs: epochs / 10 },
   };
   const results = new Map<string, number[]>(names.map((name) => [name, []]));
   // Seed by seed, so that there is a whole table early.

@@ -3,8 +3,10 @@
  * underfits, so the gain comes from the convolutional tokenizer and a high learning rate, not from
  * strong augmentation.
  *
- * Not yet measured here. PyTorch with the same model, a one-cycle schedule, label smoothing 0.1 and
- * random crops reached 52.74 % val_accuracy and 53.52 % test top-1 on CIFAR-100 after 12 epochs.
+ * Measured on CIFAR-100: @VAL@ % val_accuracy, @TOP1@ % test top-1, @TOP5@ % test top-5 after 22
+ * epochs in @MIN@ minutes on two processor threads (wasm): `deno task train --preset compact`. PyTorch
+ * with the same model, a one-cycle schedule, label smoothing 0.1 and random crops reached 53.52 % test
+ * top-1 after 12 epochs.
  */
 import type { RunConfig } from "../groups.ts";
 import { kerasCifar100 } from "./keras_cifar100.ts";
@@ -28,8 +30,13 @@ export const compact: RunConfig = {
   attentionDropout: 0,
   mlpDropout: 0,
   headDropout: 0,
+  validationSplit: 0.04,
   batchSize: 128,
-  epochs: 12,
+  epochs: 22,
+  schedule: "cosine",
+  warmupEpochs: 1.6,
+  labelSmoothing: 0.1,
+  clipNorm: 1,
   ...{ flip: false, rotation: 0, zoom: 0, augment: "flip|crop(4)" },
   learningRate: 2e-3,
   weightDecay: 0.05,
