@@ -115,13 +115,13 @@ forEachBackend(
     const indices = Int32Array.of(0, 1);
     const optimizer = new AdamW(config);
     const parts = { config, model, variables, optimizer, train };
-    const { kernelNames } = await tf.profile(() =>
+    const { kernels } = await tf.profile(() =>
       tf.tidy(() => {
         return stepGradients(parts, tensorsOf(stepValues(parts, indices, 0))).stats;
       })
     );
     // B of queries and values in two blocks, the head's layer and the classifier.
-    assertEquals(kernelNames.filter((name) => name === "VitLinearGradKernel").length, 6);
+    assertEquals(kernels.filter(({ name }) => name === "VitLinearGradKernel").length, 6);
     optimizer.dispose();
     model.dispose();
   },
