@@ -21,17 +21,21 @@ async function fresh(run: () => Promise<void>): Promise<void> {
   }
 }
 
-forEachBackend("tuneForms measures both forms of every kernel on the device", () =>
-  fresh(async () => {
-    const results = await tuneForms(shapes);
-    assertEquals(results.map(({ key }) => key), shapes.map(formKey));
-    for (const { key, best, milliseconds: { thread, workgroup } } of results) {
-      assert(thread! > 0 && workgroup! > 0, `${key} took ${thread} and ${workgroup} ms`);
-      assertEquals(best, workgroup! < thread! ? "workgroup" : "thread");
-      assertEquals(measuredForms.get(key), best);
-    }
-    assertEquals(untunedForms(shapes), []);
-  }), { backends: ["webgpu"] });
+forEachBackend(
+  "tuneForms measures both forms of every kernel on the device",
+  () =>
+    fresh(async () => {
+      const results = await tuneForms(shapes);
+      assertEquals(results.map(({ key }) => key), shapes.map(formKey));
+      for (const { key, best, milliseconds: { thread, workgroup } } of results) {
+        assert(thread! > 0 && workgroup! > 0, `${key} took ${thread} and ${workgroup} ms`);
+        assertEquals(best, workgroup! < thread! ? "workgroup" : "thread");
+        assertEquals(measuredForms.get(key), best);
+      }
+      assertEquals(untunedForms(shapes), []);
+    }),
+  { backends: ["webgpu"] },
+);
 
 forEachBackend("tuneForms takes the faster form and asks only once", () =>
   fresh(async () => {

@@ -1,5 +1,5 @@
 /** Kernels in a form that a test demands. */
-import { type Form, forceForm } from "../../lib/kernels/forms.ts";
+import { forceForm, type Form } from "../../lib/kernels/forms.ts";
 import { type BackendTestOptions, forEachBackend } from "../backends.ts";
 
 /** Runs with everything that has two forms in this one. */
