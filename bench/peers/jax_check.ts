@@ -41,7 +41,7 @@ async function batchOf(): Promise<HostBatch> {
   return { images: { shape: images.shape, data }, labels: Int32Array.from(split.labels) };
 }
 
-await selectBackend("cpu");
+await selectBackend("wasm");
 const model = createViTClassifier(modelConfigOf(config), { seed: config.seed });
 const initial = await valuesOf(namedVariables(model)) as Map<string, Values>;
 const side = createOurSide(config, dataset);
