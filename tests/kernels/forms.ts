@@ -12,17 +12,22 @@ export async function inForm<T>(form: Form, run: () => T | Promise<T>): Promise<
   }
 }
 
-/** {@linkcode forEachBackend}, and on webgpu once more in the form that its rule does not take. */
+/**
+ * {@linkcode forEachBackend}, and on webgpu once more in the form that its rule does not take. The
+ * test is told its form; other backends have that of a thread.
+ */
 export function forEachForm(
   name: string,
-  test: Parameters<typeof forEachBackend>[1],
+  test: (form: Form, backend: Backend) => void | Promise<void>,
   options: BackendTestOptions = {},
 ): void {
-  forEachBackend(name, test, options);
+  forEachBackend(name, (backend) => test("thread", backend), options);
   if (options.backends && !options.backends.includes("webgpu")) return;
   forEachBackend(
     `${name}, by workgroups`,
-    (backend) => inForm("workgroup", () => test(backend)),
+    (backend) => inForm("workgroup", () => test("workgroup", backend)),
     { ...options, backends: ["webgpu"] },
   );
 }
+
+type Backend = Parameters<Parameters<typeof forEachBackend>[1]>[0];

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
+import { dispatchCount } from "../../lib/backend/compute.ts";
 import { modelConfigOf, preset, type RunConfig } from "../../lib/config/run.ts";
-import { type Form, formKey, measuredForms } from "../../lib/kernels/forms.ts";
+import { forceForm, type Form, formKey, measuredForms } from "../../lib/kernels/forms.ts";
 import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { trainingForms } from "../../lib/models/formed_shapes.ts";
 import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
@@ -14,30 +15,59 @@ const variants: Partial<RunConfig>[] = [
   { pooling: "token", tokenizer: "shifted", finalNorm: "pooled" },
 ];
 
-for (const fields of variants) {
-  forEachBackend(`trainingForms names the shapes of a step, ${Object.values(fields)}`, () => {
-    // Enough images that the sums of kernels are split.
-    const config: RunConfig = { ...preset("tiny"), ...tinyModel, batchSize: 130, ...fields };
-    const asked = new Set<string>();
-    const ask = measuredForms.get;
-    const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
-    try {
-      measuredForms.get = (key): Form => {
-        asked.add(key);
-        return "thread";
-      };
+/** The gradients of a step, encoded. */
+function encodeStep(config: RunConfig, run: (encode: () => void) => void): void {
+  const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
+  try {
+    run(() =>
       tf.tidy(() => {
-        const [images, labels] = [randomImages(130), tf.zeros<tf.Rank.R1>([130], "int32")];
+        const images = randomImages(config.batchSize);
+        const labels = tf.zeros<tf.Rank.R1>([config.batchSize], "int32");
         const variables = [...namedVariables(model).values()];
         tf.variableGrads(() => {
           const logits = model.apply(images, { training: true }) as tf.Tensor2D;
           return softmaxCrossEntropy(logits, labels).loss;
         }, variables);
-      });
+      })
+    );
+  } finally {
+    model.dispose();
+  }
+}
+
+// Enough images that the sums of kernels are split.
+const base: RunConfig = { ...preset("tiny"), ...tinyModel, batchSize: 130 };
+
+for (const fields of variants) {
+  forEachBackend(`trainingForms names the shapes of a step, ${Object.values(fields)}`, () => {
+    const config = { ...base, ...fields };
+    const asked = new Set<string>();
+    const ask = measuredForms.get;
+    try {
+      measuredForms.get = (key): Form => {
+        asked.add(key);
+        return "thread";
+      };
+      encodeStep(config, (encode) => encode());
     } finally {
       measuredForms.get = ask;
-      model.dispose();
     }
     assertEquals([...new Set(trainingForms(config).map(formKey))].sort(), [...asked].sort());
   }, { backends: ["webgpu"] });
 }
+
+forEachBackend("a step takes as many dispatches in either form", () => {
+  encodeStep(base, (encode) => {
+    const counts = (["thread", "workgroup"] as const).map((form) => {
+      const before = dispatchCount;
+      forceForm(form);
+      try {
+        encode();
+      } finally {
+        forceForm(undefined);
+      }
+      return dispatchCount - before;
+    });
+    assertEquals(counts[1], counts[0]);
+  });
+}, { backends: ["webgpu"] });

@@ -3,8 +3,8 @@
  * underfits, so the gain comes from the convolutional tokenizer and a high learning rate, not from
  * strong augmentation.
  *
- * Measured on CIFAR-100: @VAL@ % val_accuracy, @TOP1@ % test top-1, @TOP5@ % test top-5 after 22
- * epochs in @MIN@ minutes on two processor threads (wasm): `deno task train --preset compact`. PyTorch
+ * Measured on CIFAR-100: 59.0 % val_accuracy, 59.8 % test top-1, 86.0 % test top-5 after 22
+ * epochs in 124 minutes on two processor threads (wasm): `deno task train --preset compact`. PyTorch
  * with the same model, a one-cycle schedule, label smoothing 0.1 and random crops reached 53.52 % test
  * top-1 after 12 epochs.
  */

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { dispatchCount } from "../../../lib/backend/compute.ts";
 import { layerNorm, layerNormResidual } from "../../../lib/kernels/layer_norm/layer_norm.ts";
 import { runKernel } from "../../../lib/kernels/register.ts";
 import { randomUniform, streamKey } from "../../../lib/random.ts";
@@ -244,6 +245,20 @@ forEachBackend("the moments of either form serve the gradients of the other", as
       assertNear(actual, expected[i]!, 1e-5, `${["y", "dx", "dgamma", "dbeta"][i]}`);
     }
     tf.dispose([inputs, upstream, y!, moments!, grads]);
+  }
+}, { backends: ["webgpu"] });
+
+forEachBackend("both forms take as many dispatches, whatever the number of rows", async () => {
+  const args = (rows: number) =>
+    [numbers(4 * rows, 1), numbers(4, 2), numbers(4, 3), numbers(4 * rows, 4)] as const;
+  for (const rows of [4096, 4097]) {
+    const counts = [];
+    for (const form of ["thread", "workgroup"] as const) {
+      const before = dispatchCount;
+      await inForm(form, () => computed([rows, 4], ...args(rows), EPSILON));
+      counts.push(dispatchCount - before);
+    }
+    assertEquals(counts[1], counts[0]);
   }
 }, { backends: ["webgpu"] });
 
