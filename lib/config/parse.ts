@@ -14,6 +14,9 @@ export function nameOf(key: string, origin?: Origin): string {
   return origin?.get(key) ?? key;
 }
 
+/** Words up to which a list is read whole; the fields of a configuration are more. */
+const mostListed = 40;
+
 /**
  * `; did you mean "x"? Known are a, b, c.`; without the question where nothing known is near, and
  * without the list where something is and the list is long.
@@ -21,9 +24,14 @@ export function nameOf(key: string, origin?: Origin): string {
 export function didYouMean(wrong: string, known: readonly string[]): string {
   const near = nearest(wrong, known);
   const list = known.join(", ");
-  if (near === undefined) return `; known are ${list}.`;
+  if (near === undefined) {
+    if (known.length <= mostListed) return `; known are ${list}.`;
+    return `; known are ${known.slice(0, mostListed).join(", ")} and ${
+      known.length - mostListed
+    } more, all of them in docs/configuration.md.`;
+  }
   // A wall of words would hide the one that matters.
-  return `; did you mean "${near}"?${known.length > 12 ? "" : ` Known are ${list}.`}`;
+  return `; did you mean "${near}"?${known.length > 20 ? "" : ` Known are ${list}.`}`;
 }
 
 /** Where in a value the first thing is that a schema refuses, and what stands there. */

@@ -4,34 +4,33 @@ import { type Launcher, spawn } from "../distributed/mpirun.ts";
 import { trainMpi } from "../distributed/train_mpi.ts";
 
 /** Milliseconds between two looks at what processes there are. */
-const LOOK = 20;
+const LOOK = 50;
 
 /** Waits so many milliseconds. */
 export function delay(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
+/** What a program prints; a process that it should find may be gone, which is no error. */
+async function printed(program: string, args: string[]): Promise<{ text: string; found: boolean }> {
+  const { success, stdout } = await new Deno.Command(program, { args, stderr: "null" }).output();
+  return { text: new TextDecoder().decode(stdout), found: success };
+}
+
 /** Process ids of the ranks of a run, lowest first. */
 async function ranksOf(path: string): Promise<number[]> {
-  const found: number[] = [];
-  for await (const { name } of Deno.readDir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    const words = await Deno.readTextFile(`/proc/${name}/cmdline`).catch(() => "");
+  // Deno gives /proc, and processes that it did not start, to programs with all permissions alone.
+  const { text } = await printed("pgrep", ["-af", "--", path]);
+  return text.split("\n")
     // A launcher names the run on its command line, too.
-    if (/^[^\0]*\bdeno\0run\0/.test(words) && words.includes(path)) found.push(Number(name));
-  }
-  return found.sort((a, b) => a - b);
+    .flatMap((line) => /^(\d+) \S*\bdeno run /.exec(line)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
 }
 
 /** Kills a process; false where it has ended by itself. */
-function kill(pid: number): boolean {
-  try {
-    Deno.kill(pid, "SIGKILL");
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+async function kill(pid: number): Promise<boolean> {
+  return (await printed("bash", ["-c", `kill -KILL ${pid}`])).found;
 }
 
 /** Two ranks at work. */
@@ -105,7 +104,7 @@ export class RankedLife {
    */
   async kill(rank: number, patience: number): Promise<number | null> {
     const began = performance.now();
-    kill(rank);
+    await kill(rank);
     while (performance.now() - began < patience) {
       if (this.code !== undefined && (await ranksOf(this.path)).length === 0) {
         const milliseconds = performance.now() - began;
@@ -114,7 +113,7 @@ export class RankedLife {
       }
       await delay(LOOK);
     }
-    for (const left of [this.child.pid, ...await ranksOf(this.path)]) kill(left);
+    for (const left of [this.child.pid, ...await ranksOf(this.path)]) await kill(left);
     await this.ended();
     await this.errors;
     return null;
