@@ -113,7 +113,8 @@ async function serve(device: Device): Promise<void> {
   const step = await trainingSteps(config, device, randomWeights(shapes), randomBatch(config));
   // Compiles, so that what cannot be compiled is told before any measurement.
   await step();
-  console.log(`ready ${import.meta.resolve("@jax-js/jax").split("@").at(-1)}`);
+  const [, version] = /@(\d+(?:\.\d+)+)/.exec(import.meta.resolve("@jax-js/jax")) ?? [];
+  console.log(`ready ${version}`);
   for await (const _ of { [Symbol.asyncIterator]: () => lines }) {
     const start = performance.now();
     await step();
