@@ -4,7 +4,7 @@
  * `auto` takes a hardware GPU, else wasm, else a software adapter, else the cpu backend. A software
  * adapter and wasm compute on the same processors, and wasm with `lib/simd` takes less time. Measured
  * side by side on two processors (`llvmpipe`, a training step, time of webgpu by that of wasm): 2.0
- * for `tiny` with batch 64, 3.5 for `keras-cifar100` with batch 8, 2.0 for `compact` with batch 128.
+ * for `tiny` with batch 64, 3.1 for `keras-cifar100` with batch 8, 2.9 for `compact` with batch 128.
  */
 import type { ComputedOn } from "./computed_on.ts";
 import { UserError } from "../errors.ts";

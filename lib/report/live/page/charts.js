@@ -8,6 +8,9 @@ const short = (value) =>
   value === null || value === undefined ? "–" : String(+value.toPrecision(4));
 const share = (value) => value === null || value === undefined ? "–" : percent(value);
 
+/** As on an axis, where no digit is needed that all have as 0. */
+const brief = (text) => text.replace(/\.?0+ %$/, " %");
+
 /** What is drawn: a field of the steps or epochs in training, one of the epochs in validation. */
 const kinds = [
   { id: "loss", title: "Loss", train: "loss", held: "valLoss", format: short },
@@ -105,7 +108,7 @@ function optionsOf(place, lines, format) {
     cursor: { sync: { key: "epochs" } },
     axes: [
       { ...axis, label: "epoch", labelSize: 20, size: 40 },
-      { ...axis, size: 64, values: (_, values) => values.map(format) },
+      { ...axis, size: 64, values: (_, values) => values.map((value) => brief(format(value))) },
     ],
     series: [
       { label: "epoch", value: (_, value) => value === null ? "–" : value.toFixed(2) },
