@@ -44,11 +44,15 @@ export interface Adapter {
 /** A report of this machine, on the current backend, without any figure yet. */
 export function newReport(preset: string, batchSize: number): Report {
   return {
-    ...{ preset, batchSize, parameters: 0, backend: tf.getBackend(), adapter: adapterOf() },
-    machine: { ...osOf(), processors: navigator.hardwareConcurrency },
+    ...{ preset, batchSize, parameters: 0 },
+    ...{ backend: tf.getBackend(), adapter: adapterOf() },
+    machine: {
+      os: Deno.build.os,
+      arch: Deno.build.arch,
+      processors: navigator.hardwareConcurrency,
+    },
     versions: { deno: Deno.version.deno, tfjs: tf.version.tfjs },
-    ...{ peak: null, steps: null, kernels: null, matmuls: null },
-    ...{ tiles: {}, forms: {} },
+    ...{ peak: null, steps: null, kernels: null, matmuls: null, tiles: {}, forms: {} },
   };
 }
 
@@ -58,8 +62,6 @@ export const withChoices = (report: Report): Report => ({
   tiles: Object.fromEntries(measuredTiles),
   forms: formsInUse(),
 });
-
-const osOf = () => ({ os: Deno.build.os, arch: Deno.build.arch });
 
 function adapterOf(): Adapter | null {
   const gpu = currentGpu();

@@ -99,7 +99,7 @@ await runTask(async () => {
     progress("Measuring tiles and forms");
     // As training does, so that its kernels are measured; nothing is kept.
     await tune(untunedProducts(trainingProducts(config)));
-    await tuneForms(untunedForms(trainingForms(config)));
+    if (options.form === undefined) await tuneForms(untunedForms(trainingForms(config)));
   }
   const report = newReport(options.preset, config.batchSize);
   report.peak = peak;

@@ -61,6 +61,11 @@ export function registerKernels<Name extends string>(
   }
 }
 
+/** Gives up tensors that a kernel has made for itself, or whose owner it is. */
+export function dispose(...tensors: TensorInfo[]): void {
+  for (const { dataId } of tensors) tf.backend().disposeData(dataId);
+}
+
 /** Refuses what only training needs, on webgl. */
 export function refuse(): never {
   throw new UserError(

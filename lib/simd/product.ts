@@ -45,6 +45,9 @@ export interface Product {
   adds?: boolean;
 }
 
+/** Bytes that a task keeps for a description of its own; DESCRIPTION of `assembly/product.ts`. */
+export const DESCRIPTION_BYTES = 128;
+
 /** No row is beyond it, and it is a multiple of 4. */
 const NEVER = 0x7ffffffc;
 

@@ -33,6 +33,7 @@ import {
   metricsOf,
   skippedSums,
 } from "./metrics.ts";
+import { capturedMemoryText } from "./memory_text.ts";
 import { checkPrecision } from "./precision.ts";
 import { RankedStep } from "./ranked_step.ts";
 import { assertSameWeights } from "./ranked_state.ts";
@@ -189,7 +190,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
         training.prefetch(batchAt(order, progress.positionInEpoch + 1, config.batchSize));
         await training.run(indices, progress.step);
         if (tellsMemory && training.memory) {
-          onEvent?.({ type: "notice", text: memoryText(training.memory) });
+          onEvent?.({ type: "notice", text: capturedMemoryText(training.memory) });
           tellsMemory = false;
         }
         progress.step++;
@@ -261,13 +262,6 @@ function epochsSinceBest(isBest: boolean, progress: Progress): number | undefine
 
 function isPatienceOver({ patience }: RunConfig, { epochsSinceBest = 0 }: Progress): boolean {
   return patience > 0 && epochsSinceBest >= patience;
-}
-
-function memoryText({ plannedBytes, f32Bytes }: NonNullable<Training["memory"]>): string {
-  const [taken, saved] = [plannedBytes, f32Bytes - plannedBytes]
-    .map((bytes) => `${(bytes / 1e6).toFixed(1)} MB`);
-  return `A step takes ${taken} on the device beside weights and moments, ${saved} less than if its ` +
-    `tensors were f32.`;
 }
 
 /** Moves what the device has summed into the progress of the run. */

@@ -1,5 +1,6 @@
 /** What a training step needs, in a line for people. */
 import { bufferLimit } from "../backend/device.ts";
+import type { CaptureStats } from "../capture/replay.ts";
 import type { RunConfig } from "../config/run.ts";
 import { tf } from "../tfjs.ts";
 import { hostLimit, largestTensor } from "./memory.ts";
@@ -17,6 +18,16 @@ export function memoryText({ batch, total, ...parts }: StepMemory, precision = "
   }: weights ` +
     `${bytes(weights)}, gradients ${bytes(gradients)}, moments ${bytes(moments)}, activations ` +
     `${bytes(activations)}.`;
+}
+
+/** What a captured step takes where some of its tensors are f16. */
+export function capturedMemoryText(
+  { plannedBytes, f32Bytes }: Pick<CaptureStats, "plannedBytes" | "f32Bytes">,
+): string {
+  const [taken, saved] = [plannedBytes, f32Bytes - plannedBytes]
+    .map((bytes) => `${(bytes / 1e6).toFixed(1)} MB`);
+  return `A step takes ${taken} on the device beside weights and moments, ${saved} less than if its ` +
+    `tensors were f32.`;
 }
 
 /**

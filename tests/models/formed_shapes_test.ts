@@ -2,12 +2,10 @@ import { assertEquals } from "@std/assert";
 import { dispatchCount } from "../../lib/backend/compute.ts";
 import { modelConfigOf, preset, type RunConfig } from "../../lib/config/run.ts";
 import { forceForm, type Form, formKey, measuredForms } from "../../lib/kernels/forms.ts";
-import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { trainingForms } from "../../lib/models/formed_shapes.ts";
-import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
-import { tf } from "../../lib/tfjs.ts";
+import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { forEachBackend } from "../backends.ts";
-import { randomImages, tinyModel } from "./tiny_model.ts";
+import { encodeGradients, tinyModel } from "./tiny_model.ts";
 
 const variants: Partial<RunConfig>[] = [
   { pooling: "mean" },
@@ -19,17 +17,7 @@ const variants: Partial<RunConfig>[] = [
 function encodeStep(config: RunConfig, run: (encode: () => void) => void): void {
   const model = createViTClassifier(modelConfigOf(config), { seed: 1 });
   try {
-    run(() =>
-      tf.tidy(() => {
-        const images = randomImages(config.batchSize);
-        const labels = tf.zeros<tf.Rank.R1>([config.batchSize], "int32");
-        const variables = [...namedVariables(model).values()];
-        tf.variableGrads(() => {
-          const logits = model.apply(images, { training: true }) as tf.Tensor2D;
-          return softmaxCrossEntropy(logits, labels).loss;
-        }, variables);
-      })
-    );
+    run(() => encodeGradients(model, config.batchSize));
   } finally {
     model.dispose();
   }

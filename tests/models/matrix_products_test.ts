@@ -2,12 +2,10 @@ import { assertEquals } from "@std/assert";
 import { modelConfigOf, preset, type RunConfig } from "../../lib/config/run.ts";
 import { measuredTiles, productKey } from "../../lib/kernels/matmul/tiles.ts";
 import { untunedProducts } from "../../lib/kernels/matmul/tuning.ts";
-import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
 import { trainingProducts } from "../../lib/models/matrix_products.ts";
-import { createViTClassifier, namedVariables } from "../../lib/models/vit_classifier.ts";
-import { tf } from "../../lib/tfjs.ts";
+import { createViTClassifier } from "../../lib/models/vit_classifier.ts";
 import { forEachBackend } from "../backends.ts";
-import { randomImages, tinyModel } from "./tiny_model.ts";
+import { encodeGradients, tinyModel } from "./tiny_model.ts";
 
 for (
   const [pooling, tokenizer] of [
@@ -27,14 +25,7 @@ for (
         asked.add(key);
         return "plainSmall";
       };
-      tf.tidy(() => {
-        const [images, labels] = [randomImages(6), tf.zeros<tf.Rank.R1>([6], "int32")];
-        const variables = [...namedVariables(model).values()];
-        tf.variableGrads(() => {
-          const logits = model.apply(images, { training: true }) as tf.Tensor2D;
-          return softmaxCrossEntropy(logits, labels).loss;
-        }, variables);
-      });
+      encodeGradients(model, config.batchSize);
     } finally {
       measuredTiles.get = ask;
       model.dispose();

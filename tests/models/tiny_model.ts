@@ -1,4 +1,6 @@
 import { modelConfigOf, preset, type ViTConfig } from "../../lib/config/run.ts";
+import { softmaxCrossEntropy } from "../../lib/kernels/softmax_cross_entropy.ts";
+import { namedVariables } from "../../lib/models/vit_classifier.ts";
 import { randomUniform, streamKey } from "../../lib/random.ts";
 import { tf } from "../../lib/tfjs.ts";
 
@@ -29,6 +31,18 @@ export function randomTensor(shape: number[], seed = 1): tf.Tensor {
 /** Images of {@linkcode tinyModel}, `[batch, 8, 8, 3]`. */
 export function randomImages(batch: number, seed = 1): tf.Tensor4D {
   return randomTensor([batch, 8, 8, 3], seed) as tf.Tensor4D;
+}
+
+/** Encodes the gradients of a step of {@linkcode randomImages}; nothing of them is kept. */
+export function encodeGradients(model: tf.LayersModel, batch: number): void {
+  tf.tidy(() => {
+    const [images, labels] = [randomImages(batch), tf.zeros<tf.Rank.R1>([batch], "int32")];
+    const variables = [...namedVariables(model).values()];
+    tf.variableGrads(() => {
+      const logits = model.apply(images, { training: true }) as tf.Tensor2D;
+      return softmaxCrossEntropy(logits, labels).loss;
+    }, variables);
+  });
 }
 
 /** What the tensor holds, as an array that nothing shares. */

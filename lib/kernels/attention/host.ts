@@ -12,9 +12,10 @@
  */
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { randomBits, type StreamKey } from "../../random.ts";
-import { type TensorInfo, tf } from "../../tfjs.ts";
+import type { TensorInfo } from "../../tfjs.ts";
 import { type DropoutNumbers, hostMaskKey } from "../dropout.ts";
 import { hostProduct } from "../matmul/host.ts";
+import { dispose } from "../register.ts";
 
 /** The numbers of one attention. */
 export interface AttentionAttributes extends DropoutNumbers {
@@ -65,7 +66,7 @@ export function hostAttention(inputs: AttentionInputs, a: AttentionAttributes): 
     }
     const product = hostProduct(weights, values);
     scatter(product, attended, a, head, 1);
-    release(weights, values, product);
+    dispose(weights, values, product);
   }
   return [attended, kept];
 }
@@ -98,7 +99,7 @@ export function hostAttentionGrad(
       hostFloats(dScoresT),
       hostFloats(droppedT),
     );
-    if (again) release(again);
+    if (again) dispose(again);
     const keys = gather(inputs.key, a, head);
     const queries = gather(inputs.query, a, head);
     const products = [
@@ -109,9 +110,9 @@ export function hostAttentionGrad(
     scatter(products[0], dQuery, a, head, scale);
     scatter(products[1], dKey, a, head, scale);
     scatter(products[2], dValue, a, head, 1);
-    release(upstream, valuesT, dScores, keys, queries, ...products);
+    dispose(upstream, valuesT, dScores, keys, queries, ...products);
   }
-  release(dScoresT, droppedT);
+  dispose(dScoresT, droppedT);
   return [dQuery, dKey, dValue];
 }
 
@@ -152,7 +153,7 @@ function signedWeights(inputs: AttentionInputs, a: AttentionAttributes, head: nu
   const queries = gather(inputs.query, a, head, Math.LOG2E / Math.sqrt(a.keyDim));
   const keysT = gatherTransposed(inputs.key, a, head);
   const scores = hostProduct(queries, keysT);
-  release(queries, keysT);
+  dispose(queries, keysT);
   const floats = hostFloats(scores);
   if (a.maskDiagonal) {
     for (let i = 0; i < floats.length; i += a.tokens + 1) floats[i] = -Infinity;
@@ -256,8 +257,4 @@ function scatter(
     const row = start + i * stride;
     for (let d = 0; d < a.keyDim; d++) target[row + d] = source[at++]! * scale;
   }
-}
-
-function release(...tensors: TensorInfo[]): void {
-  for (const { dataId } of tensors) tf.backend().disposeData(dataId);
 }

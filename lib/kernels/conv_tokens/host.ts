@@ -10,6 +10,7 @@
 import { hostAllocate, hostFloats, hostInts } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { hostProduct } from "../matmul/host.ts";
+import { dispose } from "../register.ts";
 import {
   frameShape,
   frameSizes,
@@ -29,7 +30,6 @@ const TAPS = KERNEL ** 2;
 const PIECE = 2 ** 20;
 
 const sizeOf = tf.util.sizeFromShape;
-const dispose = ({ dataId }: TensorInfo) => void tf.backend().disposeData(dataId);
 
 /** Images as a frame. */
 export function frameOf(x: TensorInfo): TensorInfo {
@@ -149,8 +149,7 @@ export function convPool({ frame, kernel }: StageInputs, last: boolean): TensorI
         }
       }
     }
-    dispose(windows);
-    dispose(product);
+    dispose(windows, product);
   });
   dispose(matrix);
   return [y, places];
@@ -205,7 +204,7 @@ export function gradKernel({ frame, dz }: GradKernelInputs, shape: number[]): Te
     const product = hostProduct(upstream, windows);
     const values = hostFloats(product);
     for (let i = 0; i < sums.length; i++) sums[i]! += values[i]!;
-    for (const tensor of [windows, upstream, product]) dispose(tensor);
+    dispose(windows, upstream, product);
   });
   const result = hostAllocate(shape);
   const to = hostFloats(result);
@@ -249,8 +248,7 @@ export function gradX({ dz, kernel }: GradXInputs): TensorInfo {
     const windows = windowsOf(dz, first, end);
     const product = hostProduct(windows, matrix);
     hostFloats(dx).set(hostFloats(product), first * height * width * columns);
-    dispose(windows);
-    dispose(product);
+    dispose(windows, product);
   });
   dispose(matrix);
   return dx;

@@ -2,6 +2,7 @@
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import type { Pool } from "../../simd/pool.ts";
 import {
+  DESCRIPTION_BYTES,
   descriptionOf,
   type Product,
   productScratch,
@@ -10,6 +11,7 @@ import {
   whole,
 } from "../../simd/product.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
+import { dispose } from "../register.ts";
 import { matrixOf } from "./host.ts";
 import {
   frameShape,
@@ -26,7 +28,6 @@ import {
 import { suits, winogradConvolution, winogradKernelGradient, winogradPool } from "./winograd.ts";
 
 const sizeOf = tf.util.sizeFromShape;
-const dispose = ({ dataId }: TensorInfo) => void tf.backend().disposeData(dataId);
 
 /** Images as a frame. */
 export function frameOf(pool: Pool, x: TensorInfo): TensorInfo {
@@ -80,7 +81,7 @@ export function convPool(
   { frame, kernel }: StageInputs,
   last: boolean,
 ): TensorInfo[] {
-  const { batch, height, width, channels } = frameSizes(frame);
+  const { batch, height, width } = frameSizes(frame);
   const filters = kernel.shape[3]!;
   const filled = padded(filters);
   const [pooledHeight, pooledWidth] = [pooled(height), pooled(width)];
@@ -96,22 +97,28 @@ export function convPool(
     ...{ height, width, pooledHeight, pooledWidth, filters: filled },
     ...{ columns: last ? filters : filled, border: last ? 0 : 1, y, places },
   });
-  if (suits(frameSizes(frame), filled)) {
-    winogradPool(pool, frame, matrix, stage);
-    return [y, places];
-  }
+  if (suits(frameSizes(frame), filled)) winogradPool(pool, frame, matrix, stage);
+  else poolWindows(pool, frame, matrix, stage);
+  dispose(matrix);
+  return [y, places];
+}
+
+/** The convolution of each image as one product, then relu and pooling as the stage's words say. */
+function poolWindows(
+  pool: Pool,
+  frame: TensorInfo,
+  matrix: TensorInfo,
+  stage: Int32Array,
+): void {
+  const { batch, height, width, channels } = frameSizes(frame);
+  const filters = matrix.shape[1]!;
   const pixels = height * width;
   // Where its result lies is the task's own matter.
   const product = convolution(pool, frame, matrix, 0, pixels);
-  const scratch = 128 + 4 * pixels * filled +
-    productScratch(product.count, filled, product.segments);
-  const cost = batch * pixels * filled * KERNEL ** 2 * channels / 8;
-  pool.run("convPoolTask", { tasks: batch, scratch, cost }, [
-    productWords(product),
-    stage,
-  ]);
-  dispose(matrix);
-  return [y, places];
+  const scratch = DESCRIPTION_BYTES + 4 * pixels * filters +
+    productScratch(product.count, filters, product.segments);
+  const cost = batch * pixels * filters * KERNEL ** 2 * channels / 8;
+  pool.run("convPoolTask", { tasks: batch, scratch, cost }, [productWords(product), stage]);
 }
 
 interface Stage {
@@ -210,10 +217,9 @@ export function gradKernel(
 export function gradX(pool: Pool, { dz, kernel }: GradXInputs): TensorInfo {
   const { batch, height, width } = frameSizes(dz);
   const matrix = matrixOf(kernel, true);
-  if (suits(frameSizes(dz), matrix.shape[1]!)) return winogradConvolution(pool, dz, matrix);
   const dx = hostAllocate([batch, height, width, matrix.shape[1]!]);
-  const product = convolution(pool, dz, matrix, pool.addressOf(dx), batch * height * width);
-  runProduct(pool, product);
+  if (suits(frameSizes(dz), matrix.shape[1]!)) winogradConvolution(pool, dz, matrix, dx);
+  else runProduct(pool, convolution(pool, dz, matrix, pool.addressOf(dx), batch * height * width));
   dispose(matrix);
   return dx;
 }

@@ -7,6 +7,7 @@ import { splitCount, tileName } from "../matmul/matmul.ts";
 import { chooseTile, hasSubgroupsOf8, type ProductShape, workgroupTile } from "../matmul/tiles.ts";
 import { matmulWgsl } from "../matmul/wgsl.ts";
 import { sumLeading } from "../sum_leading.ts";
+import { dispose } from "../register.ts";
 import {
   frameShape,
   type FrameSizes,
@@ -24,7 +25,6 @@ import { frameWgsl, LANES, poolGradWgsl, poolWgsl, rearrangeWgsl, withConstants 
 
 const TAPS = KERNEL ** 2;
 const sizeOf = tf.util.sizeFromShape;
-const dispose = ({ dataId }: TensorInfo) => void tf.backend().disposeData(dataId);
 const words = (...numbers: number[]) => uniformWords(unsigned(...numbers));
 const blocks = (threads: number) => gridOf(Math.ceil(threads / LANES));
 

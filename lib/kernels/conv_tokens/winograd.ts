@@ -1,9 +1,10 @@
 /** Convolutions of a stage with a quarter of the multiplications; see `assembly/winograd.ts`. */
 import { hostAllocate } from "../../backend/host.ts";
 import type { Pool, Work } from "../../simd/pool.ts";
-import { descriptionOf, productScratch, whole } from "../../simd/product.ts";
-import { type TensorInfo, tf } from "../../tfjs.ts";
-import { type FrameSizes, frameSizes } from "./sizes.ts";
+import { DESCRIPTION_BYTES, descriptionOf, productScratch, whole } from "../../simd/product.ts";
+import type { TensorInfo } from "../../tfjs.ts";
+import { dispose } from "../register.ts";
+import { type FrameSizes, frameSizes, KERNEL } from "./sizes.ts";
 
 /** Pixels of a tile's side. */
 const TILE = 4;
@@ -17,10 +18,9 @@ const MOST_BYTES = 2 ** 23;
 const LEAST_ROWS = 64;
 /** Tasks of the kernel's gradient: each has sums of its own. */
 const GRADIENT_TASKS = 16;
-/** Bytes of a description and of a transform between its two directions, and between matrices. */
-const OWN = { description: 128, between: 576, line: 64 };
+/** Bytes of a transform between its two directions, and between matrices. */
+const OWN = { between: 576, line: 64 };
 
-const dispose = ({ dataId }: TensorInfo) => void tf.backend().disposeData(dataId);
 const tilesOf = ({ height, width }: FrameSizes) => (height / TILE) * (width / TILE);
 
 /** Bytes of 36 matrices of so many rows. */
@@ -61,7 +61,7 @@ function convolutionOf(
     work: {
       tasks: Math.ceil(batch / imagesOfTask),
       cost: batch * tilesOf(sizes) * POINTS * channels * filters / 8,
-      scratch: OWN.description + OWN.between + pointBytes(rows, channels) +
+      scratch: DESCRIPTION_BYTES + OWN.between + pointBytes(rows, channels) +
         pointBytes(rows, filters) + productScratch(upstream ? rows : channels, filters),
     },
     imagesEach,
@@ -72,30 +72,26 @@ function convolutionOf(
 const gradientImages = (batch: number, each: number) =>
   each * Math.ceil(batch / each / GRADIENT_TASKS);
 
-/** The 36 matrices `[channels, filters]` of a kernel as `matrixOf` makes it, which is given up. */
+/** The 36 matrices `[channels, filters]` of a kernel as `matrixOf` makes it. */
 function pointsOf(pool: Pool, matrix: TensorInfo, channels: number): TensorInfo {
   const filters = matrix.shape[1]!;
   const points = hostAllocate([POINTS, channels, filters]);
   const work = { tasks: channels, cost: 40 * channels * filters, scratch: OWN.between };
   pool.run("winogradKernelTask", work, [points, matrix, channels, filters]);
-  dispose(matrix);
   return points;
 }
 
-/** A convolution by a matrix of `matrixOf`, `[batch, height, width, filters]`. */
+/** A convolution by a matrix of `matrixOf`, into `[batch, height, width, filters]`. */
 export function winogradConvolution(
   pool: Pool,
   frame: TensorInfo,
   matrix: TensorInfo,
-): TensorInfo {
-  const { batch, height, width, channels } = frameSizes(frame);
-  const filters = matrix.shape[1]!;
-  const to = hostAllocate([batch, height, width, filters]);
-  const points = pointsOf(pool, matrix, channels);
-  const { words, work } = convolutionOf(pool, frame, filters, { points, to });
+  to: TensorInfo,
+): void {
+  const points = pointsOf(pool, matrix, frameSizes(frame).channels);
+  const { words, work } = convolutionOf(pool, frame, matrix.shape[1]!, { points, to });
   pool.run("winogradTask", work, [words]);
   dispose(points);
-  return to;
 }
 
 /**
@@ -126,7 +122,7 @@ export function winogradKernelGradient(
 ): TensorInfo {
   const { batch, channels } = frameSizes(frame);
   const filters = frameSizes(upstream).channels;
-  const matrix = hostAllocate([9 * channels, filters]);
+  const matrix = hostAllocate([KERNEL ** 2 * channels, filters]);
   const parts = Math.min(batch, GRADIENT_TASKS);
   const points = hostAllocate([parts, POINTS, channels, filters]);
   const { words, work } = convolutionOf(pool, frame, filters, { points, upstream });

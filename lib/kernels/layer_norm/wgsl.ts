@@ -13,6 +13,7 @@ import { type TensorInfo, tf } from "../../tfjs.ts";
 import { chooseForm, type FormedShape } from "../forms.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
 import { sumLeading, sumShapes } from "../sum_leading.ts";
+import { dispose } from "../register.ts";
 import { backwardBindings, forwardBindings, rowType } from "./code.ts";
 import * as shared from "./workgroup_wgsl.ts";
 
@@ -59,7 +60,7 @@ export function withNormalized<T>(y: TensorInfo, use: (y: TensorInfo) => T): T {
   if (!origin || !Object.values({ ...origin.inputs }).every(isAlive)) return use(y);
   const again = webgpuForward(origin.inputs, origin.epsilon);
   const result = use({ ...again[0]!, shape: y.shape });
-  for (const { dataId } of again) tf.backend().disposeData(dataId);
+  dispose(...again);
   return result;
 }
 
@@ -140,7 +141,7 @@ export function webgpuBackward({ dy, x, gamma, moments, added }: GradInputs): Te
   });
   if (chunks === 1) return [dx!, ...sums];
   const totals = sumLeading(sums, chunks);
-  for (const sum of sums) tf.backend().disposeData(sum.dataId);
+  dispose(...sums);
   return [dx!, ...totals];
 }
 

@@ -5,6 +5,7 @@
  */
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
+import { dispose } from "../register.ts";
 
 function runKernel(name: string, inputs: Record<string, TensorInfo>, attrs: object): TensorInfo {
   // The kernel itself, not the engine's wrapper: inside a kernel nothing belongs to a tidy scope.
@@ -48,8 +49,6 @@ function transposed(x: TensorInfo): TensorInfo {
   return result;
 }
 
-const dispose = (tensor: TensorInfo) => tf.backend().disposeData(tensor.dataId);
-
 /** x @ kernel: [rows, in] x [in, out] -> [rows, out]. */
 export function hostForward(x: TensorInfo, kernel: TensorInfo): TensorInfo {
   return hostProduct(x, kernel);
@@ -64,8 +63,7 @@ export function hostGradX(dz: TensorInfo, kernel: TensorInfo): TensorInfo {
     const dzTurned = transposed(dz);
     const turned = hostProduct(kernel, dzTurned);
     const result = transposed(turned);
-    dispose(dzTurned);
-    dispose(turned);
+    dispose(dzTurned, turned);
     return result;
   }
   const kernelTurned = transposed(kernel);

@@ -23,6 +23,7 @@ import {
 import type { Width } from "./code.ts";
 import { gridParts, matmulWgsl } from "./wgsl.ts";
 import { sumLeading } from "../sum_leading.ts";
+import { dispose } from "../register.ts";
 
 /**
  * Operands of one product, or of several parts that are one operation; see {@linkcode
@@ -270,6 +271,6 @@ export function matmulOverRows(product: Product, columnSums: boolean): TensorInf
   });
   if (splits === 1) return results;
   const whole = sumLeading(results, splits, Array(parts).fill(stored));
-  for (const result of results) tf.backend().disposeData(result.dataId);
+  dispose(...results);
   return whole;
 }

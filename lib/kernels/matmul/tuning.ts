@@ -8,6 +8,7 @@
 import { webgpuBackend } from "../../backend/compute.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { chooseFastest, MOST_CALLS, type TuneOptions, type TuningResult } from "../measure.ts";
+import { dispose } from "../register.ts";
 import { matmul, matmulOverRows, type Product } from "./matmul.ts";
 import {
   candidateTiles,
@@ -66,7 +67,7 @@ async function tuneOne(
   const product: Product = { ...shape, a, b };
   const call = () => {
     const outputs: TensorInfo[] = layout === "tn" ? matmulOverRows(product, true) : matmul(product);
-    for (const { dataId } of outputs) tf.backend().disposeData(dataId);
+    dispose(...outputs);
   };
   try {
     return await chooseFastest({

@@ -10,9 +10,15 @@ import { dispatch, uniformWords } from "../../backend/compute.ts";
 import { hostAllocate, hostFloats } from "../../backend/host.ts";
 import { type TensorInfo, tf } from "../../tfjs.ts";
 import { gridMainWgsl, gridOf, gridWgsl } from "../grid.ts";
-import { registerGradient, registerKernels, runKernel, type Tensors } from "../register.ts";
+import {
+  dispose,
+  registerGradient,
+  registerKernels,
+  runKernel,
+  type Tensors,
+} from "../register.ts";
 import { sumLeading } from "../sum_leading.ts";
-import * as simd from "./simd.ts";
+import { simdSequencePooling, simdSequencePoolingGrad } from "./simd.ts";
 import { type PoolingGradInputs, type PoolingInputs, sizesOf } from "./sizes.ts";
 
 /**
@@ -178,7 +184,7 @@ const webgpu = {
       workgroups: gridOf(batch),
     });
     const sums = sumLeading(parts, batch);
-    for (const { dataId } of [scores!, ...parts]) tf.backend().disposeData(dataId);
+    dispose(scores!, ...parts);
     return [dx!, ...sums];
   },
 };
@@ -254,7 +260,7 @@ registerKernels(webgpu, host, {
     const y = tf.matMul(weights.reshape([batch, 1, tokens]), x as tf.Tensor3D);
     return [y.reshape([batch, dim]), weights];
   },
-}, { VitSequencePooling: simd.pool, VitSequencePoolingGrad: simd.poolGrad });
+}, { VitSequencePooling: simdSequencePooling, VitSequencePoolingGrad: simdSequencePoolingGrad });
 
 registerGradient("VitSequencePooling", {
   inputs: ["x", "kernel"],

@@ -4,7 +4,7 @@
  * Weights are held signed: -w means that dropout dropped the weight w. Rows are filled up to a
  * multiple of four with weights of 0.
  */
-import { Product, product } from "./product";
+import { describe, DESCRIPTION, Product, product } from "./product";
 import {
   CONSTANTS, exp2, horizontalSum, indicesFrom, loadUpTo, randomBits, storeUpTo, writeConstants,
 } from "./vectors";
@@ -36,48 +36,13 @@ export class Attention {
   keepScale: f32;
 }
 
-/** A product without skips. */
-function set(
-  p: Product, a: usize, aRow: i32, aStep: i32, b: usize, bStep: i32, bColumn: i32,
-  c: usize, cRow: i32, rows: i32, columns: i32, count: i32, alpha: f32,
-): void {
-  const most = 0x7ffffffc;
-  p.aBase = <i32>a;
-  p.aRow = aRow;
-  p.aInner = most;
-  p.aSkip = 0;
-  p.aOuter = most;
-  p.aOuterSkip = 0;
-  p.aStep = aStep;
-  p.aSegment = 0;
-  p.aImage = 0;
-  p.bBase = <i32>b;
-  p.bStep = bStep;
-  p.bSegment = 0;
-  p.bImage = 0;
-  p.bColumn = bColumn;
-  p.cBase = <i32>c;
-  p.cRow = cRow;
-  p.cInner = most;
-  p.cSkip = 0;
-  p.cOuter = most;
-  p.cOuterSkip = 0;
-  p.rows = rows;
-  p.columns = columns;
-  p.count = count;
-  p.segments = 1;
-  p.images = 1;
-  p.alpha = alpha;
-  p.adds = 0;
-}
-
 const LOG2E: f32 = 1.4426950408889634;
 
 /** The signed weights of a head, in rows of `pitch` floats. */
 function signedWeights(a: Attention, head: i32, place: usize, to: usize, pitch: i32, p: Product, scratch: usize): void {
   const tokens = a.tokens, stride = a.heads * a.dim * 4;
   const alpha = LOG2E / Mathf.sqrt(<f32>a.dim);
-  set(
+  describe(
     p, <usize>a.query + place, stride, 4, <usize>a.key + place, 4, stride,
     to, pitch * 4, tokens, tokens, a.dim, alpha,
   );
@@ -121,8 +86,7 @@ function signedWeights(a: Attention, head: i32, place: usize, to: usize, pitch: 
   return (tokens + 3) & ~3;
 }
 
-/** Bytes of the description of a product, at the start of the scratch memory; constants follow. */
-const DESCRIPTION: usize = 128;
+/** Bytes of the description of a product, at the start of the scratch memory, and of constants. */
 const HEAD: usize = DESCRIPTION + CONSTANTS;
 
 export function attentionTask(head: i32, scratch: usize, a: Attention): void {
@@ -142,7 +106,7 @@ export function attentionTask(head: i32, scratch: usize, a: Attention): void {
       if (a.drops) v128.store(row + <usize>j * 4, f32x4.mul(f32x4.add(weight, f32x4.abs(weight)), half));
     }
   }
-  set(
+  describe(
     p, weights, pitch * 4, 4, <usize>a.value + place, stride, 4,
     <usize>a.attended + place, stride, tokens, dim, tokens, 1,
   );
@@ -166,7 +130,7 @@ export function attentionGradTask(head: i32, scratch: usize, a: Attention): void
     }
   } else signedWeights(a, head, place, weights, pitch, p, rest);
   // The gradient of the dropped weights: upstream @ value^T.
-  set(
+  describe(
     p, <usize>a.attended + place, stride, 4, <usize>a.value + place, 4, stride,
     scores, pitch * 4, tokens, tokens, dim, 1,
   );
@@ -192,17 +156,17 @@ export function attentionGradTask(head: i32, scratch: usize, a: Attention): void
     }
   }
   const scale: f32 = (<f32>1) / Mathf.sqrt(<f32>dim);
-  set(
+  describe(
     p, scores, pitch * 4, 4, <usize>a.key + place, stride, 4,
     <usize>a.dQuery + place, stride, tokens, dim, tokens, scale,
   );
   product(p, 0, tokens, 0, dim, rest);
-  set(
+  describe(
     p, scores, 4, pitch * 4, <usize>a.query + place, stride, 4,
     <usize>a.dKey + place, stride, tokens, dim, tokens, scale,
   );
   product(p, 0, tokens, 0, dim, rest);
-  set(
+  describe(
     p, weights, 4, pitch * 4, <usize>a.attended + place, stride, 4,
     <usize>a.dValue + place, stride, tokens, dim, tokens, 1,
   );

@@ -1,5 +1,5 @@
 /** Stages of a convolutional tokenizer; see conv_tokens.ts for frames and places. */
-import { Product, product } from "./product";
+import { DESCRIPTION, Product, product } from "./product";
 import { loadUpTo, storeUpTo } from "./vectors";
 
 /** The place of a window none of whose values is above 0. */
@@ -36,7 +36,7 @@ export function convPoolTask(image: i32, scratch: usize, shared: Product, s: Sta
   const p = changetype<Product>(scratch);
   memory.copy(scratch, changetype<usize>(shared), offsetof<Product>());
   const pixels = s.height * s.width;
-  const z = scratch + 128, rest = z + <usize>(pixels * s.filters) * 4;
+  const z = scratch + DESCRIPTION, rest = z + <usize>(pixels * s.filters) * 4;
   p.aBase = shared.aBase + image * shared.aImage;
   p.cBase = <i32>z;
   product(p, 0, pixels, 0, s.filters, rest);

@@ -54,6 +54,44 @@ export class Product {
   adds: i32;
 }
 
+/** Bytes that a task keeps for a description of its own. */
+export const DESCRIPTION: usize = 128;
+
+/** Describes a product of matrices without skips, whose C is not added to; strides in bytes. */
+export function describe(
+  p: Product, a: usize, aRow: i32, aStep: i32, b: usize, bStep: i32, bColumn: i32,
+  c: usize, cRow: i32, rows: i32, columns: i32, count: i32, alpha: f32,
+): void {
+  const most = 0x7ffffffc;
+  p.aBase = <i32>a;
+  p.aRow = aRow;
+  p.aInner = most;
+  p.aSkip = 0;
+  p.aOuter = most;
+  p.aOuterSkip = 0;
+  p.aStep = aStep;
+  p.aSegment = 0;
+  p.aImage = 0;
+  p.bBase = <i32>b;
+  p.bStep = bStep;
+  p.bSegment = 0;
+  p.bImage = 0;
+  p.bColumn = bColumn;
+  p.cBase = <i32>c;
+  p.cRow = cRow;
+  p.cInner = most;
+  p.cSkip = 0;
+  p.cOuter = most;
+  p.cOuterSkip = 0;
+  p.rows = rows;
+  p.columns = columns;
+  p.count = count;
+  p.segments = 1;
+  p.images = 1;
+  p.alpha = alpha;
+  p.adds = 0;
+}
+
 @inline function placeOf(at: usize, m: i32): usize {
   return load<i32>(at) + m * load<i32>(at, 4) + m / load<i32>(at, 8) * load<i32>(at, 12) +
     m / load<i32>(at, 16) * load<i32>(at, 20);

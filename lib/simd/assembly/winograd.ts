@@ -12,12 +12,10 @@
  * distances of a power of two would put all of them into the same few lines.
  */
 import { poolImage, Stage } from "./convolution";
-import { Product, product } from "./product";
+import { describe, DESCRIPTION, Product, product } from "./product";
 
 const POINTS: i32 = 36;
 const LINE: usize = 64;
-/** No row is beyond it; see `Product`. */
-const NEVER: i32 = 0x7ffffffc;
 
 /** A convolution of frames; sides are multiples of 4, and so are channels and filters. */
 @unmanaged
@@ -217,28 +215,6 @@ function pointsToPixels(w: Winograd, from: usize, to: usize, count: i32, between
   }
 }
 
-/** A product between matrices without skips; strides in floats. */
-@inline function plain(
-  p: Product, rows: i32, count: i32, columns: i32, aRow: i32, aStep: i32, adds: bool,
-): void {
-  p.aRow = 4 * aRow;
-  p.aStep = 4 * aStep;
-  p.aInner = p.aOuter = p.cInner = p.cOuter = NEVER;
-  p.aSkip = p.aOuterSkip = p.aSegment = p.aImage = 0;
-  p.bStep = p.cRow = 4 * columns;
-  p.bColumn = 4;
-  p.bSegment = p.bImage = p.cSkip = p.cOuterSkip = 0;
-  p.rows = rows;
-  p.columns = columns;
-  p.count = count;
-  p.segments = p.images = 1;
-  p.alpha = 1;
-  p.adds = adds;
-}
-
-/** Bytes that a product's description takes. */
-const DESCRIPTION: usize = 128;
-
 /**
  * The convolution of some images.
  *
@@ -251,11 +227,12 @@ function convolve(w: Winograd, first: i32, count: i32, to: usize, scratch: usize
   const y = x + <usize>POINTS * seen, rest = y + <usize>POINTS * made;
   framesToPoints(w, first, count, x, between);
   const p = changetype<Product>(scratch);
-  plain(p, tiles, w.channels, w.filters, w.channels, 1, false);
-  for (let point = 0; point < POINTS; point++) {
-    p.aBase = <i32>(x + <usize>point * seen);
-    p.bBase = w.points + point * w.channels * w.filters * 4;
-    p.cBase = <i32>(y + <usize>point * made);
+  const row = w.channels * 4, pixel = w.filters * 4;
+  for (let point: usize = 0; point < <usize>POINTS; point++) {
+    describe(
+      p, x + point * seen, row, 4, <usize>w.points + point * <usize>(w.channels * pixel), pixel, 4,
+      y + point * made, pixel, tiles, w.filters, w.channels, 1,
+    );
     product(p, 0, tiles, 0, w.filters, rest);
   }
   pointsToPixels(w, y, to, count, between);
@@ -279,8 +256,8 @@ export function winogradPoolTask(task: i32, scratch: usize, w: Winograd, s: Stag
 export function winogradGradTask(task: i32, scratch: usize, w: Winograd): void {
   const between = scratch + DESCRIPTION, x = between + BETWEEN;
   const p = changetype<Product>(scratch);
-  const size = w.channels * w.filters * 4;
-  const sums = w.points + task * POINTS * size;
+  const size = <usize>(w.channels * w.filters) * 4;
+  const sums = <usize>w.points + <usize>(task * POINTS) * size;
   const start = task * w.imagesOfTask, end = min(w.images, start + w.imagesOfTask);
   for (let first = start; first < end; first += w.imagesEach) {
     const count = min(w.imagesEach, end - first), tiles = count * tilesOf(w);
@@ -288,11 +265,13 @@ export function winogradGradTask(task: i32, scratch: usize, w: Winograd): void {
     const dy = x + <usize>POINTS * seen, rest = dy + <usize>POINTS * given;
     framesToPoints(w, first, count, x, between);
     upstreamToPoints(w, first, count, dy, between);
-    plain(p, w.channels, tiles, w.filters, 1, w.channels, first > start);
-    for (let point = 0; point < POINTS; point++) {
-      p.aBase = <i32>(x + <usize>point * seen);
-      p.bBase = <i32>(dy + <usize>point * given);
-      p.cBase = sums + point * size;
+    const row = w.channels * 4, pixel = w.filters * 4;
+    for (let point: usize = 0; point < <usize>POINTS; point++) {
+      describe(
+        p, x + point * seen, 4, row, dy + point * given, pixel, 4,
+        sums + point * size, pixel, w.channels, w.filters, tiles, 1,
+      );
+      p.adds = first > start;
       product(p, 0, w.channels, 0, w.filters, rest);
     }
   }
