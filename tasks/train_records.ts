@@ -69,7 +69,7 @@ export class TrainRecords {
   /** Takes an event of the run. */
   handle(event: RunEvent): void {
     this.recorder.handle(event);
-    if (this.events && event.type === "epoch") writeEpoch(this.events, event.line);
+    if (this.events && event.type === "epoch") writeEpoch(this.events, { ...event.line });
   }
 
   /**

@@ -19,7 +19,9 @@ const lineSchema = z.looseObject({
   valLoss: metric.optional(),
   valAccuracy: metric.optional(),
   valTop5: metric.optional(),
+  emaValLoss: metric.optional(),
   emaValAccuracy: metric.optional(),
+  emaValTop5: metric.optional(),
   learningRate: z.number().optional(),
   /** Wall-clock seconds of the epoch, validation included. */
   seconds: z.number().optional(),

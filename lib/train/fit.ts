@@ -21,18 +21,18 @@ import { batchAt, type BatchSource, epochOrder, stepsPerEpoch } from "./batches.
 import { type Clock, systemClock } from "./clock.ts";
 import type { DeviceDataset } from "./device_dataset.ts";
 import { Diverged } from "./diverged.ts";
+import { lineOf } from "./epoch_line.ts";
 import { evaluate } from "./evaluate.ts";
 import type { EpochLine, RunEvent } from "./events.ts";
 import { keepFeatures } from "./features.ts";
 import {
-  addSums,
   type BatchMetrics,
   DeviceMetrics,
   HostMetrics,
   type Metrics,
   metricsOf,
-  skippedSums,
 } from "./metrics.ts";
+import { MetricsReader } from "./metrics_reader.ts";
 import { capturedMemoryText } from "./memory_text.ts";
 import { checkPrecision } from "./precision.ts";
 import { RankedStep } from "./ranked_step.ts";
@@ -264,35 +264,6 @@ function isPatienceOver({ patience }: RunConfig, { epochsSinceBest = 0 }: Progre
   return patience > 0 && epochsSinceBest >= patience;
 }
 
-/** Moves what the device has summed into the progress of the run. */
-class MetricsReader {
-  private readonly skippedBefore: number;
-
-  constructor(
-    private readonly options: Pick<FitOptions, "config" | "onNan">,
-    private readonly progress: Progress,
-    private readonly metrics: BatchMetrics,
-    private readonly optimizer: AdamW,
-  ) {
-    this.skippedBefore = progress.skippedSteps ?? 0;
-  }
-
-  async read(): Promise<void> {
-    const { options: { config, onNan }, progress, metrics, optimizer } = this;
-    const skips = onNan === "skip";
-    let { unread } = metrics;
-    for (const sums of await metrics.take()) {
-      unread--;
-      const counts = Number.isFinite(sums.loss);
-      if (!counts && !skips) throw new Diverged("loss", progress.step - unread, config);
-      progress.sums = addSums(progress.sums, counts ? sums : skippedSums(sums.images));
-    }
-    if (!skips) return;
-    const skipped = this.skippedBefore + await optimizer.readSkipped();
-    if (skipped > 0) progress.skippedSteps = skipped;
-  }
-}
-
 /** Options as the loop has them: of the images or their features, and of the model that takes them. */
 interface Fitted extends Omit<FitOptions, "model" | "data"> {
   model: StepModel;
@@ -319,25 +290,4 @@ async function validate(options: Fitted, progress: Progress): Promise<Metrics | 
   // The last update of an epoch is the one that no training loss has seen.
   if (Number.isFinite(held.loss)) return held;
   throw new Diverged("validation loss", progress.step, config);
-}
-
-function lineOf(
-  { epoch, step, sums, skippedSteps }: Progress,
-  held: Metrics | null,
-  averaged: Metrics | null | undefined,
-): Omit<EpochLine, "learningRate" | "seconds" | "date"> {
-  return {
-    epoch: epoch + 1,
-    step,
-    ...metricsOf(sums),
-    valLoss: held?.loss ?? null,
-    valAccuracy: held?.accuracy ?? null,
-    valTop5: held?.top5 ?? null,
-    ...(averaged !== undefined && {
-      emaValLoss: averaged?.loss ?? null,
-      emaValAccuracy: averaged?.accuracy ?? null,
-      emaValTop5: averaged?.top5 ?? null,
-    }),
-    ...(skippedSteps && { skippedSteps }),
-  };
 }

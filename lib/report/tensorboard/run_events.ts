@@ -1,4 +1,5 @@
 /** A run in TensorBoard's words: tags as most tools group them, `train/…` and `val/…`. */
+import type { HistoryLine } from "../../checkpoint/history.ts";
 import type { StepLine } from "../../checkpoint/step_log.ts";
 import type { RunConfig } from "../../config/run.ts";
 import { encodePng } from "../encode_png.ts";
@@ -6,23 +7,8 @@ import { markdownTable } from "../tables.ts";
 import type { Picture } from "../patches.ts";
 import type { EventFile } from "./event_file.ts";
 
-/** The means of an epoch, as far as they are written. */
-interface EpochValues {
-  step: number;
-  loss: number;
-  accuracy: number;
-  top5: number;
-  valLoss: number | null;
-  valAccuracy: number | null;
-  valTop5: number | null;
-  emaValLoss?: number | null;
-  emaValAccuracy?: number | null;
-  emaValTop5?: number | null;
-  learningRate: number;
-}
-
 /** Writes the means of an epoch at its last step. */
-export function writeEpoch(file: EventFile, line: EpochValues): void {
+export function writeEpoch(file: EventFile, line: HistoryLine): void {
   file.scalars(line.step, {
     "train/loss": line.loss,
     "train/accuracy": line.accuracy,
