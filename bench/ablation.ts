@@ -31,6 +31,9 @@ const changes: Record<string, Partial<RunConfig>> = {
   "dropout 0.1": { attentionDropout: 0.1, mlpDropout: 0.1 },
   "RandAugment": { augment: "flip|crop(4)|randaugment(2,9)" },
   "MixUp": { augment: "flip|crop(4)|mixup(0.8)" },
+  "CutMix": { augment: "flip|crop(4)|cutmix(1)" },
+  "GELU after the MLP": { mlpLastActivation: true },
+  "no positions": { positionEmbedding: "none" },
 };
 
 interface Options {
