@@ -42,13 +42,16 @@ export function addRunOptions(command: Command): Command {
 /**
  * The configuration that base, file and options give, in this order of precedence.
  *
- * `numClasses` follows the data set unless it is set.
+ * `numClasses` follows the data set unless it is set, and where `epochs` alone is set, to fewer than
+ * the base's `warmupEpochs`, these become the same share of the run.
  * @param base what the options override; the preset they name where it is left out
+ * @param onNotice told what was changed that nobody asked for
  * @throws {UserError} for an unknown preset or key, an unreadable file or a wrong value
  */
 export async function readRunConfig(
   options: Record<string, unknown>,
   base: RunConfig = preset(options.preset as string ?? "keras-cifar100"),
+  onNotice: (text: string) => void = () => {},
 ): Promise<RunConfig> {
   const file = options.config === undefined ? {} : await readJson(options.config as string);
   const given: Record<string, unknown> = { ...file };
@@ -63,7 +66,16 @@ export async function readRunConfig(
   if (dataChanged && given.numClasses === undefined) {
     config.numClasses = await classCount(config, options.data as string) ?? base.numClasses;
   }
+  if (Number(given.epochs) < base.warmupEpochs && given.warmupEpochs === undefined) {
+    config.warmupEpochs = Number(given.epochs) * base.warmupEpochs / base.epochs;
+  }
   const parsed = parseRunConfig(config, origin);
+  if (parsed.warmupEpochs < base.warmupEpochs && given.warmupEpochs === undefined) {
+    onNotice(
+      `warmupEpochs ${base.warmupEpochs} of ${base.epochs} epochs becomes ` +
+        `${parsed.warmupEpochs.toFixed(2)} of ${parsed.epochs}.`,
+    );
+  }
   // Before data is fetched for a model of an absurd size.
   architectureOf(parsed);
   return parsed;

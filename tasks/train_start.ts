@@ -165,6 +165,7 @@ async function prepareNew(
   const config = await readRunConfig(
     given,
     takesModel ? { ...base, ...fieldsOf(initial), numClasses: base.numClasses } : base,
+    onNotice,
   );
   if (initial) {
     // Before data is fetched that it would be of no use for.

@@ -43,7 +43,7 @@ export function checkTraining(config: RunConfig, origin?: Origin): void {
   if (warmupEpochs > epochs) {
     throw new UserError(
       `${name("warmupEpochs")} ${warmupEpochs} is longer than the run of ${name("epochs")} ` +
-        `${epochs}; choose at most ${epochs}, and about ${Math.max(1, epochs / 10)} is usual.`,
+        `${epochs}; choose at most ${epochs}, and about ${epochs / 10} is usual.`,
     );
   }
   if (learningRateFloor > learningRate) {
