@@ -4,12 +4,13 @@
  *
  *     deno run --allow-read --allow-write=data,runs --allow-env=XDG_RUNTIME_DIR bench/ablation.ts
  *
- * Each run is the recipe with one thing taken out, put in or exchanged; test top-1 on as many images
- * as it was trained on. Two seeds tell an effect from chance: their spread stands beside it. Runs
+ * Each run is the recipe with one thing taken out, put in or exchanged, and batches of 64, so that few
+ * images make enough steps. Two seeds tell an effect from chance: their spread stands beside it. Runs
  * that are there (`--root`) are not made again, so it can be stopped and started.
  */
 import { selectBackend } from "../lib/backend/select.ts";
 import { parseRunConfig, preset, type RunConfig } from "../lib/config/run.ts";
+import { limitSplit } from "../lib/data/dataset.ts";
 import { loadDataset } from "../lib/data/load.ts";
 import { UserError } from "../lib/errors.ts";
 import { markdownTable } from "../lib/report/tables.ts";
@@ -42,6 +43,8 @@ interface Options {
   md5?: string;
   root: string;
   limit: number;
+  testLimit: number;
+  batchSize: number;
   epochs: number;
   seeds: number;
   only?: string;
@@ -68,20 +71,29 @@ await runTask(async () => {
     .option("--data <source>", "folder or archive of CIFAR-100; default: data/")
     .option("--md5 <sum>", "checksum of the archive, or none; default: the official one")
     .option("--root <folder>", "where the runs lie", "runs/ablation")
-    .option("--limit <n>", "train images, and test images at most", Number, 5000)
+    .option("--limit <n>", "train images", Number, 5000)
+    .option("--test-limit <n>", "test images", Number, 5000)
+    .option("--batch-size <n>", "of each step", Number, 64)
     .option("--epochs <n>", "of each run", Number, 10)
     .option("--seeds <n>", "runs of each", Number, 2)
     .option("--only <names>", "some of the changes, separated by commas");
   command.parse();
-  const { backend, data, md5, root, limit, epochs, seeds, only } = command.opts() as Options;
+  const options = command.opts() as Options;
+  const { backend, data, md5, root, limit, testLimit, batchSize, epochs, seeds, only } = options;
   const names = chosen(only);
   console.log((await selectBackend(backend)).reason);
-  const dataset = await loadDataset({
+  const whole = await loadDataset({
     ...{ dataset: "cifar100", labels: "fine", root: "data", data, md5 },
   });
+  const dataset = {
+    ...whole,
+    identity: `${whole.identity}/${limit}/${testLimit}`,
+    train: limitSplit(whole.train, limit),
+    test: limitSplit(whole.test, testLimit),
+  };
   const base: Partial<RunConfig> = {
     ...preset("compact"),
-    ...{ limit, epochs, validationSplit: 0, warmupEpochs: epochs / 10 },
+    ...{ batchSize, epochs, validationSplit: 0, warmupEpochs: epochs / 10 },
   };
   const results = new Map<string, number[]>(names.map((name) => [name, []]));
   // Seed by seed, so that there is a whole table early.
@@ -105,7 +117,9 @@ await runTask(async () => {
       name === "nothing" ? "" : signed(mean(effects)),
     ];
   });
-  console.log(`\n${limit} images, ${epochs} epochs, test top-1 in percent`);
+  console.log(
+    `\n${limit} images, ${epochs} epochs in batches of ${batchSize}; top-1 in percent of ${testLimit}`,
+  );
   console.log(markdownTable(["change", "top-1, by seed", "points", "mean"], rows));
   Deno.exit(0);
 });
