@@ -1,5 +1,5 @@
 /**
- * A ViT-B/16 for 224 pixels of another library, measured: 86 million random weights.
+ * A ViT-B/16 of another library, measured: 86 million random weights.
  *
  *     deno run -A bench/vit_base.ts --layout timm --steps 3
  *
@@ -24,6 +24,9 @@ import { DeviceDataset } from "../lib/train/device_dataset.ts";
 import { fieldsOf, givenWeights, loadInitialWeights } from "../lib/train/initial_weights.ts";
 import { predictImages } from "../lib/train/predict.ts";
 import { fit } from "../lib/train/fit.ts";
+import { memoryText } from "../lib/train/memory_text.ts";
+import { stepMemory } from "../lib/train/step_memory.ts";
+import { tf } from "../lib/tfjs.ts";
 import { newCommand, runTask } from "../tasks/cli.ts";
 import { peakBytes } from "../tests/peak_memory.ts";
 
@@ -34,6 +37,7 @@ interface Options {
   batch: number;
   root: string;
   blocks: number;
+  imageSize: number;
   part?: string;
 }
 
@@ -44,12 +48,12 @@ function cpuSeconds(): number {
 }
 
 /** Writes the model; uniform numbers of about the deviation that such weights have. */
-async function write({ layout, root, blocks }: Options): Promise<string> {
+async function write({ layout, root, blocks, imageSize }: Options): Promise<string> {
   const folder = `${root}/${layout}`;
   const base = {
     ...modelConfigOf(preset("finetune")),
     ...{ projectionDim: 768, numHeads: 12, transformerUnits: [3072, 768], numClasses: 1000 },
-    transformerLayers: blocks,
+    ...{ transformerLayers: blocks, imageSize },
   };
   let state = 1;
   const weights = new Map([...architectureOf(base).weights].map(([name, shape]) => {
@@ -61,7 +65,8 @@ async function write({ layout, root, blocks }: Options): Promise<string> {
     }
     return [name, { shape, data }];
   }));
-  const preprocessing = { height: 224, width: 224, channels: 3, mean: [127, 127, 127] };
+  const [height, width] = [imageSize, imageSize];
+  const preprocessing = { height, width, channels: 3, mean: [127, 127, 127] };
   const variance = [127 ** 2, 127 ** 2, 127 ** 2];
   await saveForeign(folder, {
     config: { ...base, layerNormEpsilon: layouts[layout].epsilon },
@@ -82,6 +87,9 @@ async function steps(options: Options, freeze: string): Promise<number> {
     ...{ freeze, dataset: "shapes", numClasses: 100, batchSize: batch, epochs: 1 },
     ...{ augment: "none", validationSplit: 0 },
   });
+  console.error(
+    memoryText(stepMemory(config, { batch, isCaptured: tf.getBackend() === "webgpu" })),
+  );
   const given = givenWeights(initial);
   const model = createViTClassifier(modelConfigOf(config), { given });
   using data = new DeviceDataset(createShapes({ train: batch * (steps + 2), test: 1 }), config);
@@ -111,11 +119,12 @@ const parts: Record<string, (options: Options) => Promise<number>> = {
     const { weights } = await loadInitialWeights(`${root}/${layout}`);
     return weights.size;
   },
-  async predict({ root, layout }) {
+  async predict({ root, layout, imageSize }) {
     const classifier = await classifierOf(`${root}/${layout}`);
-    const image = { width: 224, height: 224, channels: 3, data: new Uint8Array(224 * 224 * 3) };
+    const [width, height] = [imageSize, imageSize];
+    const image = { width, height, channels: 3, data: new Uint8Array(width * height * 3) };
     const [mean, variance] = [[127, 127, 127], [127 ** 2, 127 ** 2, 127 ** 2]];
-    const preprocessing = { height: 224, width: 224, channels: 3, mean, variance };
+    const preprocessing = { height, width, channels: 3, mean, variance };
     const [guesses] = await predictImages(classifier, [image as never], {
       ...{ preprocessing, classNames: [] },
     });
@@ -131,12 +140,12 @@ async function child(
   options: Options,
 ): Promise<Record<"value" | "peak" | "cpu" | "seconds", number>> {
   const began = performance.now();
-  const { layout, backend, steps, batch, root, blocks } = options;
+  const { layout, backend, steps, batch, root, blocks, imageSize } = options;
   const { success, stdout } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "-A", "--no-check", import.meta.filename!, "--part", part, "--layout", layout],
       ...["--backend", backend, "--steps", `${steps}`, "--batch", `${batch}`, "--root", root],
-      ...["--blocks", `${blocks}`],
+      ...["--blocks", `${blocks}`, "--image-size", `${imageSize}`],
     ],
     stderr: "inherit",
   }).output();
@@ -152,6 +161,7 @@ await runTask(async () => {
     .option("--steps <n>", "training steps that are timed", Number, 3)
     .option("--batch <n>", "images of a step", Number, 2)
     .option("--blocks <n>", "12 are ViT-B", Number, 12)
+    .option("--image-size <n>", "224 make 197 tokens, 384 make 577", Number, 224)
     .option("--root <folder>", "where the file is written", "data/vit-base")
     .option("--part <name>", "used by the bench itself");
   command.parse();
