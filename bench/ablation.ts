@@ -23,18 +23,15 @@ const changes: Record<string, Partial<RunConfig>> = {
   "constant rate": { schedule: "constant" },
   "no warm-up": { warmupEpochs: 0 },
   "no smoothing": { labelSmoothing: 0 },
-  "no crop, no flip": { augment: "" },
-  "patches, not convolutions": { tokenizer: "patches" },
-  "mean, not sequence pooling": { pooling: "mean" },
+  "neither crop nor flip": { augment: "" },
+  "patches instead of convolutions": { tokenizer: "patches" },
+  "mean instead of sequence pooling": { pooling: "mean" },
   "no decay": { weightDecay: 0 },
   "EMA 0.99": { ema: 0.99 },
   "drop path 0.1": { dropPath: 0.1 },
   "dropout 0.1": { attentionDropout: 0.1, mlpDropout: 0.1 },
   "RandAugment": { augment: "flip|crop(4)|randaugment(2,9)" },
   "MixUp": { augment: "flip|crop(4)|mixup(0.8)" },
-  "CutMix": { augment: "flip|crop(4)|cutmix(1)" },
-  "GELU after the MLP": { mlpLastActivation: true },
-  "no positions": { positionEmbedding: "none" },
 };
 
 interface Options {
