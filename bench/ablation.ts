@@ -24,7 +24,7 @@ const changes: Record<string, Partial<RunConfig>> = {
   "no warm-up": { warmupEpochs: 0 },
   "no smoothing": { labelSmoothing: 0 },
   "neither crop nor flip": { augment: "" },
-  "patches instead of convolutions": { tokenizer: "patches" },
+  "patches instead of convolutions": { tokenizer: "patches", patchSize: 4, convChannels: [] },
   "mean instead of sequence pooling": { pooling: "mean" },
   "no decay": { weightDecay: 0 },
   "EMA 0.99": { ema: 0.99 },
