@@ -98,7 +98,7 @@ async function train(company: Company): Promise<number> {
     } else {
       lines.remark(`Run folder ${run.path}`);
       if (start.trains) {
-        lines.remark(`${memoryText(memory, config.precision)} ${budgetText(config, memory)}`);
+        lines.remark(`${memoryText(memory, config.precision)}\n${budgetText(config, memory)}`);
       }
     }
     if (port !== undefined && company.leads) {

@@ -1,4 +1,4 @@
-/** What a training step needs, in a line for people. */
+/** What a training step needs, in lines for people. */
 import { bufferLimit } from "../backend/device.ts";
 import type { CaptureStats } from "../capture/replay.ts";
 import type { RunConfig } from "../config/run.ts";
@@ -7,17 +7,16 @@ import { hostLimit, largestTensor } from "./memory.ts";
 import type { StepMemory } from "./step_memory.ts";
 
 /**
- * A sentence such as `A step of 64 images needs 830 MB: weights 36.3 MB, gradients 36.3 MB, moments
- * 72.6 MB, activations 721 MB.` A step in another precision needs less, which is known once it is
- * captured.
+ * Two lines that fit a terminal: `A step of 64 images needs 830 MB:`, and the parts of it. A step in
+ * another precision needs less, which is known once it is captured.
  */
 export function memoryText({ batch, total, ...parts }: StepMemory, precision = "f32"): string {
+  const images = batch === 1 ? "1 image" : `${batch} images`;
+  const all = precision === "f32" ? bytes(total) : `${bytes(total)} in f32`;
   const { weights, gradients, moments, activations } = parts;
-  return `A step of ${batch === 1 ? "1 image" : `${batch} images`} needs ${bytes(total)}${
-    precision === "f32" ? "" : " in f32"
-  }: weights ` +
-    `${bytes(weights)}, gradients ${bytes(gradients)}, moments ${bytes(moments)}, activations ` +
-    `${bytes(activations)}.`;
+  const listed = Object.entries({ weights, gradients, moments, activations })
+    .map(([name, count]) => ` - ${name} ${bytes(count)}`);
+  return `A step of ${images} needs ${all}:\n ${listed.join("")}`;
 }
 
 /** What a captured step takes where some of its tensors are f16. */
@@ -26,8 +25,7 @@ export function capturedMemoryText(
 ): string {
   const [taken, saved] = [plannedBytes, f32Bytes - plannedBytes]
     .map((bytes) => `${(bytes / 1e6).toFixed(1)} MB`);
-  return `A step takes ${taken} on the device beside weights and moments, ${saved} less than if its ` +
-    `tensors were f32.`;
+  return `A step's own tensors take ${taken}, ${saved} less than in f32 alone.`;
 }
 
 /**

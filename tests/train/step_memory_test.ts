@@ -1,5 +1,11 @@
 /** What a step is said to need, beside what a captured one has. */
-import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+} from "@std/assert";
 import { modelConfigOf, parseRunConfig, preset, type RunConfig } from "../../lib/config/run.ts";
 import { createShapes } from "../../lib/data/shapes.ts";
 import { trainedVariables } from "../../lib/models/trained.ts";
@@ -68,8 +74,15 @@ forEachBackend("without a capture a step needs more, and says of which bound", (
     memory.total,
     memory.weights + memory.gradients + memory.moments + memory.activations,
   );
-  const [, , ...rest] = memoryText(memory).split(" ");
-  assertEquals(rest.slice(0, 4).join(" "), "of 16 images needs");
+  const [headline, parts] = memoryText(memory).split("\n");
+  assertMatch(headline!, /^A step of 16 images needs [\d.]+ MB:$/);
+  assertMatch(parts!, /^  - weights .+ MB - gradients .+ MB - moments .+ MB - activations .+ MB$/);
+  const huge = { batch: 4096, weights: 346.5e6, gradients: 346.5e6, moments: 692.9e6 };
+  for (
+    const line of memoryText({ ...huge, activations: 99.94e9, total: 101e9 }, "f16").split("\n")
+  ) {
+    assert(line.length <= 80, line);
+  }
   const wanted = tf.getBackend() === "wasm"
     ? "wasm can address 4.3 GB."
     : "Its largest tensor has 0.5 MB, of 4.3 GB that one may have.";
