@@ -29,6 +29,7 @@ import { stepMemory } from "../lib/train/step_memory.ts";
 import { tf } from "../lib/tfjs.ts";
 import { newCommand, runTask } from "../tasks/cli.ts";
 import { peakBytes } from "../tests/peak_memory.ts";
+import { installMeters, Meter, useMeter } from "./instrument.ts";
 
 interface Options {
   layout: LayoutName;
@@ -77,6 +78,9 @@ async function write({ layout, root, blocks, imageSize }: Options): Promise<stri
   return folder;
 }
 
+/** What the device has had. */
+const meter = new Meter();
+
 /** Median of the times of single steps but for the first two, which compile and record. */
 async function steps(options: Options, freeze: string): Promise<number> {
   const { root, layout, batch, steps } = options;
@@ -104,7 +108,10 @@ async function steps(options: Options, freeze: string): Promise<number> {
       before = now;
     },
   });
-  console.error(`freeze ${freeze}: ${times.map((seconds) => seconds.toFixed(2))} s`);
+  console.error(
+    `freeze ${freeze}: ${times.map((seconds) => seconds.toFixed(2))} s; peak of the device's ` +
+      `buffers ${(meter.peakAliveBytes / 1e6).toFixed(0)} MB`,
+  );
   return times.slice(2).sort((a, b) => a - b)[Math.floor((times.length - 2) / 2)]!;
 }
 
@@ -167,6 +174,8 @@ await runTask(async () => {
   command.parse();
   const options = command.opts() as Options;
   if (options.part !== undefined) {
+    installMeters();
+    useMeter(meter);
     if (options.part !== "load") await selectBackend(options.backend);
     const value = await parts[options.part]!(options);
     console.log(JSON.stringify({ value, peak: peakBytes(), cpu: cpuSeconds() }));
