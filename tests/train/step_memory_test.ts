@@ -76,7 +76,10 @@ forEachBackend("without a capture a step needs more, and says of which bound", (
   );
   const [headline, parts] = memoryText(memory).split("\n");
   assertMatch(headline!, /^A step of 16 images needs [\d.]+ MB:$/);
-  assertMatch(parts!, /^ {2}- weights .+ MB - gradients .+ MB - moments .+ MB - activations .+ MB$/);
+  assertMatch(
+    parts!,
+    /^ {2}- weights .+ MB - gradients .+ MB - moments .+ MB - activations .+ MB$/,
+  );
   const huge = { batch: 4096, weights: 346.5e6, gradients: 346.5e6, moments: 692.9e6 };
   for (
     const line of memoryText({ ...huge, activations: 99.94e9, total: 101e9 }, "f16").split("\n")
