@@ -42,6 +42,10 @@ interface Options {
   part?: string;
 }
 
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(0)} MB`;
+}
+
 /** Seconds that the processors have worked for this process, its device's threads included. */
 function cpuSeconds(): number {
   const { user, system } = process.cpuUsage();
@@ -109,8 +113,10 @@ async function steps(options: Options, freeze: string): Promise<number> {
     },
   });
   console.error(
-    `freeze ${freeze}: ${times.map((seconds) => seconds.toFixed(2))} s; peak of the device's ` +
-      `buffers ${(meter.peakAliveBytes / 1e6).toFixed(0)} MB`,
+    `freeze ${freeze}: ${times.map((seconds) => seconds.toFixed(2))} s` +
+      (tf.getBackend() === "webgpu"
+        ? `; peak of the device's buffers ${megabytes(meter.peakAliveBytes)}`
+        : ""),
   );
   return times.slice(2).sort((a, b) => a - b)[Math.floor((times.length - 2) / 2)]!;
 }
@@ -181,21 +187,22 @@ await runTask(async () => {
     console.log(JSON.stringify({ value, peak: peakBytes(), cpu: cpuSeconds() }));
     Deno.exit(0);
   }
-  const mb = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
   const folder = await write(options);
   const { size } = await Deno.stat(`${folder}/model.safetensors`);
-  console.log(`${options.layout}: ${mb(size)}`);
+  console.log(`${options.layout}: ${megabytes(size)}`);
   for (const part of ["load", "predict"]) {
     const { seconds, cpu, peak } = await child(part, options);
     console.log(
       `${part}: ${seconds.toFixed(1)} s with the process's start, ${cpu.toFixed(1)} s of the ` +
-        `processors, peak ${mb(peak)} = ${(peak / size).toFixed(2)} times the file`,
+        `processors, peak ${megabytes(peak)} = ${(peak / size).toFixed(2)} times the file`,
     );
   }
   const [full, frozen] = [await child("full", options), await child("frozen", options)];
   console.log(
-    `a step of ${options.batch}: full ${full.value.toFixed(2)} s, peak ${mb(full.peak)}; frozen ` +
-      `backbone ${frozen.value.toFixed(2)} s, peak ${mb(frozen.peak)}; ` +
+    `a step of ${options.batch}: full ${full.value.toFixed(2)} s, peak ${
+      megabytes(full.peak)
+    }; frozen ` +
+      `backbone ${frozen.value.toFixed(2)} s, peak ${megabytes(frozen.peak)}; ` +
       `${(full.value / frozen.value).toFixed(2)} times as fast`,
   );
 });

@@ -13,9 +13,7 @@ import type { StepMemory } from "./step_memory.ts";
 export function memoryText({ batch, total, ...parts }: StepMemory, precision = "f32"): string {
   const images = batch === 1 ? "1 image" : `${batch} images`;
   const all = precision === "f32" ? bytes(total) : `${bytes(total)} in f32`;
-  const { weights, gradients, moments, activations } = parts;
-  const listed = Object.entries({ weights, gradients, moments, activations })
-    .map(([name, count]) => ` - ${name} ${bytes(count)}`);
+  const listed = Object.entries(parts).map(([name, count]) => ` - ${name} ${bytes(count)}`);
   return `A step of ${images} needs ${all}:\n ${listed.join("")}`;
 }
 
