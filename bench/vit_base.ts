@@ -30,6 +30,7 @@ import { tf } from "../lib/tfjs.ts";
 import { newCommand, runTask } from "../tasks/cli.ts";
 import { peakBytes } from "../tests/peak_memory.ts";
 import { installMeters, Meter, useMeter } from "./instrument.ts";
+import { median } from "./statistics.ts";
 
 interface Options {
   layout: LayoutName;
@@ -118,7 +119,7 @@ async function steps(options: Options, freeze: string): Promise<number> {
         ? `; peak of the device's buffers ${megabytes(meter.peakAliveBytes)}`
         : ""),
   );
-  return times.slice(2).sort((a, b) => a - b)[Math.floor((times.length - 2) / 2)]!;
+  return median(times.slice(2));
 }
 
 /** In a function of its own, after which the weights lie on the device alone. */
